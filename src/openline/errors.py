@@ -11,6 +11,7 @@ __all__ = [
     "CloseCode",
     "CommandError",
     "ErrorCode",
+    "GoneError",
     "OpenlineError",
     "ProtocolError",
     "RequestRefused",
@@ -100,6 +101,10 @@ class CommandError(OpenlineError):
 
 class BrokerError(OpenlineError):
     """The engine did not answer; whether the publication was taken is unknown. Repeat with the same key."""
+
+
+class GoneError(OpenlineError):
+    """The client that was asked has gone for good, or went before it answered."""
 
 
 class RequestRefused(OpenlineError):

@@ -1,0 +1,170 @@
+"""Owns one measurement: starts a server on its core, drives it with wsload from another, ends it again."""
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from build import BUILD, PEERS, VENV
+from machine import core_set, pinned
+from servers import Server
+
+STARTS_WITHIN_SECONDS = 15.0
+SETTLES_IN_SECONDS = 0.7
+ENDS_WITHIN_SECONDS = 5.0
+LOAD_ENDS_WITHIN_SECONDS = 60.0
+
+Figures = dict[str, float]
+
+
+class MeasurementError(Exception):
+    """A server did not start, or did not deliver; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the load client does."""
+
+    mode: str
+    clients: int
+    size: int = 100
+    window: int = 1
+    rounds: int = 200
+
+    def arguments(self) -> list[str]:
+        return [
+            *("--mode", self.mode, "--clients", str(self.clients), "--size", str(self.size)),
+            *("--window", str(self.window), "--rounds", str(self.rounds)),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where programs are and on which cores they run."""
+
+    server_cores: str
+    load_cores: str
+    build: Path = BUILD
+    python: str = ""  # of the Python peers; empty: the one of build.py --python-peers if it is there, else this one
+
+    def peer_python(self) -> str:
+        installed = VENV / "bin" / "python"
+        return self.python or (str(installed) if installed.exists() else sys.executable)
+
+
+def measure(server: Server, load: Load, places: Places) -> Figures:
+    """Start the server anew and return what wsload says about it.
+
+    Raises MeasurementError.
+    """
+    port = _free_port()
+    with tempfile.TemporaryFile() as log:
+        try:
+            with _running(_command(server, load, places, port), port, log, places) as pid:
+                return _drive(server, load, places, port, pid)
+        except MeasurementError as error:
+            raise MeasurementError(f"{error}{_end_of(log)}") from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _command(server: Server, load: Load, places: Places, port: int) -> list[str]:
+    values = {
+        "port": port,
+        "mode": load.mode,
+        "python": places.peer_python(),
+        "this_python": sys.executable,
+        "peers": PEERS,
+        "build": places.build,
+    }
+    try:
+        return [part.format(**values) for part in shlex.split(server.command)]
+    except (KeyError, IndexError, ValueError) as error:
+        raise MeasurementError(f"cannot fill in the command {server.command!r}: {error}") from error
+
+
+@contextmanager
+def _running(command: list[str], port: int, log: IO[bytes], places: Places) -> Iterator[int]:
+    environment = dict(os.environ, NODE_PATH=str(places.build / "node_modules"))
+    try:
+        with pinned(core_set(places.server_cores)):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=environment)
+    except OSError as error:
+        raise MeasurementError(f"cannot start {command[0]}: {error.strerror}") from error
+    try:
+        _wait_until_it_listens(process, port)
+        yield process.pid
+    finally:
+        _end(process)
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise MeasurementError(f"did not start: exit status {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.2).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            time.sleep(SETTLES_IN_SECONDS)
+            return
+    raise MeasurementError(f"did not listen within {STARTS_WITHIN_SECONDS:.0f} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(ENDS_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Its children are still its own here, so none of these ids can have been reused.
+        for pid in reversed(_with_descendants(process.pid)[1:]):
+            os.kill(pid, 9)
+        process.kill()
+        process.wait()
+
+
+def _with_descendants(pid: int) -> list[int]:
+    found = [pid]
+    for parent in found:
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split() if int(child) not in found]
+    return found
+
+
+def _drive(server: Server, load: Load, places: Places, port: int, pid: int) -> Figures:
+    command = [str(places.build / "wsload"), "--port", str(port), *load.arguments(), *server.load_arguments(load.mode)]
+    for process in _with_descendants(pid):
+        command += ["--pid", str(process)]
+    try:
+        with pinned(core_set(places.load_cores)):
+            result = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=LOAD_ENDS_WITHIN_SECONDS
+            )
+    except subprocess.TimeoutExpired:
+        raise MeasurementError(f"took longer than {LOAD_ENDS_WITHIN_SECONDS:.0f} s: fewer rounds?") from None
+    except OSError as error:
+        raise MeasurementError(f"cannot run wsload ({error.strerror}): python bench/build.py") from error
+    if result.returncode:
+        raise MeasurementError(f"wsload: {result.stderr.strip()}")
+    return {key: float(value) for key, value in json.loads(result.stdout).items() if key != "mode"}
+
+
+def _end_of(log: IO[bytes]) -> str:
+    log.seek(0)
+    text = log.read().decode(errors="replace").strip()
+    return f"\n  the server's last words: {text[-600:]}" if text else ""

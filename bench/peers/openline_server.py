@@ -1,0 +1,18 @@
+"""Openline, as a user would run it. usage: PORT fanout|echo|idle"""
+
+import sys
+from typing import Any
+
+import openline
+
+line = openline.Openline()
+line.channel("bench:*", public=True)
+
+if sys.argv[2] == "echo":
+
+    @line.on("echo")
+    def echo(connection: openline.Connection, payload: Any) -> Any:
+        return payload
+
+
+openline.serve(line, host="127.0.0.1", port=int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Engines: what keeps the logs and links the nodes."""

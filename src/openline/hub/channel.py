@@ -1,0 +1,94 @@
+"""One channel on this node: who is in it, who watches presence, who is still catching up."""
+
+from openline.hub.connection import Subscription
+from openline.hub.policy import ChannelOptions
+from openline.hub.ports import Group, Wire
+from openline.hub.presence import Members
+from openline.hub.tick import Tick
+from openline.model import JsonBytes, Publication
+from openline.protocol.codec import Codec
+
+__all__ = ["Channel"]
+
+
+class Seats:
+    """Wires grouped by codec: each publication is encoded once per group."""
+
+    __slots__ = ("_groups", "_tick")
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+        self._groups: dict[Codec, Group] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def take(self, wire: Wire) -> None:
+        """Seat ``wire`` behind everything queued so far."""
+        group = self._groups.get(wire.codec)
+        if group is None:
+            group = self._groups[wire.codec] = wire.make_group()
+        group.join(wire)
+
+    def give_up(self, wire: Wire) -> None:
+        """Unseat ``wire``, if it has a seat."""
+        group = self._groups.get(wire.codec)
+        if group is not None:
+            group.leave(wire)
+            if len(group):
+                self._tick.left(group)
+            else:
+                del self._groups[wire.codec]
+
+    def publish(self, publication: Publication, skip: frozenset[Wire]) -> None:
+        """Queue ``publication`` for all but ``skip``."""
+        for codec, group in self._groups.items():
+            self._tick.to_group(group, codec.publication(publication), skip)
+
+    def notify(self, word: str, channel: str, payload: JsonBytes) -> None:
+        """Queue a notice for all."""
+        for codec, group in self._groups.items():
+            self._tick.to_group(group, codec.notice(word, channel, payload))
+
+
+class Channel:
+    """The node's side of a channel; it exists as long as somebody here is in it."""
+
+    __slots__ = ("holding", "members", "name", "options", "seats", "subscriptions", "watchers")
+
+    def __init__(self, name: str, options: ChannelOptions, tick: Tick) -> None:
+        self.name = name
+        self.options = options
+        self.seats = Seats(tick)
+        self.watchers = Seats(tick)
+        self.members = Members()
+        #: Everybody who belongs here, seated, holding, or away without a line.
+        self.subscriptions: set[Subscription] = set()
+        #: Those whose hold keeps what comes in.
+        self.holding: set[Subscription] = set()
+
+    def advance(self, publication: Publication, skip: frozenset[Wire]) -> None:
+        """Hand one publication to everybody here: to the seated at once, to those who catch up later."""
+        self.seats.publish(publication, skip)
+        for subscription in self.holding:
+            if subscription.hold is not None:
+                subscription.hold.put(publication)
+
+    def seat(self, subscription: Subscription, wire: Wire) -> None:
+        """From now on ``subscription`` gets what is published, over ``wire``."""
+        self.release(subscription)
+        self.seats.take(wire)
+        if subscription.presence:
+            self.watchers.take(wire)
+
+    def unseat(self, subscription: Subscription, wire: Wire) -> None:
+        """``subscription`` gets nothing over ``wire`` any more."""
+        self.release(subscription)
+        self.seats.give_up(wire)
+        self.watchers.give_up(wire)
+
+    def release(self, subscription: Subscription) -> None:
+        """Stop holding for ``subscription``."""
+        subscription.hold = None
+        self.holding.discard(subscription)
+

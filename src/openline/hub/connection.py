@@ -1,0 +1,151 @@
+"""One client as the hub knows it: it keeps its identity, subscriptions and order of commands across transports."""
+
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from openline.errors import CloseCode, CommandError
+from openline.hub.outcome import Outcome
+from openline.hub.ports import Wire
+from openline.hub.recovery import Hold
+from openline.hub.timers import Timer
+from openline.model import JsonBytes, Position, User
+from openline.protocol.channel_name import INTERNAL
+from openline.protocol.commands import Command
+
+if TYPE_CHECKING:
+    from openline.hub.channel import Channel
+    from openline.hub.hub import Hub
+
+__all__ = ["Connection", "State", "Subscription"]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class State(Enum):
+    """Where a connection stands in its life."""
+
+    OPENING = "opening"
+    LIVE = "live"
+    DETACHED = "detached"
+    ENDED = "ended"
+
+
+class Subscription:
+    """A connection's place in a channel. ``hold`` keeps what comes in while the log is read; ``presence``: it watches who comes and goes."""
+
+    __slots__ = ("channel", "connection", "hold", "presence")
+
+    def __init__(self, connection: "Connection", channel: "Channel", *, presence: bool) -> None:
+        self.connection = connection
+        self.channel = channel
+        self.presence = presence
+        self.hold: Hold | None = None
+
+
+class Connection:
+    """One client.
+
+    Handlers get it as their first argument. ``id`` is public; ``user`` is what ``authenticate`` returned, None for nobody; ``state`` is a dict for the application's
+    own notes, and ends with the connection.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_member",
+        "_state",
+        "answered",
+        "asks",
+        "backlog",
+        "backlog_bytes",
+        "busy",
+        "expiry",
+        "hold",
+        "id",
+        "lines",
+        "resume",
+        "stage",
+        "subscriptions",
+        "user",
+        "wire",
+    )
+
+    def __init__(self, hub: "Hub", wire: Wire) -> None:
+        self.id = secrets.token_urlsafe(9)
+        self.user: User | None = None
+        self._hub = hub
+        self._state: dict[str, Any] | None = None
+        self._member: JsonBytes | None = None
+        # What follows is the hub's.
+        self.wire: Wire | None = wire
+        self.stage = State.OPENING
+        self.subscriptions: dict[str, Subscription] = {}
+        self.resume: str | None = None
+        self.lines = 0
+        self.hold: Hold | None = None
+        self.expiry: Timer | None = None
+        self.busy = 0
+        self.backlog: deque[Command] | None = None
+        self.backlog_bytes = 0
+        self.asks: dict[str, Outcome[JsonBytes]] | None = None
+        self.answered: dict[str, JsonBytes | CommandError] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.id} {self.stage.value}{f' of {self.user.id!r}' if self.user else ''}>"
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The application's own notes about this connection."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still be reached: its line is open, or may come back."""
+        return self.stage is not State.ENDED
+
+    @property
+    def channels(self) -> Iterable[str]:
+        """The names of the channels it is subscribed to."""
+        return tuple(name for name in self.subscriptions if not name.startswith(INTERNAL))
+
+    @property
+    def member(self) -> JsonBytes:
+        """What others see of it, as JSON: connection id, user id, the user's public data."""
+        if self._member is None:
+            shown: dict[str, Any] = {"connection": self.id}
+            if self.user is not None:
+                shown["user"] = self.user.id
+                if self.user.data is not None:
+                    shown["data"] = self.user.data
+            self._member = _encode(shown)
+        return self._member
+
+    def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:  # noqa: A002  the field's word
+        """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited."""
+        return self._hub.emit(self, type, payload)
+
+    async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: A002, ASYNC109
+        """Send an event to this client and wait for its answer, which is returned as plain Python values.
+
+        Raises :class:`TimeoutError` after ``timeout`` seconds, :class:`~openline.errors.GoneError` when the client ends first, and
+        :class:`~openline.errors.CommandError` when it answers with an error.
+        """
+        return await self._hub.ask(self, type, payload, timeout)
+
+    def subscribe(self, channel: str) -> Outcome[None]:
+        """Put this client into ``channel``, whatever the rules for clients say; it is told with ``$subscribed``."""
+        return self._hub.put_into(self, channel)
+
+    def unsubscribe(self, channel: str) -> None:
+        """Take this client out of ``channel``; it is told with ``$unsubscribed``."""
+        self._hub.take_out(self, channel)
+
+    def disconnect(self, reason: str = "", code: int = CloseCode.DISCONNECTED) -> None:
+        """End this connection for good; ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410)."""
+        self._hub.lifecycle.end(self, "disconnected", code=code, message=reason)

@@ -1,0 +1,188 @@
+"""One node's hub: what is published reaches everybody here who is to have it."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from openline.errors import CommandError, GoneError
+from openline.hub.connection import Connection, State
+from openline.hub.lifecycle import EVERYBODY, Lifecycle
+from openline.hub.membership import Membership
+from openline.hub.outcome import Outcome, drive
+from openline.hub.policy import Policy
+from openline.hub.ports import Application, Broker, Wire
+from openline.hub.settings import HubSettings
+from openline.hub.tasks import Tasks
+from openline.hub.tick import Tick
+from openline.hub.timers import Timers
+from openline.model import JsonBytes, Position, Publication, Retention
+from openline.protocol.channel_name import INTERNAL, check_channel
+from openline.protocol.commands import Word
+from openline.protocol.strict_json import encode_json
+
+__all__ = ["Hub"]
+
+_NO_WIRES: Final[frozenset[Wire]] = frozenset()
+_GONE: Final[Outcome[Position | None]] = Outcome.of(None)
+
+
+class Hub:
+    """Routes publications between the engine and the connections of this node."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        policy: Policy,
+        application: Application,
+        timers: Timers,
+        tick: Tick,
+        tasks: Tasks,
+        settings: HubSettings,
+    ) -> None:
+        self.broker = broker
+        self.policy = policy
+        self.application = application
+        self.timers = timers
+        self.tick = tick
+        self.tasks = tasks
+        self.settings = settings
+        self.membership = Membership(broker, tick, timers)
+        self.lifecycle = Lifecycle(self)
+        self._direct = Retention(settings.direct_count, settings.window_seconds + 10.0, settings.direct_bytes)
+
+    # -- publishing
+
+    def publish(  # noqa: PLR0913  each is a field of the publication
+        self,
+        channel: str,
+        type: str,  # noqa: A002  the field's word
+        payload: JsonBytes,
+        *,
+        binary: bool = False,
+        sender: Connection | None = None,
+        exclude: Iterable[str] = (),
+        volatile: bool = False,
+        key: str | None = None,
+    ) -> Outcome[Position | None]:
+        """Publish into ``channel``; the position comes out when it is in the store, None for a volatile one."""
+        options = self.policy.options(check_channel(channel))
+        publication = Publication(
+            channel,
+            type,
+            payload,
+            binary=binary,
+            sender=None if sender is None else sender.member,
+            exclude=frozenset(exclude),
+        )
+        if volatile or options.volatile:
+            return self.broker.scatter(publication)
+        return self.broker.publish(publication, options.retention, key)
+
+    def emit(self, connection: Connection, type: str, payload: Any) -> Outcome[Position | None]:  # noqa: A002
+        """Send to one connection; None comes out when it has ended."""
+        if connection.stage is State.ENDED:
+            return _GONE
+        return self.publish_directly(f"$connection:{connection.id}", type, payload)
+
+    def publish_directly(
+        self, address: str, type: str, payload: Any, *, exclude: Iterable[str] = (), ask: str | None = None  # noqa: A002
+    ) -> Outcome[Position | None]:
+        """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``."""
+        data, binary = encode_payload(payload)
+        publication = Publication(address, type, data, binary=binary, exclude=frozenset(exclude), ask=ask)
+        return self.broker.publish(publication, self._direct)
+
+    def on_publication(self, publication: Publication) -> None:
+        """Hand a publication to everybody here: plain synchronous code, so the order is the engine's order."""
+        channel = self.membership.get(publication.channel)
+        if channel is not None:
+            channel.advance(publication, self._wires(publication.exclude))
+        elif publication.channel.startswith(INTERNAL):
+            for connection in self._addressed(publication.channel):
+                if connection.id not in publication.exclude:
+                    self._hand(connection, publication)
+
+    def _addressed(self, address: str) -> Iterable[Connection]:
+        kind, _, name = address.partition(":")
+        if kind == "$connection":
+            connection = self.lifecycle.connections.get(name)
+            return () if connection is None else (connection,)
+        return tuple(self.lifecycle.users.get(name, ())) if kind == "$user" else ()
+
+    def _hand(self, connection: Connection, publication: Publication) -> None:
+        if connection.hold is not None:
+            connection.hold.put(publication)
+        elif connection.wire is not None:
+            self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
+
+    def _wires(self, excluded: frozenset[str]) -> frozenset[Wire]:
+        if not excluded:
+            return _NO_WIRES
+        connections = map(self.lifecycle.connections.get, excluded)
+        return frozenset(c.wire for c in connections if c is not None and c.wire is not None)
+
+    # -- asking
+
+    async def ask(self, connection: Connection, type: str, payload: Any, timeout: float) -> Any:  # noqa: A002, ASYNC109
+        """See :meth:`Connection.ask`."""
+        if connection.stage is State.ENDED:
+            raise GoneError("the client has gone")
+        ask_id = secrets.token_hex(6)
+        answer: Outcome[JsonBytes] = Outcome()
+        if connection.asks is None:
+            connection.asks = {}
+        connection.asks[ask_id] = answer
+        late = self.timers.after(timeout, lambda: answer.fail(TimeoutError(f"no answer to {type!r} within {timeout} s")))
+        try:
+            self.publish_directly(f"$connection:{connection.id}", type, payload, ask=ask_id)
+            return msgspec.json.decode(await answer)
+        finally:
+            late.cancel()
+            if connection.asks is not None:
+                connection.asks.pop(ask_id, None)
+
+    def answered(self, connection: Connection, ask_id: object, payload: JsonBytes | CommandError) -> None:
+        """A client answered; an answer that nobody waits for is dropped."""
+        waiting = connection.asks.get(ask_id) if connection.asks is not None and isinstance(ask_id, str) else None
+        if waiting is None:
+            return
+        if isinstance(payload, CommandError):
+            waiting.fail(payload)
+        else:
+            waiting.settle(payload)
+
+    # -- membership by the application
+
+    def put_into(self, connection: Connection, channel: str) -> Outcome[None]:
+        """See :meth:`Connection.subscribe`."""
+        return drive(self._put_into(connection, check_channel(channel)))
+
+    async def _put_into(self, connection: Connection, channel: str) -> None:
+        if connection.stage is State.ENDED:
+            return
+        joined = await self.membership.join(connection, channel, self.policy.options(channel))
+        if connection.wire is not None:
+            payload = b'{"position":"%b"}' % str(self.broker.position).encode()
+            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
+            for publication in joined.publications:
+                self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
+
+    def take_out(self, connection: Connection, channel: str) -> None:
+        """See :meth:`Connection.unsubscribe`."""
+        subscription = connection.subscriptions.get(channel)
+        if subscription is None or channel == EVERYBODY:
+            return
+        self.membership.leave(subscription, "unsubscribed")
+        if connection.wire is not None:
+            payload = b'{"reason":"unsubscribed"}'
+            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.UNSUBSCRIBED, channel, payload))
+
+
+def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
+    """A payload of the application as it travels, and whether it is plain bytes; raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold."""
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(payload), True
+    return encode_json(payload), False

@@ -1,0 +1,164 @@
+"""How a connection begins, loses its line, comes back, and ends: once each, whatever happens in between."""
+
+import logging
+import secrets
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
+from openline.hub.connection import Connection, State
+from openline.hub.outcome import Outcome
+from openline.hub.policy import ChannelOptions
+from openline.hub.ports import Wire
+from openline.hub.resume import Resumption
+from openline.model import Position, Request, User
+
+if TYPE_CHECKING:
+    from openline.hub.hub import Hub
+
+__all__ = ["EVERYBODY", "Lifecycle"]
+
+#: The channel that everybody is in.
+EVERYBODY: Final = "$all"
+_log = logging.getLogger("openline")
+
+
+class Lifecycle:
+    """Keeps every connection that may still be reached: by id, by resume token, by user."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self.connections: dict[str, Connection] = {}
+        self.users: dict[str, dict[Connection, None]] = {}
+        self._resumable: dict[str, Connection] = {}
+        self._closing = False
+        self._everybody = ChannelOptions(pattern="*")
+
+    def open(self, wire: Wire) -> Connection:
+        """A connection for a new line; nobody knows of it before :meth:`admit`."""
+        connection = Connection(self._hub, wire)
+        wire.connection = connection
+        return connection
+
+    async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
+        """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in."""
+        user = await self._authenticated(connection, token, request)
+        connection.user = user
+        connection.stage = State.LIVE
+        self.connections[connection.id] = connection
+        if user is not None:
+            self.users.setdefault(user.id, {})[connection] = None
+        await self._hub.membership.join(connection, EVERYBODY, self._everybody)
+
+    async def _authenticated(self, connection: Connection, token: str | None, request: Request) -> User | None:
+        user = await self._hub.application.authenticate(token, request).step()
+        if connection.stage is not State.OPENING or self._closing:
+            raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
+        return user
+
+    def make_resumable(self, connection: Connection) -> str:
+        """A new secret that takes ``connection`` up again; the one before is worth nothing any more."""
+        if connection.resume is not None:
+            self._resumable.pop(connection.resume, None)
+        connection.resume = secrets.token_urlsafe(24)
+        self._resumable[connection.resume] = connection
+        return connection.resume
+
+    async def take_up(self, newcomer: Connection, secret: str, since: Position | None, token: str | None, request: Request) -> Resumption | None:
+        """Give the line of ``newcomer`` to the connection that ``secret`` names; None where there is none for this user.
+
+        What was missed is read already; it is written by :meth:`Resumption.replay`, behind the reply.
+        """
+        if secret not in self._resumable:
+            return None
+        user = await self._authenticated(newcomer, token, request)
+        connection = self._resumable.get(secret)
+        wire = newcomer.wire
+        if connection is None or wire is None or connection.user != user:
+            return None
+        self._switch(connection, newcomer, wire)
+        return await Resumption.prepare(self._hub, connection, wire, since)
+
+    def _switch(self, connection: Connection, newcomer: Connection, wire: Wire) -> None:
+        old = connection.wire
+        if old is not None:
+            self._hub.tick.flush()
+            self._hub.membership.detach(connection)
+            connection.wire = None
+            old.close(CloseCode.REPLACED, "This connection goes on elsewhere.")
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+            connection.expiry = None
+        newcomer.stage, newcomer.wire = State.ENDED, None
+        connection.stage, connection.wire = State.LIVE, wire
+        connection.lines += 1
+        # Until the replay is through, commands wait; whoever replays lets them go on.
+        connection.busy += 1
+        wire.connection = connection
+        if newcomer.backlog:
+            if connection.backlog is None:
+                connection.backlog = newcomer.backlog
+            else:
+                connection.backlog.extend(newcomer.backlog)
+            connection.backlog_bytes += newcomer.backlog_bytes
+            newcomer.backlog = None
+
+    def line_lost(self, wire: Wire, *, clean: bool) -> None:
+        """The line of a connection has gone; ``clean``: its client said goodbye."""
+        connection = wire.connection
+        if connection is None or connection.wire is not wire:
+            return
+        if clean or self._closing or connection.resume is None or connection.stage is State.OPENING:
+            self.end(connection, "shutdown" if self._closing else "closed" if clean else "lost")
+            return
+        self._hub.membership.detach(connection)
+        connection.wire = None
+        connection.hold = None
+        connection.stage = State.DETACHED
+        connection.expiry = self._hub.timers.after(self._hub.settings.window_seconds, partial(self.end, connection, "lost"))
+
+    def end(self, connection: Connection, reason: str, *, code: int = CloseCode.NORMAL, message: str = "") -> None:
+        """End ``connection`` for good; later calls change nothing. Its line, if it has one, closes behind everything queued."""
+        if connection.stage is State.ENDED:
+            return
+        admitted = connection.stage is not State.OPENING
+        if connection.wire is not None:
+            self._hub.tick.flush()
+        connection.stage = State.ENDED
+        for subscription in tuple(connection.subscriptions.values()):
+            self._hub.membership.leave(subscription, reason if reason != "shutdown" else "closed")
+        wire, connection.wire = connection.wire, None
+        if wire is not None:
+            wire.close(code, message)
+        self._unregister(connection)
+        if admitted:
+            self._hub.application.disconnected(connection, reason).then(_log_failure)
+
+    def _unregister(self, connection: Connection) -> None:
+        self.connections.pop(connection.id, None)
+        if connection.user is not None:
+            others = self.users.get(connection.user.id, {})
+            others.pop(connection, None)
+            if not others:
+                self.users.pop(connection.user.id, None)
+        if connection.resume is not None:
+            self._resumable.pop(connection.resume, None)
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+        for waiting in tuple((connection.asks or {}).values()):
+            waiting.fail(GoneError("the client went before it answered"))
+        connection.backlog = None
+        self._hub.broker.forget(f"$connection:{connection.id}")
+
+    def close(self) -> None:
+        """The server stops: every line closes with 1012, every connection ends."""
+        self._closing = True
+        for connection in tuple(self.connections.values()):
+            self.end(connection, "shutdown", code=CloseCode.RESTART, message="The server restarts.")
+
+
+def _log_failure(outcome: Outcome[None]) -> None:
+    try:
+        outcome.result()
+    except Exception:
+        _log.exception("A disconnect handler failed")

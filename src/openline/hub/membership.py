@@ -1,0 +1,159 @@
+"""The channels of this node and who is in them: joining, leaving, catching up, presence."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from openline.errors import BrokerError, CommandError, ErrorCode
+from openline.hub.channel import Channel
+from openline.hub.connection import Connection, State, Subscription
+from openline.hub.outcome import Outcome
+from openline.hub.policy import ChannelOptions
+from openline.hub.ports import Broker
+from openline.hub.presence import joined_json, left_json
+from openline.hub.recovery import Hold, merge
+from openline.hub.tick import Tick
+from openline.hub.timers import Timers
+from openline.model import Page, Position, Publication
+from openline.protocol.commands import Word
+
+__all__ = ["MAX_PAGE", "Joined", "Membership"]
+
+#: Publications in one page at most.
+MAX_PAGE: Final = 1000
+_NOTHING: Final = Page(())
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What came of joining: the publications asked for; whether they are complete; ``more``: not joined yet, this was a page."""
+
+    publications: list[Publication]
+    complete: bool
+    more: bool
+
+
+class Membership:
+    """Knows every channel that somebody here is in, and makes the engine want just these."""
+
+    def __init__(self, broker: Broker, tick: Tick, timers: Timers) -> None:
+        self._broker = broker
+        self._tick = tick
+        self._timers = timers
+        self._channels: dict[str, Channel] = {}
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def get(self, name: str) -> Channel | None:
+        """The channel, if somebody here is in it."""
+        return self._channels.get(name)
+
+    async def join(
+        self,
+        connection: Connection,
+        name: str,
+        options: ChannelOptions,
+        *,
+        after: Position | None = None,
+        last: int = 0,
+        presence: bool = False,
+    ) -> Joined:
+        """Hold, read, merge, seat: ``connection`` is in ``name``, and nothing published meanwhile is lost or doubled.
+
+        Raises :class:`CommandError`: ``unavailable`` when the engine does not answer, ``failed`` when it left while we waited.
+        """
+        subscription = self._hold(connection, name, options, presence=presence)
+        try:
+            await self._broker.subscribe(name).step()
+            page = await self._read(name, after, last).step() if after or last else _NOTHING
+        except BrokerError as error:
+            self._forsake(subscription)
+            raise CommandError(ErrorCode.UNAVAILABLE, "The history cannot be read just now.", retry=True) from error
+        if connection.subscriptions.get(name) is not subscription:
+            raise CommandError(ErrorCode.FAILED, "The subscription ended before it began.")
+        hold = subscription.hold
+        if hold is None or hold.overflowed or (after is not None and page.more):
+            self._forsake(subscription)
+            return Joined(list(page.publications), complete=page.complete, more=True)
+        publications = merge(page.publications, hold.publications, connection.id)
+        self.seat(subscription)
+        return Joined(publications, complete=page.complete, more=False)
+
+    def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
+        if after is not None:
+            return self._broker.read(name, after=after, limit=MAX_PAGE)
+        return self._broker.read(name, limit=min(last, MAX_PAGE))
+
+    def _hold(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = Channel(name, options, self._tick)
+        previous = connection.subscriptions.get(name)
+        if previous is not None:
+            self._unseat(previous)
+            channel.subscriptions.discard(previous)
+        subscription = Subscription(connection, channel, presence=presence)
+        channel.subscriptions.add(subscription)
+        connection.subscriptions[name] = subscription
+        self.hold(subscription, Hold())
+        return subscription
+
+    def hold(self, subscription: Subscription, hold: Hold) -> None:
+        """From now on ``hold`` keeps what comes in for ``subscription``."""
+        subscription.hold = hold
+        subscription.channel.holding.add(subscription)
+
+    def seat(self, subscription: Subscription) -> None:
+        """``subscription`` has caught up: it goes live on its connection's line, if that has one."""
+        self._enter(subscription.channel, subscription.connection)
+        wire = subscription.connection.wire
+        if wire is None:
+            subscription.channel.release(subscription)
+        else:
+            subscription.channel.seat(subscription, wire)
+
+    def _unseat(self, subscription: Subscription) -> None:
+        wire = subscription.connection.wire
+        if wire is None:
+            subscription.channel.release(subscription)
+        else:
+            subscription.channel.unseat(subscription, wire)
+
+    def _forsake(self, subscription: Subscription) -> None:
+        if subscription.connection.subscriptions.get(subscription.channel.name) is subscription:
+            self.leave(subscription, "unsubscribed")
+
+    def leave(self, subscription: Subscription, reason: str) -> None:
+        """``subscription`` ends; those who watch presence are told why."""
+        channel = subscription.channel
+        self._unseat(subscription)
+        channel.subscriptions.discard(subscription)
+        subscription.connection.subscriptions.pop(channel.name, None)
+        self._exit(channel, subscription.connection, reason)
+        if not channel.subscriptions and self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+            self._broker.unsubscribe(channel.name)
+
+    def detach(self, connection: Connection) -> None:
+        """The line broke: seats are given up, subscriptions stay, presence for a grace period."""
+        for subscription in connection.subscriptions.values():
+            self._unseat(subscription)
+            options = subscription.channel.options.presence
+            if options is not None and connection.id in subscription.channel.members:
+                give_up = partial(self._give_up, subscription, connection.lines)
+                self._timers.after(options.grace_seconds, give_up)
+
+    def _give_up(self, subscription: Subscription, lines: int) -> None:
+        connection = subscription.connection
+        if connection.stage is State.DETACHED and connection.lines == lines:
+            self._exit(subscription.channel, connection, "lost")
+
+    def _enter(self, channel: Channel, connection: Connection) -> None:
+        if channel.options.presence is not None and channel.members.add(connection.id, connection.member):
+            channel.watchers.notify(Word.JOINED, channel.name, joined_json(connection.member, len(channel.members)))
+
+    def _exit(self, channel: Channel, connection: Connection, reason: str) -> None:
+        member = channel.members.remove(connection.id)
+        if member is not None:
+            channel.watchers.notify(Word.LEFT, channel.name, left_json(member, reason, len(channel.members)))

@@ -1,0 +1,115 @@
+"""What a channel is and who may do what in it, by name pattern; what no pattern allows is denied to clients."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from openline.errors import CommandError, ErrorCode, SettingsError
+from openline.hub.outcome import Outcome
+from openline.hub.tasks import Tasks
+from openline.model import NOTHING_KEPT, Retention
+from openline.protocol.channel_name import best_pattern, check_channel, check_pattern
+
+if TYPE_CHECKING:
+    from openline.hub.connection import Connection
+
+__all__ = ["Action", "ChannelOptions", "Policy", "Presence", "Rule"]
+
+#: Yes, no, or a function of the connection and the channel's name that says so, plain or async.
+Rule = bool | Callable[["Connection", str], bool | Awaitable[bool]]
+
+_REMEMBERED_NAMES: Final = 10_000
+
+
+class Action:
+    """What a client may ask of a channel; each is the name of a rule in :class:`ChannelOptions`."""
+
+    SUBSCRIBE: Final = "subscribe"
+    PUBLISH: Final = "publish"
+    SEE_PRESENCE: Final = "see_presence"
+    SEE_HISTORY: Final = "see_history"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Who is here: lists end after ``limit`` members (counts are always exact); who lost the line is gone after ``grace_seconds``."""
+
+    limit: int = 1000
+    grace_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.limit < 0 or self.grace_seconds < 0:
+            raise SettingsError("presence", "limit and grace_seconds are 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOptions:
+    """Everything that holds for the channels of one pattern."""
+
+    pattern: str
+    retention: Retention = NOTHING_KEPT
+    presence: Presence | None = None
+    volatile: bool = False
+    last_value: bool = False
+    subscribe: Rule = False
+    publish: Rule = False
+    see_presence: Rule = False
+    see_history: Rule = False
+
+    def __post_init__(self) -> None:
+        check_pattern(self.pattern)
+        if self.volatile and (self.retention.count or self.last_value):
+            raise SettingsError(f"channel {self.pattern!r}", "a volatile channel keeps neither history nor a last value")
+
+
+_UNKNOWN: Final = ChannelOptions(pattern="*")
+
+
+class Policy:
+    """The options of every channel name, and the verdicts of their rules."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._patterns: dict[str, ChannelOptions] = {}
+        self._found: dict[str, ChannelOptions] = {}
+
+    def add(self, options: ChannelOptions) -> None:
+        """Let ``options`` hold for their pattern; raises :class:`SettingsError` where it has some already."""
+        if options.pattern in self._patterns:
+            raise SettingsError(f"channel {options.pattern!r}", "is configured twice")
+        self._patterns[options.pattern] = options
+        self._found.clear()
+
+    def options(self, channel: str) -> ChannelOptions:
+        """What holds for ``channel``; nothing is kept and everything denied where no pattern fits."""
+        found = self._found.get(channel)
+        if found is None:
+            pattern = best_pattern(channel, self._patterns)
+            found = _UNKNOWN if pattern is None else self._patterns[pattern]
+            if len(self._found) >= _REMEMBERED_NAMES:
+                self._found.clear()
+            self._found[channel] = found
+        return found
+
+    async def demand(self, connection: "Connection", channel: str, action: str) -> ChannelOptions:
+        """The channel's options, where ``connection`` may do ``action``.
+
+        Raises :class:`CommandError`: ``bad_channel``, ``forbidden``, or what the rule itself raised. A rule that fails otherwise raises into the caller.
+        """
+        options = self.options(check_channel(channel))
+        if not await self.allows(options, connection, channel, action):
+            raise CommandError(ErrorCode.FORBIDDEN, f"You may not {action.replace('_', ' ')} here.", field="channel")
+        return options
+
+    async def allows(self, options: ChannelOptions, connection: "Connection", channel: str, action: str) -> bool:
+        """Whether the rule for ``action`` says yes: the value True and nothing else."""
+        rule: Rule = getattr(options, action)
+        if callable(rule):
+            verdict = rule(connection, channel)
+            if isinstance(verdict, Awaitable):
+                verdict = await self._started(verdict).step()
+            return verdict is True
+        return rule
+
+    def _started(self, verdict: Awaitable[bool]) -> Outcome[bool]:
+        return self._tasks.start(verdict)

@@ -1,0 +1,202 @@
+"""What the hub needs from the floors above: an engine, live wires, groups of them, and a clock."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from openline.hub.outcome import Outcome
+from openline.model import JsonBytes, Page, Position, Publication, Request, Retention, User
+from openline.protocol.codec import Codec
+from openline.protocol.commands import Command
+
+if TYPE_CHECKING:
+    from openline.hub.connection import Connection
+
+__all__ = ["Application", "Broker", "BrokerListener", "Clock", "Group", "Handle", "Wire"]
+
+
+class Application(Protocol):
+    """The user's code, seen from the hub. Every failure of it comes out of the outcome; nothing raises directly."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether clients without a token are let in."""
+        ...
+
+    def authenticate(self, token: str | None, request: Request) -> Outcome[User | None]:
+        """Who brings ``token``; fails with :class:`~openline.errors.CommandError` (``unauthorized``) where nobody may come in."""
+        ...
+
+    def connected(self, connection: "Connection") -> Outcome[None]:
+        """Run the handlers of connect; fails with a :class:`~openline.errors.CommandError` that refuses the client."""
+        ...
+
+    def handles(self, type: str, channel: str | None) -> bool:  # noqa: A002
+        """Whether a handler takes events of this type (sent to this channel)."""
+        ...
+
+    def event(self, connection: "Connection", command: Command) -> Outcome[JsonBytes]:
+        """Run the handler and encode what it returns; fails with what the client is to be told."""
+        ...
+
+    def disconnected(self, connection: "Connection", reason: str) -> Outcome[None]:
+        """Run the handlers of disconnect, once per connection."""
+        ...
+
+
+class Handle(Protocol):
+    """A call that is yet to come."""
+
+    def cancel(self) -> None:
+        """It will not come."""
+        ...
+
+
+class Clock(Protocol):
+    """Time that only goes forward, in seconds."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
+        """Call ``callback`` once, ``seconds`` from now."""
+        ...
+
+
+class BrokerListener(Protocol):
+    """The one call upward: a broker tells its node what was published."""
+
+    def on_publication(self, publication: Publication) -> None:
+        """Called once per publication of a wanted channel, in the order of the log, without an await in between."""
+        ...
+
+
+class Broker(Protocol):
+    """The engine: it keeps the logs and carries publications to every node.
+
+    Every method returns at once; what takes time comes out of the :class:`Outcome`. Outcomes fail with :class:`~openline.errors.BrokerError` when the engine
+    does not answer: for a publish that means *unknown*, and the same key makes it safe to repeat.
+    """
+
+    @property
+    def position(self) -> Position:
+        """Up to here everything that this node wanted has been handed to the listener."""
+        ...
+
+    def start(self, listener: BrokerListener) -> Outcome[None]:
+        """Begin; called once, before everything else."""
+        ...
+
+    def close(self) -> Outcome[None]:
+        """End; nothing is called afterwards."""
+        ...
+
+    def publish(self, publication: Publication, retention: Retention, key: str | None = None) -> Outcome[Position]:
+        """Stamp, append and publish in one step; settled when it is in the store.
+
+        Publications of one node to one channel keep the order of these calls. The same ``key`` in the same channel within 5 minutes is one publication, and has the first one's position.
+        """
+        ...
+
+    def scatter(self, publication: Publication) -> Outcome[None]:
+        """Publish what is volatile: to whoever is there, without a stamp, never kept."""
+        ...
+
+    def read(
+        self,
+        channel: str,
+        *,
+        after: Position | None = None,
+        before: Position | None = None,
+        limit: int = 1000,
+        size: int = 262_144,
+    ) -> Outcome[Page]:
+        """A page of a channel's log: the oldest ``limit`` behind ``after``, or the newest ``limit`` ahead of ``before`` or of the end.
+
+        It ends early once it holds ``size`` bytes; at least one publication is in it where there is one.
+
+        ``complete`` is false where the log does not reach back to ``after``, or ``after`` is of another epoch or from the future.
+        """
+        ...
+
+    def subscribe(self, channel: str) -> Outcome[None]:
+        """Want a channel (those that begin with ``$`` are wanted unasked); settled when the engine has confirmed that nothing published from now on is missed."""
+        ...
+
+    def unsubscribe(self, channel: str) -> None:
+        """Want it no more."""
+        ...
+
+    def forget(self, channel: str) -> None:
+        """Drop a channel's log for good: nobody can come back to it."""
+        ...
+
+
+class Wire(Protocol):
+    """The writing end of one live line, implemented by a transport. ``connection`` is whose line it is; the hub sets it.
+
+    ``request`` is what opened the line, until the connection stands.
+    """
+
+    connection: "Connection | None"
+    request: Request | None
+
+    @property
+    def codec(self) -> Codec:
+        """What its client understands; wires with the same codec share bytes."""
+        ...
+
+    def make_group(self) -> "Group":
+        """A new group for wires that have this one's codec."""
+        ...
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """Write frames behind everything written before; queue what does not go out, up to the limit of its outbox. Never raises."""
+        ...
+
+    def drained(self) -> Outcome[None]:
+        """Settled when nothing waits to be written, or the wire is gone."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the line behind everything written before; it has left every group when this returns. Later calls change nothing."""
+        ...
+
+    def hold_reading(self, *, held: bool) -> None:
+        """Stop or go on reading: the client has more commands waiting than it may."""
+        ...
+
+
+class Group(Protocol):
+    """The wires of one codec that get the same bytes.
+
+    ``mark`` stands for who is a member now: ``deliver`` with an earlier mark leaves out who came later, and who left is never written to.
+    """
+
+    @property
+    def mark(self) -> int:
+        """Grows with every member that joins; valid until :meth:`compact`."""
+        ...
+
+    @property
+    def sparse(self) -> bool:
+        """Whether :meth:`compact` is worth its while."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def join(self, wire: Wire) -> None:
+        """Add a wire, which is not in yet."""
+        ...
+
+    def leave(self, wire: Wire) -> None:
+        """Take a wire out; nothing if it is not in."""
+        ...
+
+    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Wire]) -> None:
+        """Write to all who were in at ``mark`` and still are, but those in ``skip``. Never raises."""
+        ...
+
+    def compact(self) -> None:
+        """Forget the places of those who left; no mark may be outstanding."""
+        ...

@@ -1,0 +1,80 @@
+"""One timer wheel for every ping, deadline and expiry: the event loop sees a single timer, however many connections there are."""
+
+import logging
+from collections.abc import Callable
+
+from openline.hub.ports import Clock, Handle
+
+__all__ = ["Timer", "Timers"]
+
+_log = logging.getLogger("openline")
+
+
+class Timer:
+    """A call that is due at some turn of the wheel."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """It will not be called."""
+        self._callback = None
+
+    def ring(self) -> None:
+        """Call it, once; what it raises is logged, so that one timer never stops the others."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                _log.exception("A timer failed")
+
+
+class Timers:
+    """A wheel that turns every ``turn`` seconds while something is due; a call comes up to one turn late, never early."""
+
+    def __init__(self, clock: Clock, turn: float = 0.25) -> None:
+        self._clock = clock
+        self._turn = turn
+        self._slots: dict[int, list[Timer]] = {}
+        self._done = int(clock.now() / turn)
+        self._handle: Handle | None = None
+
+    @property
+    def now(self) -> float:
+        """The clock's time, in seconds."""
+        return self._clock.now()
+
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` once, in ``seconds`` or up to a turn later."""
+        timer = Timer(callback)
+        now = self._clock.now()
+        slot = int((now + seconds) / self._turn) + 1
+        if not self._slots:
+            self._done = int(now / self._turn)
+        self._slots.setdefault(max(slot, self._done + 1), []).append(timer)
+        if self._handle is None:
+            self._handle = self._clock.call_later(self._turn, self._advance)
+        return timer
+
+    def stop(self) -> None:
+        """Drop everything that is due."""
+        self._slots.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _advance(self) -> None:
+        self._handle = None
+        today = int(self._clock.now() / self._turn)
+        # After a stall many slots are due at once: only those that exist are visited, in order.
+        due = range(self._done + 1, today + 1) if today - self._done < len(self._slots) else sorted(s for s in self._slots if s <= today)
+        for slot in due:
+            self._done = slot
+            for timer in self._slots.pop(slot, ()):
+                timer.ring()
+        self._done = max(self._done, today)
+        if self._slots and self._handle is None:
+            self._handle = self._clock.call_later(self._turn, self._advance)

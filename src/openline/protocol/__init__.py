@@ -1,0 +1,1 @@
+"""Codecs: bytes to commands, pushes to bytes; no I/O and no clock."""

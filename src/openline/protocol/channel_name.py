@@ -1,0 +1,46 @@
+"""The grammar of channel names and of the patterns that configure them (``spec/protocol.md``, section 1)."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from openline.errors import CommandError, ErrorCode, SettingsError
+
+__all__ = ["INTERNAL", "best_pattern", "check_channel", "check_pattern", "is_channel"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,127}", re.ASCII)
+_PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,126})?\*", re.ASCII)
+GRAMMAR: Final = "1 to 128 characters out of A-Z a-z 0-9 _ - . ~ : @, beginning with a letter, a digit or _"
+
+#: Names that begin with it are the server's own.
+INTERNAL: Final = "$"
+
+
+def is_channel(name: str) -> bool:
+    """Whether ``name`` is a channel name that clients may use."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_channel(name: str) -> str:
+    """``name`` itself; raises :class:`CommandError` (``bad_channel``) where it is none."""
+    if _NAME.fullmatch(name) is None:
+        raise CommandError(ErrorCode.BAD_CHANNEL, f"A channel name has {GRAMMAR}.", field="channel")
+    return name
+
+
+def check_pattern(pattern: str) -> str:
+    """``pattern`` itself; raises :class:`SettingsError` where it is neither a name nor a beginning with ``*`` behind it."""
+    if _NAME.fullmatch(pattern) is None and _PATTERN.fullmatch(pattern) is None:
+        raise SettingsError(f"channel {pattern!r}", f"a pattern is a channel name ({GRAMMAR}), or the beginning of one and a * at the end")
+    return pattern
+
+
+def best_pattern(name: str, patterns: Iterable[str]) -> str | None:
+    """The pattern that ``name`` falls under: the exact name, else the longest beginning; None where none fits."""
+    best: str | None = None
+    for pattern in patterns:
+        if pattern == name:
+            return pattern
+        if pattern[-1] == "*" and len(name) >= len(pattern) and name.startswith(pattern[:-1]) and len(pattern) > len(best or ""):
+            best = pattern
+    return best

@@ -1,0 +1,151 @@
+"""The opening handshake of a WebSocket as the server reads and answers it (RFC 6455 §4.2), without I/O."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from openline.errors import RequestRefused
+
+__all__ = ["Upgrade", "accept_key", "read_upgrade", "refusal", "switching_protocols"]
+
+GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3
+
+# Every pattern is one run of one class: a match takes linear time, whatever it is given.
+TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
+KEY: Final = re.compile(rb"[A-Za-z0-9+/]{22}==")  # Base64 of 16 bytes
+HOST: Final = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]+")  # RFC 3986 §3.2: no user, no path
+VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
+FIELD_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A WebSocket that a client asks for; ``origin`` is None only if the header was not sent."""
+
+    key: bytes
+    subprotocols: tuple[str, ...]
+    origin: str | None
+    host: str
+
+
+def read_upgrade(method: str, http_version: str, headers: Sequence[tuple[bytes, bytes]]) -> Upgrade:
+    """Check a request and return what it asks for; header names are in lower case.
+
+    Raises :class:`~openline.errors.RequestRefused`: 405 for another method than GET, 426 for no WebSocket or not
+    version 13, 400 for what no client sends by honest means. Whether host and origin are welcome is not asked here.
+    """
+    if method != "GET":
+        raise RequestRefused(405, "A WebSocket begins with GET.", (("Allow", "GET"),))
+    if http_version != "1.1":
+        raise RequestRefused(400, "A WebSocket begins with HTTP/1.1.")
+    _refuse_body(headers)
+    host = _single(headers, b"host", HOST)
+    if host is None:
+        raise RequestRefused(400, "The Host header is missing.")
+    if b"websocket" not in _list(headers, b"upgrade") or b"upgrade" not in _list(headers, b"connection"):
+        raise RequestRefused(
+            426, "This is a WebSocket: send Upgrade: websocket and Connection: Upgrade.", (("Upgrade", "websocket"),)
+        )
+    if _single(headers, b"sec-websocket-version", VISIBLE) != "13":
+        raise RequestRefused(
+            426, "Only version 13 of WebSocket is spoken.", (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
+        )
+    key = _single(headers, b"sec-websocket-key", KEY)
+    if key is None:
+        raise RequestRefused(400, "The Sec-WebSocket-Key header is missing.")
+    return Upgrade(key.encode(), _subprotocols(headers), _single(headers, b"origin", VISIBLE), host)
+
+
+def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    return [value.strip(b" \t") for header, value in headers if header == name]
+
+
+def _single(headers: Sequence[tuple[bytes, bytes]], name: bytes, form: re.Pattern[bytes]) -> str | None:
+    """Return the value of a header that may stand once; None if it does not stand at all."""
+    values = _values(headers, name)
+    if not values:
+        return None
+    if len(values) > 1 or not form.fullmatch(values[0]):
+        raise RequestRefused(400, f"The header {name.decode()} is there twice or malformed.")
+    return values[0].decode()
+
+
+def _list(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """Return the elements of a comma-separated header in lower case, however many lines it is spread over."""
+    return [element.strip(b" \t") for element in b",".join(_values(headers, name)).lower().split(b",")]
+
+
+def _refuse_body(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    # What follows the head is frames to us and would be a body to a proxy in front: that is how requests are smuggled.
+    if _values(headers, b"transfer-encoding") or any(v != b"0" for v in _values(headers, b"content-length")):
+        raise RequestRefused(400, "A WebSocket begins with a request without a body.")
+
+
+def _subprotocols(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
+    """Return what was offered, the client's favourite first; §4.1 wants tokens, each once."""
+    values = _values(headers, b"sec-websocket-protocol")
+    if not values:
+        return ()
+    names = [name.strip(b" \t") for name in b",".join(values).split(b",")]
+    if len(set(names)) < len(names) or not all(map(TOKEN.fullmatch, names)):
+        raise RequestRefused(400, "Sec-WebSocket-Protocol is a list of different tokens, separated by commas.")
+    return tuple(name.decode() for name in names)
+
+
+def accept_key(key: bytes) -> bytes:
+    """Compute ``Sec-WebSocket-Accept`` (§4.2.2): proof of having read the request, no secret."""
+    return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
+
+
+def switching_protocols(key: bytes, subprotocol: str | None, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """Build the response that opens the WebSocket; frames may follow it at once.
+
+    ``subprotocol`` is one of those offered, or None. Raises ValueError for what may not stand in a header.
+    """
+    lines = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key).decode())]
+    if subprotocol is not None:
+        if not TOKEN.fullmatch(subprotocol.encode()):
+            raise ValueError("a subprotocol is a token")
+        lines.append(("Sec-WebSocket-Protocol", subprotocol))
+    return _head(101, [*lines, *headers])
+
+
+def refusal(error: RequestRefused) -> bytes:
+    """Build the whole response that turns a request down, after which the connection is closed.
+
+    Raises ValueError if ``error.headers`` hold what may not stand in a header.
+    """
+    body = error.reason.encode(errors="replace")
+    lines = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Connection", "close"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    return _head(error.status, [*lines, *error.headers]) + body
+
+
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_phrase(status)}".encode(), *(_line(name, value) for name, value in headers)]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
+
+
+def _line(name: str, value: str) -> bytes:
+    """Build one header line; ValueError unless it is one line for every reader."""
+    if not TOKEN.fullmatch(name.encode()):
+        raise ValueError("a header's name is a token")
+    raw = value.encode("latin-1")
+    if not FIELD_VALUE.fullmatch(raw):
+        raise ValueError(f"control character in the header {name}")
+    return name.encode() + b": " + raw

@@ -1,0 +1,186 @@
+"""The JSON protocol (``spec/protocol.md``): text to commands, and what the hub says to frames."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from openline.errors import CommandError, ErrorCode
+from openline.model import JsonBytes, Publication
+from openline.protocol.channel_name import INTERNAL
+from openline.protocol.commands import Command, CommandId
+from openline.protocol.strict_json import check_json
+from openline.protocol.websocket import Opcode, encode_frame
+
+__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "push_json", "read_id"]
+
+SUBPROTOCOL: Final = "openline.v1"
+
+_encode: Final = msgspec.json.Encoder().encode
+_Natural = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Id = _Natural | Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Short = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Text = Annotated[str, msgspec.Meta(max_length=16_384)]
+
+
+class _Frame(msgspec.Struct, frozen=True, gc=False):
+    """The wire form of a command; null stands for left out."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    id: _Id | None = None
+    channel: str | None = None
+    payload: msgspec.Raw | None = None
+    encoding: str | None = None
+    key: _Short | None = None
+    volatile: bool | None = None
+    echo: bool | None = None
+    since: str | None = None
+    before: str | None = None
+    last: _Natural | None = None
+    limit: _Natural | None = None
+    presence: bool | None = None
+    token: _Text | None = None
+    resume: _Text | None = None
+    code: _Text | None = None
+    message: _Text | None = None
+
+
+_decode: Final = msgspec.json.Decoder(_Frame).decode
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+#: What a waiting command costs beside its payload, about.
+_OVERHEAD: Final = 400
+
+
+def decode_command(data: bytes) -> Command:
+    """The command in one text message (valid UTF-8, within the message limit).
+
+    Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a field of the protocol does not fit.
+    """
+    try:
+        frame = _decode(data)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error)) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
+    payload, binary = b"null", False
+    if frame.payload is not None:
+        payload = check_json(bytes(frame.payload))
+        if frame.encoding is not None:
+            payload, binary = _from_base64(payload, frame.encoding), True
+    return Command(
+        type=frame.type,
+        id=frame.id,
+        channel=frame.channel,
+        payload=payload,
+        binary=binary,
+        key=frame.key,
+        volatile=frame.volatile is True,
+        echo=frame.echo is not False,
+        since=frame.since,
+        before=frame.before,
+        last=frame.last,
+        limit=frame.limit,
+        presence=frame.presence is True,
+        token=frame.token,
+        resume=frame.resume,
+        code=frame.code,
+        message=frame.message,
+        size=len(data) + _OVERHEAD,
+    )
+
+
+class _OnlyId(msgspec.Struct, frozen=True, gc=False):
+    id: _Id | None = None
+
+
+_decode_id: Final = msgspec.json.Decoder(_OnlyId).decode
+
+
+def read_id(data: bytes) -> CommandId | None:
+    """The id of a message that is no good command, so that its sender learns which one was refused; None where it has none."""
+    try:
+        return _decode_id(data).id
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+
+
+def _misfit(text: str) -> CommandError:
+    where = _WHERE.search(text)
+    if where is None:
+        reason = "`type` is missing" if "`type`" in text else "A message is one JSON object in a text frame"
+        return CommandError(ErrorCode.BAD_FIELD if "`type`" in text else ErrorCode.BAD_MESSAGE, f"{reason}.", field="type" if "`type`" in text else None)
+    return CommandError(ErrorCode.BAD_FIELD, f"{text[: where.start()]}.", field=where[1])
+
+
+def _from_base64(payload: JsonBytes, encoding: str) -> bytes:
+    if encoding != "base64":
+        raise CommandError(ErrorCode.BAD_FIELD, "The only encoding is base64.", field="encoding")
+    try:
+        return base64.b64decode(_decode_text(payload), validate=True)
+    except (msgspec.ValidationError, binascii.Error, ValueError) as error:
+        raise CommandError(ErrorCode.BAD_FIELD, "The payload is no base64 string.", field="payload") from error
+
+
+def push_json(publication: Publication) -> JsonBytes:
+    """The JSON object of one publication, as pushes and lists hold it."""
+    parts = [b'{"type":', _encode(publication.type)]
+    if publication.ask is not None:
+        parts += [b',"id":', _encode(publication.ask)]
+    if not publication.channel.startswith(INTERNAL):
+        parts += [b',"channel":"', publication.channel.encode(), b'"']
+    if publication.binary:
+        parts += [b',"payload":"', base64.b64encode(publication.payload), b'","encoding":"base64"']
+    else:
+        parts += [b',"payload":', publication.payload]
+    if publication.stamp:
+        parts.append(b',"position":"%b.%d"' % (publication.epoch.encode(), publication.stamp))
+    if publication.sender is not None:
+        parts += [b',"from":', publication.sender]
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def _websocket_text(data: bytes) -> bytes:
+    return encode_frame(Opcode.TEXT, data)
+
+
+class JsonCodec:
+    """What the hub says, as JSON in frames; ``frame`` puts one text message into the form that the wire takes."""
+
+    def __init__(self, frame: Callable[[bytes], bytes] = _websocket_text) -> None:
+        self.name = "json"
+        self._frame = frame
+
+    def publication(self, publication: Publication) -> bytes:
+        """See :class:`~openline.protocol.codec.Codec`."""
+        return self._frame(push_json(publication))
+
+    def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:
+        """See :class:`~openline.protocol.codec.Codec`."""
+        place = b"" if channel is None else b',"channel":"%b"' % channel.encode()
+        return self._frame(b'{"type":"%b"%b,"payload":%b}' % (word.encode(), place, payload))
+
+    def bare(self, word: str, command_id: CommandId | None = None) -> bytes:
+        """A push without a payload: ``$ping`` and ``$pong``."""
+        number = b"" if command_id is None else b',"id":' + _encode(command_id)
+        return self._frame(b'{"type":"%b"%b}' % (word.encode(), number))
+
+    def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
+        """See :class:`~openline.protocol.codec.Codec`."""
+        return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (_encode(command_id), payload))
+
+    def error(self, command_id: CommandId | None, error: CommandError) -> bytes:
+        """See :class:`~openline.protocol.codec.Codec`."""
+        fields: dict[str, Any] = {"type": "$error"}
+        if command_id is not None:
+            fields["id"] = command_id
+        fields |= {"code": error.code, "message": error.message}
+        if error.field is not None:
+            fields["field"] = error.field
+        if error.retry:
+            fields["retry"] = True
+        return self._frame(_encode(fields))

@@ -1,0 +1,127 @@
+"""The gate in front of every door: Host, Origin, proxies, cookies, tokens; judged before anything is made for a request."""
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+from openline.errors import RequestRefused
+from openline.model import Request
+from openline.transports.settings import GateSettings
+
+__all__ = ["TOKEN_PREFIX", "Gate"]
+
+#: A subprotocol that begins with it carries the token behind it.
+TOKEN_PREFIX = "openline.token."  # noqa: S105  a name, no secret
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Gate:
+    """Decides by ``settings``; the verdicts are RFC 6454 origins compared to the letter."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        self._any_origin = "*" in settings.allow_origins
+        self._origins = frozenset(settings.allow_origins) - {"*"}
+        self._hosts = frozenset(host.lower() for host in settings.allow_hosts) | {origin.partition("://")[2].rsplit(":", 1)[0] for origin in self._origins}
+        self._proxies = settings.networks()
+
+    def admit(
+        self,
+        *,
+        path: str,
+        query: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        peer: str,
+        secure: bool,
+        subprotocols: Sequence[str] = (),
+    ) -> Request:
+        """The request as the application may see it; raises :class:`RequestRefused` (403, 400) with the remedy in its text."""
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
+        if self._trusts(peer):
+            scheme = _last(given.get("x-forwarded-proto")) or scheme
+            host = _last(given.get("x-forwarded-host")) or host
+            client = self._client(given.get("x-forwarded-for"), peer)
+        self._check_host(host)
+        origin = given.get("origin")
+        listed = self._check_origin(origin, scheme, host)
+        return Request(
+            path=path,
+            query=query,
+            scheme=scheme,
+            host=host,
+            client=client,
+            origin=origin,
+            headers={name: value for name, value in given.items() if name not in _HIDDEN and (listed or name != "cookie")},
+            token=_token(given.get("authorization"), subprotocols),
+        )
+
+    def _trusts(self, peer: str) -> bool:
+        if not self._proxies:
+            return False
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)
+
+    def _client(self, forwarded: str | None, peer: str) -> str:
+        """The last address on the way that is no proxy of ours."""
+        for hop in reversed((forwarded or "").split(",")):
+            address = hop.strip()
+            if address and not self._trusts(address):
+                return address
+        return peer
+
+    def _check_host(self, host: str) -> None:
+        """A name that we are not served under may be an attacker's, pointed at our address (DNS rebinding)."""
+        name = _name_of(host.lower())
+        if name == "localhost" or name.endswith(".localhost") or name in self._hosts or _is_address(name):
+            return
+        raise RequestRefused(403, f"This server is not known as {name[:200]!r}. If it is yours, start it with --allow-host {name[:200]}\n")
+
+    def _check_origin(self, origin: str | None, scheme: str, host: str) -> bool:
+        """Whether the origin is listed; raises where it is neither listed nor ours. No origin: not a browser."""
+        if origin is None:
+            return False
+        if origin in self._origins:
+            return True
+        if origin != "null" and (self._any_origin or origin == own_origin(scheme, host)):
+            return False
+        raise RequestRefused(403, f"Pages from {origin[:200]} may not connect here. If they are yours, start the server with --allow-origin {origin[:200]}\n")
+
+
+#: Seen by nobody: credentials that a browser adds by itself, and what has been taken out already.
+_HIDDEN = frozenset({"authorization", "proxy-authorization", "sec-websocket-protocol", "sec-websocket-key"})
+
+
+def own_origin(scheme: str, host: str) -> str:
+    """The origin of our own pages under ``host`` (RFC 6454 §6.2: without the scheme's own port)."""
+    return f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
+
+
+def _last(value: str | None) -> str:
+    return (value or "").rpartition(",")[2].strip()
+
+
+def _name_of(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _token(authorization: str | None, subprotocols: Sequence[str]) -> str | None:
+    scheme, _, credentials = (authorization or "").partition(" ")
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    for subprotocol in subprotocols:
+        if subprotocol.startswith(TOKEN_PREFIX):
+            return subprotocol.removeprefix(TOKEN_PREFIX)
+    return None

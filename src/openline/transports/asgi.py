@@ -1,0 +1,199 @@
+"""WebSockets under any ASGI server, message by message: the way that always works, where the native one is not to be had."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from openline.errors import CloseCode, RequestRefused
+from openline.hub.connection import Connection
+from openline.hub.outbox import Outbox
+from openline.hub.outcome import Outcome
+from openline.hub.ports import Group
+from openline.model import Request
+from openline.protocol.codec import Codec
+from openline.protocol.websocket import Opcode
+from openline.transports.doors import Door, Doors, subprotocol
+from openline.transports.group import DescriptorGroup
+from openline.transports.uvicorn_host import Host, take_over
+
+__all__ = ["serve_websocket"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_CLEAN = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
+
+
+class AsgiWire:
+    """See :class:`openline.hub.ports.Wire`; frames wait in an outbox until the host's ``send`` takes them."""
+
+    def __init__(self, codec: Codec, outbox_bytes: int, close: Callable[[int, str], None]) -> None:
+        self.codec = codec
+        self.connection: Connection | None = None
+        self.request: Request | None = None
+        self.places: dict[DescriptorGroup, int] = {}
+        self.descriptor = -1
+        self.outbox = Outbox(outbox_bytes)
+        self.something = asyncio.Event()
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.open = True
+        self._close = close
+        self._drained: list[Outcome[None]] = []
+
+    def make_group(self) -> Group:
+        """See :class:`openline.hub.ports.Wire`."""
+        return DescriptorGroup()
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        for frame in frames if self.open else ():
+            if not self.outbox.put(frame):
+                self.outbox.clear()
+                self._close(CloseCode.SLOW, "More waited than this connection may leave unread.")
+                return
+        self.something.set()
+
+    def fell_short(self, data: bytes, taken: int) -> None:
+        """Never called: no descriptor of ours is written to."""
+
+    def drained(self) -> Outcome[None]:
+        """See :class:`openline.hub.ports.Wire`."""
+        outcome: Outcome[None] = Outcome()
+        if self.open and len(self.outbox):
+            self._drained.append(outcome)
+        else:
+            outcome.settle(None)
+        return outcome
+
+    def emptied(self) -> None:
+        """The host has taken everything."""
+        drained, self._drained = self._drained, []
+        for outcome in drained:
+            outcome.settle(None)
+
+    def shut(self) -> None:
+        """Leave every group; nothing is written any more but what waits."""
+        self.open = False
+        for group in tuple(self.places):
+            group.leave(self)
+        self.something.set()
+        self.reading.set()
+        self.emptied()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        self._close(code, reason)
+
+    def hold_reading(self, *, held: bool) -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        if held and self.open:
+            self.reading.clear()
+        else:
+            self.reading.set()
+
+
+class AsgiLine:
+    """One WebSocket of an ASGI host; pings are the host's."""
+
+    def __init__(self, doors: Doors, door: Door, receive: Receive, send: Send) -> None:
+        self._doors = doors
+        self._door = door
+        self._receive = receive
+        self._send = send
+        self._farewell: tuple[int, str] | None = None
+        self.wire = AsgiWire(door.codec, doors.settings.outbox_bytes, self.close)
+
+    async def run(self) -> None:
+        """Serve until either side ends."""
+        self._door.opened(self)
+        clean = False
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write())
+                reader = tasks.create_task(self._read())
+                await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+                clean = reader.done() and not reader.cancelled() and reader.result()
+                writer.cancel()
+                reader.cancel()
+        finally:
+            self.wire.shut()
+            self._doors.line_lost(self.wire, clean=clean)
+
+    async def _read(self) -> bool:
+        while True:
+            await self.wire.reading.wait()
+            event = await self._receive()
+            if event["type"] == "websocket.disconnect":
+                return event.get("code", CloseCode.NO_STATUS) in _CLEAN
+            text = event.get("text")
+            opcode, payload = (Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode("utf-8", "replace"))
+            if len(payload) > self._doors.settings.max_message_bytes:
+                self.close(CloseCode.TOO_BIG, "The message is too large.")
+            elif self.wire.open:
+                self._door.message(self, opcode, payload)
+
+    async def _write(self) -> None:
+        while True:
+            await self.wire.something.wait()
+            self.wire.something.clear()
+            while len(self.wire.outbox):
+                frame = self.wire.outbox.take(1)
+                await self._send({"type": "websocket.send", **_content(frame)})
+            self.wire.emptied()
+            if self._farewell is not None:
+                code, reason = self._farewell
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye behind everything queued. Later calls change nothing."""
+        if self._farewell is None:
+            self._doors.tick.flush()
+            self._farewell = (code, reason)
+            self.wire.shut()
+            self._doors.line_lost(self.wire, clean=False)
+
+
+def _content(frame: bytes) -> dict[str, Any]:
+    if frame[0] == Opcode.TEXT:
+        return {"text": frame[1:].decode()}
+    return {"bytes": frame[1:]}
+
+
+async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+    """Serve one WebSocket at ``path`` below our mount: natively where the server lets us, over ASGI otherwise."""
+    try:
+        if not await take_over(host, scope, receive, path):
+            await _serve_plain(host, scope, receive, send, path)
+    except RequestRefused as error:
+        await _refuse(scope, send, error)
+
+
+async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+    doors = host.doors
+    offered: list[str] = scope.get("subprotocols", [])
+    request = host.gate.admit(
+        path=path,
+        query=scope["query_string"].decode("latin-1"),
+        headers=scope["headers"],
+        peer=(scope.get("client") or ("",))[0],
+        secure=scope.get("scheme") == "wss",
+        subprotocols=offered,
+    )
+    door = doors.door(request, native=False)
+    await receive()
+    await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered)})
+    line = AsgiLine(doors, door, receive, send)
+    line.wire.request = request
+    await line.run()
+
+
+async def _refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": CloseCode.POLICY_VIOLATION, "reason": error.reason[:120]})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *((n.lower().encode(), v.encode()) for n, v in error.headers)]
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": error.reason.encode()})

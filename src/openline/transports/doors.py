@@ -1,0 +1,182 @@
+"""The doors that open onto the hub: which protocol is spoken at which path, and what its messages mean."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from urllib.parse import parse_qs, unquote
+
+from openline.errors import CloseCode, CommandError, ErrorCode, RequestRefused
+from openline.hub.connection import State
+from openline.hub.dispatch import Dispatch
+from openline.hub.hub import Hub
+from openline.hub.ports import Wire
+from openline.hub.tick import Tick
+from openline.hub.timers import Timers
+from openline.model import Request
+from openline.protocol.channel_name import is_channel
+from openline.protocol.codec import Codec
+from openline.protocol.commands import Command, Word
+from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id
+from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
+from openline.protocol.websocket import Opcode
+from openline.transports.settings import LineSettings, Paths
+
+__all__ = ["Door", "Doors", "Line", "plain", "plain_text", "subprotocol"]
+
+
+class Line(Protocol):
+    """A live line, as a door sees it."""
+
+    @property
+    def wire(self) -> Wire:
+        """Its writing end."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End it."""
+        ...
+
+
+class Door(Protocol):
+    """A protocol over a line."""
+
+    @property
+    def codec(self) -> Codec:
+        """What its clients understand."""
+        ...
+
+    def opened(self, line: Line) -> None:
+        """The line is there."""
+        ...
+
+    def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
+        """A whole message came: ``TEXT`` (valid UTF-8) or ``BINARY``."""
+        ...
+
+    def ping(self, line: Line) -> bytes:
+        """What goes out beside the WebSocket ping."""
+        ...
+
+
+class JsonDoor:
+    """The JSON protocol (``spec/protocol.md``)."""
+
+    def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
+        self._doors = doors
+        self.codec = codec
+        self._ping = codec.bare(Word.PING)
+
+    def opened(self, line: Line) -> None:
+        """See :class:`Door`."""
+        request = line.wire.request
+        doors, settings = self._doors, self._doors.settings
+        doors.hub.lifecycle.open(line.wire)
+        if doors.hub.application.anonymous or (request is not None and (request.token is not None or "cookie" in request.headers)):
+            doors.timers.after(settings.silent_after_seconds, lambda: doors.dispatch.connect_silently(line.wire))
+        else:
+            doors.timers.after(settings.connect_within_seconds, lambda: self._too_late(line))
+
+    def _too_late(self, line: Line) -> None:
+        connection = line.wire.connection
+        if connection is not None and connection.stage is State.OPENING:
+            line.close(CloseCode.UNAUTHORIZED, "Send $connect with a token first.")
+
+    def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
+        """See :class:`Door`."""
+        try:
+            if opcode is Opcode.BINARY:
+                raise CommandError(ErrorCode.BAD_MESSAGE, "Send text frames; bytes travel as base64.")
+            command = decode_command(payload)
+        except CommandError as error:
+            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(payload), error))
+            return
+        self._doors.dispatch.receive(line.wire, command)
+
+    def ping(self, line: Line) -> bytes:
+        """See :class:`Door`: a script sees no WebSocket pings, so one of its own goes to those who said ``$connect``."""
+        connection = line.wire.connection
+        return self._ping if connection is not None and connection.resume is not None else b""
+
+
+class RawDoor:
+    """Bare data in and out of one channel (``spec/protocol.md``, section 6)."""
+
+    def __init__(self, doors: "Doors", codec: RawCodec, channel: str, *, echo: bool) -> None:
+        self._doors = doors
+        self._channel = channel
+        self._echo = echo
+        self.codec = codec
+
+    def opened(self, line: Line) -> None:
+        """See :class:`Door`."""
+        if not is_channel(self._channel):
+            line.close(CloseCode.NOT_FOUND, f"{self._channel[:60]!r} is no channel name.")
+            return
+        self._doors.hub.lifecycle.open(line.wire)
+        self._doors.dispatch.enter(line.wire, self._channel)
+
+    def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
+        """See :class:`Door`."""
+        binary = opcode is Opcode.BINARY
+        data = payload if binary else text_payload(payload)
+        command = Command(type=MESSAGE, channel=self._channel, payload=data, binary=binary, echo=self._echo, size=len(data) + 200)
+        self._doors.dispatch.receive(line.wire, command)
+
+    def ping(self, line: Line) -> bytes:  # noqa: ARG002
+        """See :class:`Door`: nothing, every WebSocket library answers pings by itself."""
+        return b""
+
+
+class Doors:
+    """All doors of one hub."""
+
+    def __init__(self, hub: Hub, *, settings: LineSettings, paths: Paths, on_shutdown: Callable[[], None]) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.dispatch = Dispatch(hub)
+        self.tick: Tick = hub.tick
+        self.timers: Timers = hub.timers
+        self.shutdown = on_shutdown
+        self._paths = paths
+        # Native lines take whole WebSocket frames; ASGI hosts frame by themselves.
+        self._native: tuple[JsonDoor, RawCodec] = (JsonDoor(self, JsonCodec()), RawCodec())
+        self._plain: tuple[JsonDoor, RawCodec] = (JsonDoor(self, JsonCodec(plain_text)), RawCodec(plain))
+
+    def is_door(self, path: str) -> bool:
+        """Whether a WebSocket may be opened at ``path``."""
+        paths = self._paths
+        return path == paths.json or path.startswith(f"{paths.raw}/") or (path == "/" and paths.lobby is not None)
+
+    def door(self, request: Request, *, native: bool) -> Door:
+        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        paths = self._paths
+        json_door, raw_codec = self._native if native else self._plain
+        if request.path == paths.json:
+            return json_door
+        if request.path.startswith(f"{paths.raw}/"):
+            return RawDoor(self, raw_codec, unquote(request.path[len(paths.raw) + 1 :]), echo=_echo(request.query))
+        if request.path == "/" and paths.lobby is not None:
+            return RawDoor(self, raw_codec, paths.lobby, echo=_echo(request.query))
+        raise RequestRefused(404, f"There is no door here. WebSockets go to {paths.json} or {paths.raw}/CHANNEL.\n")
+
+    def line_lost(self, wire: Wire, *, clean: bool) -> None:
+        """The line of a connection has gone; ``clean``: its client said goodbye."""
+        self.hub.lifecycle.line_lost(wire, clean=clean)
+
+
+def subprotocol(door: Door, offered: Sequence[str]) -> str | None:
+    """The subprotocol to echo: ours, where it was offered to our own door."""
+    return SUBPROTOCOL if isinstance(door, JsonDoor) and SUBPROTOCOL in offered else None
+
+
+def plain(opcode: Opcode, payload: bytes) -> bytes:
+    """A message for a host that frames by itself: its opcode, and the payload behind."""
+    return bytes((opcode,)) + payload
+
+
+def plain_text(payload: bytes) -> bytes:
+    """A text message for a host that frames by itself."""
+    return plain(Opcode.TEXT, payload)
+
+
+def _echo(query: str) -> bool:
+    return parse_qs(query).get("echo", ["0"])[-1] not in ("0", "")

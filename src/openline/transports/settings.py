@@ -1,0 +1,66 @@
+"""The settings of lines: what may be sent before and after the gate, how long each phase may take, who is let in."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from openline.errors import SettingsError
+
+__all__ = ["GateSettings", "LineSettings", "Paths"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSettings:
+    """What one line may cost and how long it may be silent."""
+
+    max_message_bytes: int = 65_536
+    max_fragments: int = 1024
+    outbox_bytes: int = 1_048_576
+    ping_every_seconds: float = 25.0
+    pong_within_seconds: float = 20.0
+    connect_within_seconds: float = 10.0
+    silent_after_seconds: float = 1.0
+    head_within_seconds: float = 10.0
+    max_head_bytes: int = 32_768
+    close_within_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.outbox_bytes < 2 * self.max_message_bytes:
+            raise SettingsError("outbox_bytes", "must hold at least two messages (max_message_bytes)")
+        if self.max_message_bytes < 1024:
+            raise SettingsError("max_message_bytes", "is 1024 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where the doors are. ``lobby`` is a channel that a WebSocket at ``/`` opens the raw door to; None for none."""
+
+    json: str = "/openline"
+    raw: str = "/raw"
+    lobby: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """Who may come in.
+
+    ``allow_origins``: pages of other sites, as ``https://app.example.com``; their cookies count, too. ``allow_hosts``: names we are served under, beside IP addresses and
+    localhost. ``trusted_proxies``: addresses or networks whose ``X-Forwarded-*`` headers are believed.
+    """
+
+    allow_origins: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for origin in self.allow_origins:
+            scheme, slashes, host = origin.partition("://")
+            if origin != "*" and (scheme not in ("http", "https") or not slashes or not host or "/" in host or origin != origin.lower()):
+                raise SettingsError("allow_origins", f"{origin!r} is no origin; write it as https://app.example.com, in lower case, without a path")
+        self.networks()
+
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """``trusted_proxies`` as networks."""
+        try:
+            return tuple(ip_network(entry, strict=False) for entry in self.trusted_proxies)
+        except ValueError as error:
+            raise SettingsError("trusted_proxies", str(error)) from error

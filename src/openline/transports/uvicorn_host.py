@@ -1,0 +1,217 @@
+"""The only file that reaches into uvicorn: WebSockets of ours leave its protocols for good and become lines of their own.
+
+Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before any ASGI application is called. Under a plain
+``uvicorn app:app`` the ASGI call of a WebSocket has arrived already: :func:`take_over` takes the transport from under it. All that is used of uvicorn is
+undocumented, so it is looked for first, and plain ASGI serves where it is not found.
+"""
+
+import sys
+from asyncio import Transport
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final, Protocol, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from openline.errors import RequestRefused
+from openline.hub.timers import Timer
+from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
+from openline.protocol.websocket import Opcode
+from openline.transports.admission import Gate
+from openline.transports.doors import Doors, subprotocol
+from openline.transports.websocket import WebSocketLine
+
+__all__ = ["Host", "NativeHttpProtocol", "take_over"]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Host(Protocol):
+    """What the served application offers: its doors and its gate, made when the loop runs."""
+
+    @property
+    def doors(self) -> Doors:
+        """The doors; starts the hub."""
+        ...
+
+    @property
+    def gate(self) -> Gate:
+        """Who may come in."""
+        ...
+
+
+def _peer(transport: Transport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def _upgrade(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers, connections: set[Any]) -> WebSocketLine:
+    """Make a line of ``transport``, whose request has asked for it; raises :class:`RequestRefused`."""
+    doors = host.doors
+    request = host.gate.admit(
+        path=path,
+        query=query,
+        headers=headers,
+        peer=_peer(transport),
+        secure=transport.get_extra_info("ssl_object") is not None,
+        subprotocols=upgrade.subprotocols,
+    )
+    door = doors.door(request, native=True)
+    line = WebSocketLine(doors, door, transport, connections)
+    line.wire.request = request
+    line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols))])
+    connections.add(line)
+    transport.set_protocol(line)
+    return line
+
+
+class NativeHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, with our doors taken out of it, and with deadlines and a limit for request heads, which it lacks."""
+
+    _deadline: Timer | None = None
+    _head_bytes = 0
+    _in_head = True
+    _chunk = b""
+
+    @property
+    def _host(self) -> Host | None:
+        app = self.config.loaded_app
+        return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """A client has come: its request head is due."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._head_is_there()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the head's bytes, then go on as uvicorn does."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            host = self._host
+            if host is not None and self._head_bytes > host.doors.settings.max_head_bytes + 65_536:
+                self._refuse(RequestRefused(431, "The request head is too large.\n"))
+                return
+        self._chunk = data
+        super().data_received(data)
+        self._chunk = b""
+
+    def on_message_begin(self) -> None:
+        """A request begins: its head is due."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        if self._deadline is None:
+            self._expect_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._head_is_there()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The next head may take its time; uvicorn's keep-alive timer watches the pause before it."""
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_response_complete()
+
+    def _expect_head(self) -> None:
+        self._in_head = True
+        host = self._host
+        if host is not None:
+            self._deadline = host.doors.timers.after(host.doors.settings.head_within_seconds, self._head_is_late)
+
+    def _head_is_there(self) -> None:
+        self._in_head = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        self._refuse(RequestRefused(408, "The request head took too long.\n"))
+
+    def _refuse(self, error: RequestRefused) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(refusal(error))
+            self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Take the upgrade if it goes to a door of ours; leave it to uvicorn otherwise."""
+        host = self._host
+        parsed = httptools.parse_url(self.url)
+        path = unquote(parsed.path.decode("latin-1"))
+        if host is None or not host.doors.is_door(path):
+            super().handle_websocket_upgrade()
+            return
+        try:
+            upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
+            query = (parsed.query or b"").decode("latin-1")
+            line = _upgrade(host, self.transport, path=path, query=query, upgrade=upgrade, headers=self.headers, connections=self.connections)
+        except RequestRefused as error:
+            self._refuse(error)
+            return
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        self.parser = None
+        self.scope = self.headers = self.flow = None  # type: ignore[assignment]
+        line.begin()
+        early = self._chunk[_upgrade_offset(len(self._chunk)) :]
+        if early:
+            line.feed(early)
+
+
+def _upgrade_offset(otherwise: int) -> int:
+    """How many bytes of the chunk belonged to the head: uvicorn calls us while it handles httptools' ``HttpParserUpgrade``, which says so."""
+    error = sys.exception()
+    return int(error.args[0]) if isinstance(error, httptools.HttpParserUpgrade) and error.args else otherwise
+
+
+async def take_over(host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str) -> bool:
+    """Take a WebSocket from under its ASGI call, and return when its line has ended; False, and nothing touched, where the server is not one we know.
+
+    Raises :class:`RequestRefused` before anything is taken.
+    """
+    protocol = getattr(receive, "__self__", None)
+    if not isinstance(protocol, WebSocketsSansIOProtocol) or not all(hasattr(protocol, name) for name in _NEEDED):
+        return False
+    if protocol.handshake_complete or protocol.initial_response is not None:
+        return False
+    headers: Headers = scope["headers"]
+    upgrade = read_upgrade("GET", "1.1", headers)
+    await receive()
+    early = _messages(protocol)
+    query = scope["query_string"].decode("latin-1")
+    # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call returns.
+    connections = protocol.connections
+    line = _upgrade(host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers, connections=connections)
+    protocol.handshake_complete = True
+    connections.discard(protocol)
+    line.begin()
+    for opcode, payload in early:
+        line.door.message(line, opcode, payload)
+    await line.gone
+    return True
+
+
+#: What of uvicorn's WebSocket protocol is used; the connection's own state besides.
+_NEEDED: Final = ("transport", "connections", "handshake_complete", "initial_response", "queue", "conn")
+
+
+def _messages(protocol: WebSocketsSansIOProtocol) -> list[tuple[Opcode, bytes]]:
+    """What the client sent before the upgrade was answered, which uvicorn has parsed already."""
+    found: list[tuple[Opcode, bytes]] = []
+    while not protocol.queue.empty():
+        event: dict[str, Any] = dict(protocol.queue.get_nowait())
+        if event["type"] == "websocket.receive":
+            text = event.get("text")
+            found.append((Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode()))
+    if protocol.read_paused:
+        protocol.read_paused = False
+        protocol.transport.resume_reading()
+    return found

@@ -1,0 +1,172 @@
+"""One native WebSocket line: frames in and out, pings, deadlines, and an orderly end (RFC 6455 §5 and §7)."""
+
+from asyncio import BufferedProtocol, Transport
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from openline.errors import CloseCode
+from openline.hub.outcome import Outcome
+from openline.hub.timers import Timer
+from openline.protocol.websocket import FrameReader, Opcode, decode_close, encode_close, encode_frame
+from openline.transports.wire import SocketWire
+
+if TYPE_CHECKING:
+    from openline.transports.doors import Door, Doors
+
+__all__ = ["WebSocketLine"]
+
+# One buffer serves every line: what is read is parsed before the next line reads, and only an incomplete frame is copied.
+_BUFFER: Final = memoryview(bytearray(262_144))
+_PING: Final = encode_frame(Opcode.PING, b"")
+#: Close codes that a client sends when it ends on purpose.
+_CLEAN: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, None)
+
+
+class WebSocketLine(BufferedProtocol):
+    """Owns the transport and its wire; hands messages to ``door``; leaves ``connections``, the server's set of what is open, when the transport is gone."""
+
+    __slots__ = ("_clean", "_closing", "_doors", "_connections", "_gone", "_heard", "_reader", "_timer", "_transport", "door", "wire")
+
+    def __init__(self, doors: "Doors", door: "Door", transport: Transport, connections: set[Any]) -> None:
+        settings = doors.settings
+        self._doors = doors
+        self._transport = transport
+        self._connections = connections
+        self._gone: Outcome[None] | None = None
+        self._reader = FrameReader(max_message=settings.max_message_bytes, max_fragments=settings.max_fragments)
+        self._closing = False
+        self._clean = False
+        self._heard = False
+        self._timer: Timer | None = None
+        self.door = door
+        self.wire = SocketWire(transport, door.codec, outbox_bytes=settings.outbox_bytes, close=self.close, too_slow=self._too_slow)
+
+    def begin(self) -> None:
+        """The upgrade is through: the line lives."""
+        self.door.opened(self)
+        self._ping_later()
+
+    @property
+    def gone(self) -> Outcome[None]:
+        """Settled when the transport is gone; for those who wait, made when asked for."""
+        if self._gone is None:
+            self._gone = Outcome()
+        return self._gone
+
+    # -- reading
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """The buffer that all lines share."""
+        return _BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
+        self.feed(_BUFFER[:nbytes])
+
+    def feed(self, data: memoryview | bytes) -> None:
+        """Take what the peer sent, in whatever pieces; a break of the protocol closes the line."""
+        self._heard = True
+        for opcode, payload in self._reader.feed(data):
+            if opcode is Opcode.CLOSE:
+                self._closed_by_peer(payload)
+            elif self._closing:
+                continue
+            elif opcode is Opcode.PING:
+                self._doors.tick.to_wire(self.wire, encode_frame(Opcode.PONG, payload))
+            elif opcode is not Opcode.PONG:
+                self.door.message(self, opcode, payload)
+        failure = self._reader.failure
+        if failure is not None and not self._closing:
+            self.close(failure.code, failure.reason)
+
+    def eof_received(self) -> bool:
+        """The peer writes no more: without a Close frame that is the end of the line."""
+        return False
+
+    # -- liveness
+
+    def _ping_later(self) -> None:
+        self._heard = False
+        self._timer = self._doors.timers.after(self._doors.settings.ping_every_seconds, self._ping)
+
+    def _ping(self) -> None:
+        if self._closing:
+            return
+        self._heard = False
+        self._doors.tick.to_wire(self.wire, _PING + self.door.ping(self))
+        self._timer = self._doors.timers.after(self._doors.settings.pong_within_seconds, self._suspect)
+
+    def _suspect(self) -> None:
+        """Nothing has come: look once more after the loop has read, it may have been us who were late."""
+        if self._heard:
+            self._ping_later()
+        else:
+            self._timer = self._doors.timers.after(0.0, self._judge)
+
+    def _judge(self) -> None:
+        if self._heard:
+            self._ping_later()
+        elif not self._closing:
+            self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
+            self._transport.abort()
+
+    # -- ending
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Say goodbye behind everything queued, and close the transport once the peer has answered, or after a while. Later calls change nothing."""
+        if self._closing:
+            return
+        self._doors.tick.flush()
+        if not self._closing:
+            self._say_goodbye(self.wire.shut(), code, reason)
+
+    def _say_goodbye(self, rest: bytes, code: int | None, reason: str) -> None:
+        self._closing = True
+        # A client that was kept from writing must be able to answer.
+        self._transport.resume_reading()
+        self._transport.write(rest + encode_close(code, reason))
+        self._set_timer(self._doors.settings.close_within_seconds, self._transport.abort)
+        self._doors.line_lost(self.wire, clean=self._clean)
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        if not self._closing:
+            code, _ = decode_close(payload)
+            self._clean = code in _CLEAN
+            self._doors.tick.flush()
+            self._say_goodbye(self.wire.shut(), code, "")
+        # RFC 6455 §7.1.1: the server closes the TCP connection first.
+        self._transport.close()
+
+    def _too_slow(self) -> None:
+        if not self._closing:
+            self._say_goodbye(b"", CloseCode.SLOW, "More waited than this connection may leave unread.")
+            self._transport.close()
+
+    def shutdown(self) -> None:
+        """The server stops (uvicorn calls it on every connection)."""
+        self._doors.shutdown()
+        self.close(CloseCode.RESTART, "The server restarts.")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The transport is gone; its descriptor is closed after this returns, and has left every group."""
+        self._closing = True
+        self.wire.shut()
+        self._set_timer(None, None)
+        self._doors.line_lost(self.wire, clean=self._clean)
+        self._connections.discard(self)
+        if self._gone is not None:
+            self._gone.settle(None)
+
+    def _set_timer(self, seconds: float | None, callback: Callable[[], None] | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None or callback is None else self._doors.timers.after(seconds, callback)
+
+    # -- writing
+
+    def pause_writing(self) -> None:
+        """The transport has bytes queued; the wire has noticed by itself."""
+
+    def resume_writing(self) -> None:
+        """The transport has written everything."""
+        self.wire.resume_writing()

@@ -1,0 +1,171 @@
+"""The writing end of one socket: straight to the descriptor while it takes everything, through an outbox while it does not."""
+
+import os
+from asyncio import Transport
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from openline.hub.connection import Connection
+from openline.hub.outbox import Outbox
+from openline.hub.outcome import Outcome
+from openline.hub.ports import Group
+from openline.model import Request
+from openline.protocol.codec import Codec
+from openline.transports.group import DescriptorGroup
+
+__all__ = ["SocketWire"]
+
+#: What is handed to the transport at a time, so that the rest stays ours to judge.
+CHUNK_BYTES: Final = 65_536
+_DONE: Final[Outcome[None]] = Outcome.of(None)
+
+
+class SocketWire:
+    """See :class:`openline.hub.ports.Wire`; owned by a line (see ``transports.websocket``), which closes it.
+
+    While the transport has bytes queued nobody writes to the descriptor beside it: the wire stands aside in every group, and its frames wait in the outbox.
+    """
+
+    __slots__ = ("_close", "_drained", "_limit", "_outbox", "_stalled", "_too_slow", "_transport", "codec", "connection", "descriptor", "open", "places", "request")
+
+    def __init__(
+        self,
+        transport: Transport,
+        codec: Codec,
+        *,
+        outbox_bytes: int,
+        close: Callable[[int, str], None],
+        too_slow: Callable[[], None],
+    ) -> None:
+        """``close`` ends the line with a code; ``too_slow`` is called once when the outbox would overflow, or the peer turns out to be gone."""
+        self._transport = transport
+        self._limit = outbox_bytes
+        self._close = close
+        self._too_slow = too_slow
+        self._outbox: Outbox | None = None
+        self._drained: Outcome[None] | None = None
+        self._stalled = False
+        self.codec = codec
+        self.connection: Connection | None = None
+        self.request: Request | None = None
+        self.places: dict[DescriptorGroup, int] = {}
+        self.open = True
+        # TLS encrypts in the transport: its descriptor is not ours to write to.
+        self.descriptor = -1 if transport.get_extra_info("ssl_object") else _descriptor(transport)
+        transport.set_write_buffer_limits(high=0)
+
+    def make_group(self) -> Group:
+        """See :class:`openline.hub.ports.Wire`."""
+        return DescriptorGroup()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here and in the transport."""
+        return self._transport.get_write_buffer_size() + (self._outbox.size if self._outbox else 0)
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        if not self.open:
+            return
+        if self._stalled:
+            self._queue(frames)
+            return
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        if self.descriptor < 0:
+            self._hand_over(data)
+            return
+        try:
+            taken = os.write(self.descriptor, data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            taken = -1
+        if taken != len(data):
+            self.fell_short(data, taken)
+
+    def fell_short(self, data: bytes, taken: int) -> None:
+        """The descriptor took only the first ``taken`` bytes of ``data``; -1: the peer is gone, which the transport will report."""
+        if not self.open:
+            return
+        if taken < 0:
+            self._give_up()
+        elif len(data) - taken > self._limit:
+            self._give_up()
+        else:
+            self._hand_over(data[taken:])
+
+    def _hand_over(self, data: bytes) -> None:
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size():
+            self._stalled = True
+            if self.descriptor >= 0:
+                for group in self.places:
+                    group.stand_aside(self)
+
+    def _queue(self, frames: Sequence[bytes]) -> None:
+        if self._outbox is None:
+            self._outbox = Outbox(self._limit)
+        room = self._limit - self.waiting
+        for frame in frames:
+            room -= len(frame)
+            if room < 0 or not self._outbox.put(frame):
+                self._give_up()
+                return
+
+    def _give_up(self) -> None:
+        self.shut()
+        self._too_slow()
+
+    def resume_writing(self) -> None:
+        """The transport has written everything it had: hand over the next chunk, or go back to the descriptor."""
+        if not self._stalled:
+            return
+        while self._outbox and not self._transport.get_write_buffer_size():
+            self._transport.write(self._outbox.take(CHUNK_BYTES))
+        if self._transport.get_write_buffer_size():
+            return
+        self._outbox = None
+        self._stalled = False
+        if self.open and self.descriptor >= 0:
+            for group in self.places:
+                group.step_back(self)
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.settle(None)
+
+    def drained(self) -> Outcome[None]:
+        """See :class:`openline.hub.ports.Wire`."""
+        if not self._stalled or not self.open:
+            return _DONE
+        if self._drained is None:
+            self._drained = Outcome()
+        return self._drained
+
+    def shut(self) -> bytes:
+        """Leave every group and write nothing more; returns what still waits in the outbox, whole frames. Comes before the descriptor is closed."""
+        self.open = False
+        for group in tuple(self.places):
+            group.leave(self)
+        rest = self._outbox.take(self._limit) if self._outbox else b""
+        self._outbox = None
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.settle(None)
+        return rest
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        self._close(code, reason)
+
+    def hold_reading(self, *, held: bool) -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        if self.open:
+            if held:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+
+def _descriptor(transport: Transport) -> int:
+    socket = transport.get_extra_info("socket")
+    return -1 if socket is None else int(socket.fileno())

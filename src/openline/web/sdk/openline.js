@@ -1,0 +1,36 @@
+/** Owns the lines of a page: one for each server, however often it is asked for. */
+
+import { Line } from "./openline/line.js";
+
+export { OpenlineError } from "./openline/frames.js";
+
+/** @import * as T from "./openline/types.js" */
+
+/** @type {Map<string, T.Line>} */
+const lines = new Map();
+
+/**
+ * The line to the server at `url`: the one of this page, or a new one if there is none or it was closed.
+ *
+ * @param {string | URL} [url] `/openline` of the server that the page came from unless told; `https` means `wss`
+ * @param {T.Options} [options] of a line that is new; one that is there keeps its own
+ * @returns {T.Line}
+ */
+export function connect(url = "/openline", options = {}) {
+  const address = addressOf(url);
+  const known = lines.get(address);
+  if (known && known.status !== "closed") return known;
+  const line = new Line(address, options);
+  lines.set(address, line);
+  return line;
+}
+
+/** @param {string | URL} url */
+function addressOf(url) {
+  if (typeof url !== "string" && !(url instanceof URL)) throw new TypeError("the address of a server is a string");
+  const address = new URL(url, globalThis.location?.href);
+  // "http" becomes "ws", and "https" becomes "wss".
+  address.protocol = address.protocol.replace("http", "ws");
+  address.hash = "";
+  return address.href;
+}

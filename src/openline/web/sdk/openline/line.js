@@ -1,0 +1,287 @@
+/** Owns a line: one connection to a server that outlives its sockets. */
+/** @import * as T from "./types.js" */
+
+import { Channel } from "./channel.js";
+import { OpenlineError, errorOf, eventOf, nameOf, sameEpoch, unwrap, wrap, write } from "./frames.js";
+import { Outbox } from "./outbox.js";
+import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings.js";
+import { Dial, Socket, UNAUTHORIZED, comesBack, delay } from "./socket.js";
+
+const ASK_MS = 10_000;
+/** The server said that it is too busy: as if so many tries had failed already. */
+const BUSY = 1013;
+const BUSY_TRIES = 3;
+
+/** @implements {T.Line} */
+export class Line {
+  /** @type {T.Status} */
+  status = "connecting";
+  /** @type {string | null} */
+  connection = null;
+  /** @type {string | null} */
+  user = null;
+
+  #url;
+  #options;
+  #WebSocket;
+  #clock;
+  #events = new Emitter();
+  #outbox;
+  /** @type {Map<string, Channel>} */
+  #channels = new Map();
+  /** Channels whose `$unsubscribe` was not answered yet. @type {Set<string>} */
+  #leaving = new Set();
+  /** @type {Map<string, (payload: any) => unknown>} */
+  #answers = new Map();
+  /** @type {Dial | undefined} */
+  #dial;
+  /** @type {any} */
+  #timer;
+  #tries = 0;
+  #unauthorized = false;
+  #ended = new AbortController();
+  /** The secret that takes the connection up again. @type {string | undefined} */
+  #resume;
+  /** The last one seen. @type {string | undefined} */
+  #position;
+
+  /** @param {string} url @param {T.Options} options */
+  constructor(url, options) {
+    this.#url = url;
+    this.#options = options;
+    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: give one in the options");
+    this.#clock = options.clock ?? systemClock;
+    this.#outbox = new Outbox(this.#clock, options.outbox);
+    const page = options.page ?? { window: globalThis, document: globalThis.document };
+    // A page that goes to the back/forward cache is over, too: `hide` is where it could wait instead.
+    const events = { online: () => this.#hurry(true), visible: () => this.#hurry(false), hide: () => this.close() };
+    watchPage(page, events, this.#ended.signal);
+    this.#connect();
+  }
+
+  /** @param {string} type @param {(payload: any, event: any) => unknown} handler */
+  on(type, handler) {
+    return this.#events.on(type, handler);
+  }
+
+  /** @type {T.Line["emit"]} */
+  async emit(type, payload) {
+    return this.#outbox.submit("event", { type: nameOf(type), ...wrap(payload) });
+  }
+
+  /** @type {T.Line["ask"]} */
+  async ask(type, payload, { timeout = ASK_MS } = {}) {
+    return this.#outbox.submit("event", { type: nameOf(type), ...wrap(payload) }, timeout);
+  }
+
+  /** @type {T.Line["answer"]} */
+  answer(type, handler) {
+    if (this.#answers.has(type)) throw new TypeError(`${type} is answered already`);
+    this.#answers.set(type, handler);
+    return () => {
+      if (this.#answers.get(type) === handler) this.#answers.delete(type);
+    };
+  }
+
+  /** @type {T.Line["subscribe"]} */
+  subscribe(name, options = {}) {
+    const known = this.#channels.get(name);
+    if (known) return known;
+    const channel = new Channel(name, options, {
+      clock: this.#clock,
+      outbox: this.#outbox,
+      ended: () => this.#forget(channel),
+      left: () => this.#left(channel),
+    });
+    if (this.status === "closed") channel.end(closed());
+    else this.#channels.set(name, channel);
+    channel.join();
+    return channel;
+  }
+
+  close() {
+    this.#dial?.drop(1000);
+    this.#end({ code: 1000, reason: "" });
+  }
+
+  #connect() {
+    this.#clock.clearTimeout(this.#timer);
+    this.#dial?.drop();
+    const dial = new Dial({
+      open: (events) => new Socket(new this.#WebSocket(this.#url), this.#clock, events),
+      clock: this.#clock,
+      token: this.#options.token,
+      resume: this.#resume,
+      since: this.#resume && this.#position,
+      opened: (reply) => guarded(() => this.#opened(reply)),
+      frame: (frame) => guarded(() => this.#frame(frame)),
+      lost: (why) => this.#lost(why),
+    });
+    this.#dial = dial;
+    this.#become("connecting");
+    dial.start();
+  }
+
+  /**
+   * Does not wait out the delay, and does not trust a line that says nothing.
+   *
+   * @param {boolean} anew the network is another one: an attempt that is under way may hang on the one before
+   */
+  #hurry(anew) {
+    if (anew) this.#tries = 0;
+    if (this.status === "open") this.#dial?.transport?.probe();
+    else if (anew || this.status === "waiting") this.#connect();
+  }
+
+  /** @param {Record<string, any>} reply */
+  #opened({ connection, user, resume, position, resumed, subscriptions, limits }) {
+    const seen = this.#position;
+    const restarted = seen !== undefined && !sameEpoch(seen, position);
+    this.#tries = 0;
+    this.#unauthorized = false;
+    this.connection = connection;
+    this.user = user ?? null;
+    this.#resume = resume;
+    this.#position = position;
+    this.status = "open";
+    this.#outbox.carry(this.#dial?.transport);
+    const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
+    this.#outbox.opened(resumed, limits?.message);
+    this.#become("open", { resumed, restarted });
+    for (const channel of gaps) channel.gap(position);
+  }
+
+  /**
+   * Makes the server's subscriptions ours again; returns those that have lost something.
+   *
+   * @param {{channel: string, recovered: boolean}[]} kept
+   * @param {string | undefined} seen the last position of the connection before
+   */
+  #rejoin(kept, seen) {
+    const recovered = new Map(kept.map((entry) => [entry.channel, entry.recovered]));
+    for (const name of this.#leaving) {
+      if (recovered.has(name) && !this.#channels.has(name)) this.#leave(name);
+      else this.#leaving.delete(name);
+    }
+    const gaps = [];
+    for (const channel of [...this.#channels.values()]) {
+      const whole = channel.live ? recovered.get(channel.name) : undefined;
+      if (whole === undefined) channel.rejoin(seen);
+      else channel.carryOn();
+      if (whole === false) gaps.push(channel);
+    }
+    return gaps;
+  }
+
+  /** @param {T.Lost} why */
+  #lost({ code, reason, refused }) {
+    this.#hangUp();
+    const again = refused ? this.#resume !== undefined : comesBack(code);
+    if (refused) this.#resume = undefined;
+    if (code === UNAUTHORIZED && typeof this.#options.token === "function" && !this.#unauthorized) {
+      this.#unauthorized = true;
+      this.#connect();
+    } else if (again) this.#wait(code, reason);
+    else this.#end({ code, reason });
+  }
+
+  /** @param {number} code @param {string} reason */
+  #wait(code, reason) {
+    if (code === BUSY) this.#tries = Math.max(this.#tries, BUSY_TRIES);
+    const retryIn = delay(this.#tries++, this.#clock.random);
+    this.#timer = this.#clock.setTimeout(() => this.#connect(), retryIn);
+    this.#become("waiting", { retryIn, code, reason });
+  }
+
+  /** @param {T.Lost} why */
+  #end(why) {
+    if (this.status === "closed") return;
+    this.status = "closed";
+    this.#clock.clearTimeout(this.#timer);
+    this.#ended.abort();
+    this.#hangUp();
+    const error = closed(why.reason);
+    for (const channel of this.#channels.values()) channel.end(error);
+    this.#channels.clear();
+    this.#outbox.close(error);
+    this.#become("closed", why);
+  }
+
+  /** No answer will come on this line. */
+  #hangUp() {
+    this.#dial = undefined;
+    this.#outbox.lost();
+    for (const channel of this.#channels.values()) channel.lost();
+  }
+
+  /** @param {T.Status} status @param {object} [details] */
+  #become(status, details) {
+    this.status = status;
+    this.#events.emit("$status", { status, ...details });
+  }
+
+  /** @param {T.Frame} frame */
+  #frame(frame) {
+    const { type, id, channel, position } = frame;
+    if (type === "$reply" || type === "$error") return this.#answered(frame);
+    if (type === "$ping") return this.#outbox.tell('{"type":"$pong"}');
+    this.#position = position ?? this.#position;
+    if (channel !== undefined) return this.#pushed(frame);
+    if (type.startsWith("$")) return undefined;
+    if (id !== undefined) return this.#asked(frame);
+    const event = eventOf(frame);
+    return this.#events.emit(type, event.payload, event);
+  }
+
+  /** @param {T.Frame} frame */
+  #answered(frame) {
+    if (!this.#outbox.answered(frame) && frame.type === "$error") this.#events.emit("$error", errorOf(frame));
+  }
+
+  /** @param {T.Frame} frame */
+  #pushed({ type, channel, payload }) {
+    this.#channels.get(channel)?.push(arguments[0]);
+    if (type === "$subscribed" || type === "$unsubscribed") this.#events.emit(type, { ...payload, channel });
+  }
+
+  /** @param {T.Frame} frame */
+  async #asked(frame) {
+    const { connection } = this;
+    const answer = await this.#answerTo(frame);
+    // The line may be another one by now, but the connection must be the one that was asked.
+    if (this.connection === connection) this.#outbox.tell(answer);
+  }
+
+  /** @param {T.Frame} frame */
+  async #answerTo({ id, type, ...frame }) {
+    const handler = this.#answers.get(type);
+    if (!handler) return write({ type: "$error", id, code: "unknown_event", message: "nobody answers this here" });
+    try {
+      return write({ type: "$reply", id, ...wrap(await handler(unwrap(frame))) });
+    } catch (error) {
+      report(error);
+      return write({ type: "$error", id, code: "failed", message: "the handler failed" });
+    }
+  }
+
+  /** @param {Channel} channel */
+  #left(channel) {
+    if (!this.#forget(channel) || this.#resume === undefined) return;
+    this.#leaving.add(channel.name);
+    this.#leave(channel.name);
+  }
+
+  /** @param {string} channel */
+  #leave(channel) {
+    this.#outbox.call({ type: "$unsubscribe", channel }, () => this.#leaving.delete(channel));
+  }
+
+  /** @param {Channel} channel @returns {boolean} false if it was none of ours any more */
+  #forget(channel) {
+    return this.#channels.get(channel.name) === channel && this.#channels.delete(channel.name);
+  }
+}
+
+/** @param {string} [reason] */
+const closed = (reason) => new OpenlineError("closed", reason || "the line is closed");
