@@ -84,8 +84,8 @@ class ProtocolError(OpenlineError):
 class CommandError(OpenlineError):
     """A command is turned down; the sender gets an error reply and the connection stays.
 
-    Handlers raise it, too: ``raise CommandError("muted", "You may write again in a minute.")``. ``code`` is
-    a stable word, ``message`` is for people, ``field`` names what was wrong, ``retry`` says that the same may succeed later.
+    Handlers raise it, too: ``raise CommandError("muted", "You may write again in a minute.")``. ``code`` is a stable
+    word, ``message`` is for people, ``field`` names what was wrong, ``retry`` says that the same may succeed later.
     """
 
     def __init__(self, code: str, message: str = "", *, field: str | None = None, retry: bool = False) -> None:
@@ -107,11 +107,11 @@ class GoneError(OpenlineError):
     """The client that was asked has gone for good, or went before it answered."""
 
 
-class RequestRefused(OpenlineError):
+class RequestRefused(OpenlineError):  # noqa: N818  a verdict, not a failure
     """An HTTP request, or the upgrade it asks for, is turned down before anything is made for it.
 
-    ``status`` is the HTTP status, ``reason`` the body (plain text that names the remedy, without internals), ``headers``
-    go out with it.
+    ``status`` is the HTTP status, ``reason`` the body (plain text that names the remedy, without internals),
+    ``headers`` go out with it.
     """
 
     def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:

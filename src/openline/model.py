@@ -41,8 +41,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 class User(msgspec.Struct, frozen=True):
     """Who is behind a connection: what ``authenticate`` returns.
 
-    ``id`` has 1 to 128 characters without control characters. ``data`` is shown to other clients in presence and in ``from``: put only there
-    what everybody may see; it must be encodable as JSON.
+    ``id`` has 1 to 128 characters without control characters. ``data`` is shown to other clients in presence and in
+    ``from``: put only there what everybody may see; it must be encodable as JSON.
     """
 
     id: str
@@ -56,8 +56,9 @@ class User(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """The HTTP request that opened a line, as ``authenticate`` sees it.
 
-    ``scheme``, ``host`` and ``client`` (an IP address) come from the proxy where it is trusted. ``headers`` have lower-case names; ``cookie`` is among them
-    only when ``origin`` is listed, because a browser sends cookies for whoever asks. ``token`` came in a header or as a subprotocol.
+    ``scheme``, ``host`` and ``client`` (an IP address) come from the proxy where it is trusted. ``headers`` have
+    lower-case names; ``cookie`` is among them only when ``origin`` is listed, because a browser sends cookies for
+    whoever asks. ``token`` came in a header or as a subprotocol.
     """
 
     path: str
@@ -73,9 +74,10 @@ class Request(msgspec.Struct, frozen=True):
 class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An event as it stands in a channel's stream.
 
-    ``payload`` is JSON text, or plain bytes where ``binary`` says so. ``stamp`` is 0 for a volatile one. ``previous`` is the stamp
-    before it in its channel. ``sender`` is the JSON of the ``from`` object, None when the server itself speaks. ``exclude`` holds the ids of
-    connections that do not get it, live or recovered. ``ask`` is the id under which an answer is awaited.
+    ``payload`` is JSON text, or plain bytes where ``binary`` says so. ``stamp`` is 0 for a volatile one. ``previous``
+    is the stamp before it in its channel. ``sender`` is the JSON of the ``from`` object, None when the server itself
+    speaks. ``exclude`` holds the ids of connections that do not get it, live or recovered. ``ask`` is the id under
+    which an answer is awaited.
     """
 
     channel: str
@@ -115,8 +117,8 @@ NOTHING_KEPT: Final = Retention()
 class Page(msgspec.Struct, frozen=True):
     """A part of a channel's log, oldest first.
 
-    ``complete``: the log reaches back to where the reading began, nothing is missing in front. ``more``: there is more further on in the
-    direction asked.
+    ``complete``: the log reaches back to where the reading began, nothing is missing in front. ``more``: there is
+    more further on in the direction asked.
     """
 
     publications: tuple[Publication, ...]

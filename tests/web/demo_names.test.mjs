@@ -3,7 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  CHANNEL_RULE, chooseChannel, chooseName, cleanName, hue, initials, memberId, memberName,
+  CHANNEL_RULE,
+  chooseChannel,
+  chooseName,
+  cleanName,
+  hue,
+  initials,
+  memberId,
+  memberName,
 } from "../../src/openline/web/demo/names.js";
 import { People } from "../../src/openline/web/demo/people.js";
 import { parsePosition } from "../../src/openline/web/demo/positions.js";
@@ -24,7 +31,7 @@ test("a name holds no line breaks and nothing that turns the text around it", ()
   assert.equal(cleanName("ada\u202egnp\u0000"), "adagnp");
 });
 
-test("a member is called by their user id, else guest and four characters of the connection; nobody is the server", () => {
+test("a member is called by the user id, else guest and the connection's first four; nobody is the server", () => {
   assert.equal(memberName({ connection: "f3a9c1", user: "ada" }), "ada");
   assert.equal(memberName({ connection: "f3a9c1" }), "guest-f3a9");
   assert.equal(memberName({ connection: "f3a9c1", user: "ada", data: null }), "ada");
@@ -47,7 +54,8 @@ test("a name has one colour, and names spread over all ten", () => {
 });
 
 test("a channel may be typed short, with a hash, or in full", () => {
-  for (const text of ["team", "#team", " chat:team ", "#chat:team"]) assert.equal(chooseChannel(text).channel, "chat:team");
+  for (const text of ["team", "#team", " chat:team ", "#chat:team"])
+    assert.equal(chooseChannel(text).channel, "chat:team");
   assert.equal(chooseChannel("a".repeat(123)).channel.length, 128);
   assert.equal(chooseChannel("_a.b~c:d@e-F9").error, "");
 });
@@ -62,7 +70,19 @@ test("a channel name outside the grammar is told what is allowed", () => {
 test("a position is an epoch and a stamp without leading zeros below 2^53", () => {
   assert.deepEqual(parsePosition("aB_-9.0"), { epoch: "aB_-9", stamp: 0 });
   assert.deepEqual(parsePosition("e.9007199254740991"), { epoch: "e", stamp: 9007199254740991 });
-  for (const bad of ["", "e", "e.", ".1", "e.01", "e.-1", "e.1.2", "e.9007199254740992", "x".repeat(33) + ".1", 7, null]) {
+  for (const bad of [
+    "",
+    "e",
+    "e.",
+    ".1",
+    "e.01",
+    "e.-1",
+    "e.1.2",
+    "e.9007199254740992",
+    "x".repeat(33) + ".1",
+    7,
+    null,
+  ]) {
     assert.equal(parsePosition(bad), null, String(bad));
   }
 });
@@ -74,7 +94,11 @@ test("several connections of one user are one person, oneself first, guests last
   const people = new People();
   people.reset([{ connection: "c9" }, { connection: "c2", user: "bob" }, ada, { connection: "c3", user: "ada" }]);
   const list = people.list(isAda).map(({ name, windows, you }) => [name, windows, you]);
-  assert.deepEqual(list, [["ada", 2, true], ["bob", 1, false], ["guest-c9", 1, false]]);
+  assert.deepEqual(list, [
+    ["ada", 2, true],
+    ["bob", 1, false],
+    ["guest-c9", 1, false],
+  ]);
 });
 
 test("a person comes with their first connection and goes with their last", () => {

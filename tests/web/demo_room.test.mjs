@@ -7,7 +7,11 @@ import { PAGE, Room } from "../../src/openline/web/demo/room.js";
 
 const BOB = { connection: "c2", user: "bob" };
 const said = (stamp, text = `m${stamp}`, from = BOB, epoch = "e") => ({
-  type: "message", channel: "chat:lobby", payload: text, position: `${epoch}.${stamp}`, from,
+  type: "message",
+  channel: "chat:lobby",
+  payload: text,
+  position: `${epoch}.${stamp}`,
+  from,
 });
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -49,16 +53,26 @@ class Chat {
 
 function begin({ reading = true } = {}) {
   const chat = new Chat();
-  const line = { connection: "c1", user: "ada", subscribe: (channel, options) => Object.assign(chat, { channel, options }) };
+  const line = {
+    connection: "c1",
+    user: "ada",
+    subscribe: (channel, options) => Object.assign(chat, { channel, options }),
+  };
   const page = {
-    reading, heard: [], changes: 0,
+    reading,
+    heard: [],
+    changes: 0,
     changed: () => (page.changes += 1),
     isReading: () => page.reading,
     isFollowing: () => true,
     now: () => 1000,
   };
   const me = new Me(line, "ada");
-  const room = new Room(line, "chat:lobby", me, { ...page, heard: (_, message) => page.heard.push(message.text), isReading: () => page.reading });
+  const room = new Room(line, "chat:lobby", me, {
+    ...page,
+    heard: (_, message) => page.heard.push(message.text),
+    isReading: () => page.reading,
+  });
   return { chat, line, page, me, room };
 }
 
@@ -82,7 +96,10 @@ test("history has no time, is not unread and is not read aloud; what comes later
   chat.join({});
   await turn();
   chat.hear(said(2));
-  assert.deepEqual(messages(room).map((message) => message.at), [null, 1000]);
+  assert.deepEqual(
+    messages(room).map((message) => message.at),
+    [null, 1000],
+  );
   assert.deepEqual([room.unread, page.heard], [1, ["m2"]]);
 });
 
@@ -119,7 +136,10 @@ test("a text goes out as one publication with a plain string, and is sent when i
   chat.published[0].resolve({ position: "e.1" });
   await turn();
   chat.hear(said(1, "hello", { connection: "c1", user: "ada" }));
-  assert.deepEqual(messages(room).map((message) => message.state), ["sent"]);
+  assert.deepEqual(
+    messages(room).map((message) => message.state),
+    ["sent"],
+  );
 });
 
 test("what this page published before its connection changed comes back once", async () => {
@@ -180,7 +200,10 @@ test("an older page does not settle a text that is still on its way", async () =
   room.loadOlder();
   chat.asked[0].resolve({ publications: [said(3, "hi", { connection: "c1", user: "ada" })], more: false });
   await turn();
-  assert.deepEqual(messages(room).map((message) => message.state), ["sent", "sent", "pending"]);
+  assert.deepEqual(
+    messages(room).map((message) => message.state),
+    ["sent", "sent", "pending"],
+  );
 });
 
 test("older messages can be asked for again when the server did not answer", async () => {

@@ -4,7 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GAP_SENTENCE, rowsOf, TOGETHER } from "../../src/openline/web/demo/rows.js";
 import {
-  badge, listed, pageTitle, presenceSentence, statusSentence, typingSentence,
+  badge,
+  listed,
+  pageTitle,
+  presenceSentence,
+  statusSentence,
+  typingSentence,
 } from "../../src/openline/web/demo/sentences.js";
 import { snippetsFor } from "../../src/openline/web/demo/snippets.js";
 import { Timeline } from "../../src/openline/web/demo/timeline.js";
@@ -23,8 +28,11 @@ test("a long list of names ends in a number", () => {
 
 test("comings and goings are told by their outcome", () => {
   const changes = new Map([
-    ["ada", { came: true, here: true }], ["bob", { came: true, here: true }],
-    ["cleo", { came: true, here: false }], ["dora", { came: false, here: false }], ["emil", { came: false, here: true }],
+    ["ada", { came: true, here: true }],
+    ["bob", { came: true, here: true }],
+    ["cleo", { came: true, here: false }],
+    ["dora", { came: false, here: false }],
+    ["emil", { came: false, here: true }],
   ]);
   assert.equal(presenceSentence(changes), "ada and bob joined · cleo came and went · dora left · emil came back");
 });
@@ -47,11 +55,17 @@ test("the status tells the first connection from a reconnect, and being offline 
   assert.equal(status({ status: "connecting", met: false }).text, "Connecting…");
   assert.equal(status({ status: "connecting" }).text, "Reconnecting…");
   assert.equal(status({ status: "waiting", online: false, retryAt: 9000 }).text, "Offline");
-  assert.deepEqual([status({ status: "open", online: false }).text, status({ status: "open" }).tone], ["Connected", "good"]);
+  assert.deepEqual(
+    [status({ status: "open", online: false }).text, status({ status: "open" }).tone],
+    ["Connected", "good"],
+  );
 });
 
 test("a line that is over says why", () => {
-  assert.equal(status({ status: "closed", code: 4410, reason: "the room closes" }).text, "Disconnected: the room closes");
+  assert.equal(
+    status({ status: "closed", code: 4410, reason: "the room closes" }).text,
+    "Disconnected: the room closes",
+  );
   assert.equal(status({ status: "closed", code: 4401 }).text, "Name not accepted");
   assert.equal(status({ status: "closed" }).text, "Disconnected");
 });
@@ -97,7 +111,9 @@ test("a notice and the line above the unread part what they stand between", () =
   say(timeline, 3, bob, 0);
   timeline.presence("cleo", true);
   assert.deepEqual(shape(timeline, unread.key), ["HT", "new", "HT", "gap", "HT", "presence"]);
-  const sentences = rowsOf(timeline.entries).filter((row) => row.kind !== "message").map((row) => row.text);
+  const sentences = rowsOf(timeline.entries)
+    .filter((row) => row.kind !== "message")
+    .map((row) => row.text);
   assert.deepEqual(sentences, [GAP_SENTENCE, "cleo joined"]);
 });
 
@@ -120,12 +136,18 @@ test("keys of rows are unique, so that each keeps its element", () => {
 
 test("the examples lead to the server that the page came from, and to the open channel", () => {
   const snippets = snippetsFor({ host: "example.org:8443", secure: true }, "chat:help");
-  assert.deepEqual(snippets.map((snippet) => snippet.id), ["raw", "websocat", "json", "sdk"]);
+  assert.deepEqual(
+    snippets.map((snippet) => snippet.id),
+    ["raw", "websocat", "json", "sdk"],
+  );
   const [raw, websocat, json] = snippets.map((snippet) => snippet.code);
   assert.match(raw, /new WebSocket\("wss:\/\/example\.org:8443\/raw\/chat:help"\)/);
   assert.equal(websocat, "websocat wss://example.org:8443/raw/chat:help");
   const [command, ...frames] = json.split("\n");
   assert.equal(command, "websocat wss://example.org:8443/openline");
-  assert.deepEqual(frames.map((frame) => JSON.parse(frame).type), ["$connect", "$subscribe", "message"]);
+  assert.deepEqual(
+    frames.map((frame) => JSON.parse(frame).type),
+    ["$connect", "$subscribe", "message"],
+  );
   assert.match(snippetsFor({ host: "h", secure: false }, "chat:a")[0].code, /"ws:\/\/h\/raw\/chat:a"/);
 });

@@ -1,4 +1,4 @@
-/** What the chat demo shows of a channel: merged by position, each message once, nothing of one's own lost or doubled. */
+/** What the chat demo shows of a channel: merged by position, each message once, no text lost or doubled. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,7 +9,11 @@ const ADA = { connection: "c1", user: "ada" };
 const BOB = { connection: "c2", user: "bob" };
 
 const said = (stamp, text = `m${stamp}`, from = BOB, epoch = "e") => ({
-  type: "message", channel: "chat:lobby", payload: text, position: `${epoch}.${stamp}`, from,
+  type: "message",
+  channel: "chat:lobby",
+  payload: text,
+  position: `${epoch}.${stamp}`,
+  from,
 });
 const texts = (timeline) => timeline.entries.filter((entry) => entry.kind === "message").map((entry) => entry.text);
 const kinds = (timeline) => timeline.entries.map((entry) => (entry.kind === "message" ? entry.text : entry.kind));
@@ -40,7 +44,11 @@ test("however publications arrive, and however often, they stand in the order of
     const timeline = new Timeline();
     const repeated = [...stream, ...stream.filter(() => random() < 0.3)];
     for (const publication of shuffled(repeated, random)) timeline.add(publication);
-    assert.deepEqual(texts(timeline), stream.map((publication) => publication.payload), `seed ${seed}`);
+    assert.deepEqual(
+      texts(timeline),
+      stream.map((publication) => publication.payload),
+      `seed ${seed}`,
+    );
   }
 });
 
@@ -130,7 +138,7 @@ test("the same text twice is two messages", () => {
   assert.deepEqual([first.position, second.position], ["e.1", "e.2"]);
 });
 
-test("however echoes and acknowledgements of equal texts interleave, each message ends sent, at its own position", () => {
+test("however echoes and answers for equal texts interleave, each message ends sent, at its own position", () => {
   for (let seed = 0; seed < 300; seed += 1) {
     const random = chance(seed);
     const timeline = new Timeline();
@@ -141,8 +149,15 @@ test("however echoes and acknowledgements of equal texts interleave, each messag
       () => timeline.acknowledge(message.key, `e.${index + 1}`),
     ]);
     for (const step of shuffled(steps, random)) step();
-    assert.deepEqual(timeline.entries.map((entry) => entry.key), order.map((message) => message.key), `seed ${seed}`);
-    assert.deepEqual(order.map((message) => message.position), [1, 2, 3, 4, 5].map((stamp) => `e.${stamp}`));
+    assert.deepEqual(
+      timeline.entries.map((entry) => entry.key),
+      order.map((message) => message.key),
+      `seed ${seed}`,
+    );
+    assert.deepEqual(
+      order.map((message) => message.position),
+      [1, 2, 3, 4, 5].map((stamp) => `e.${stamp}`),
+    );
     assert.ok(sent.every((message) => message.state === "sent"));
   }
 });
@@ -151,7 +166,10 @@ test("what the same person says in another window does not settle what waits in 
   const timeline = new Timeline();
   timeline.send("hi", 1, ME);
   timeline.add(said(1, "hi", { connection: "c9", user: "ada" }), { own: true });
-  assert.deepEqual(timeline.entries.map((entry) => entry.state), ["sent", "pending"]);
+  assert.deepEqual(
+    timeline.entries.map((entry) => entry.state),
+    ["sent", "pending"],
+  );
 });
 
 test("an acknowledgement for a position that history has shown already leaves one message", () => {
@@ -159,7 +177,10 @@ test("an acknowledgement for a position that history has shown already leaves on
   const mine = timeline.send("hello", 1, ME);
   timeline.add(said(3, "hello", { connection: "gone", user: "ada" }), { own: true });
   timeline.acknowledge(mine.key, "e.3");
-  assert.deepEqual(timeline.entries.map((entry) => entry.key), [mine.key]);
+  assert.deepEqual(
+    timeline.entries.map((entry) => entry.key),
+    [mine.key],
+  );
 });
 
 test("a failed message says why, and a retry puts it behind the others", () => {
@@ -197,7 +218,13 @@ test("neighbouring joins and leaves share one line until something is said", () 
   timeline.add(said(1));
   timeline.presence("bob", true);
   assert.deepEqual(kinds(timeline), ["presence", "m1", "presence"]);
-  assert.deepEqual([...timeline.entries[0].changes], [["bob", { came: true, here: false }], ["cleo", { came: true, here: true }]]);
+  assert.deepEqual(
+    [...timeline.entries[0].changes],
+    [
+      ["bob", { came: true, here: false }],
+      ["cleo", { came: true, here: true }],
+    ],
+  );
 });
 
 test("a list that grows for ever is trimmed from its oldest end, and what went may come back", () => {

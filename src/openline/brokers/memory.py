@@ -24,7 +24,10 @@ _DONE: Final[Outcome[None]] = Outcome.of(None)
 
 
 class _Log:
-    """One channel's publications, oldest first, with the time each came in. A channel without history is a log that keeps nothing."""
+    """One channel's publications, oldest first, with the time each came in.
+
+    A channel without history is a log that keeps nothing.
+    """
 
     __slots__ = ("entries", "head", "retention", "size", "touched", "trimmed")
 
@@ -124,7 +127,9 @@ class MemoryBroker:
         return _DONE
 
     def _tell(self, publication: Publication) -> None:
-        if self._listener is not None and (publication.channel in self._wanted or publication.channel.startswith(INTERNAL)):
+        if self._listener is not None and (
+            publication.channel in self._wanted or publication.channel.startswith(INTERNAL)
+        ):
             self._listener.on_publication(publication)
 
     def read(
@@ -195,7 +200,10 @@ class MemoryBroker:
 
 
 def _fitting(publications: list[Publication], limit: int, size: int) -> int:
-    """How many of ``publications`` make a page of ``limit`` publications and ``size`` bytes; one at least, where there is one."""
+    """How many of ``publications`` make a page of ``limit`` publications and ``size`` bytes.
+
+    One at least, where there is one.
+    """
     for count, publication in enumerate(publications[:limit]):
         size -= publication.size
         if size < 0:

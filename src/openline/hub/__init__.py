@@ -1,1 +1,4 @@
-"""One node's routing: channels, fan-out, presence, recovery; it declares the ports that the floors above implement."""
+"""One node's routing: channels, fan-out, presence, recovery.
+
+It declares the ports that the floors above implement.
+"""

@@ -1,5 +1,7 @@
 """One channel on this node: who is in it, who watches presence, who is still catching up."""
 
+from typing import Any
+
 from openline.hub.connection import Subscription
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Group, Wire
@@ -18,7 +20,7 @@ class Seats:
 
     def __init__(self, tick: Tick) -> None:
         self._tick = tick
-        self._groups: dict[Codec, Group] = {}
+        self._groups: dict[Codec, Group[Any]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -91,4 +93,3 @@ class Channel:
         """Stop holding for ``subscription``."""
         subscription.hold = None
         self.holding.discard(subscription)
-

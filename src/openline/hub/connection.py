@@ -36,7 +36,10 @@ class State(Enum):
 
 
 class Subscription:
-    """A connection's place in a channel. ``hold`` keeps what comes in while the log is read; ``presence``: it watches who comes and goes."""
+    """A connection's place in a channel.
+
+    ``hold`` keeps what comes in while the log is read; ``presence``: it watches who comes and goes.
+    """
 
     __slots__ = ("channel", "connection", "hold", "presence")
 
@@ -50,8 +53,8 @@ class Subscription:
 class Connection:
     """One client.
 
-    Handlers get it as their first argument. ``id`` is public; ``user`` is what ``authenticate`` returned, None for nobody; ``state`` is a dict for the application's
-    own notes, and ends with the connection.
+    Handlers get it as their first argument. ``id`` is public; ``user`` is what ``authenticate`` returned, None for
+    nobody; ``state`` is a dict for the application's own notes, and ends with the connection.
     """
 
     __slots__ = (
@@ -126,15 +129,15 @@ class Connection:
             self._member = _encode(shown)
         return self._member
 
-    def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:  # noqa: A002  the field's word
+    def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited."""
         return self._hub.emit(self, type, payload)
 
-    async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: A002, ASYNC109
+    async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109
         """Send an event to this client and wait for its answer, which is returned as plain Python values.
 
-        Raises :class:`TimeoutError` after ``timeout`` seconds, :class:`~openline.errors.GoneError` when the client ends first, and
-        :class:`~openline.errors.CommandError` when it answers with an error.
+        Raises :class:`TimeoutError` after ``timeout`` seconds, :class:`~openline.errors.GoneError` when the client
+        ends first, and :class:`~openline.errors.CommandError` when it answers with an error.
         """
         return await self._hub.ask(self, type, payload, timeout)
 
@@ -147,5 +150,8 @@ class Connection:
         self._hub.take_out(self, channel)
 
     def disconnect(self, reason: str = "", code: int = CloseCode.DISCONNECTED) -> None:
-        """End this connection for good; ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410)."""
+        """End this connection for good.
+
+        ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410).
+        """
         self._hub.lifecycle.end(self, "disconnected", code=code, message=reason)

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -55,10 +55,10 @@ class Hub:
 
     # -- publishing
 
-    def publish(  # noqa: PLR0913  each is a field of the publication
+    def publish(
         self,
         channel: str,
-        type: str,  # noqa: A002  the field's word
+        type: str,
         payload: JsonBytes,
         *,
         binary: bool = False,
@@ -78,22 +78,28 @@ class Hub:
             exclude=frozenset(exclude),
         )
         if volatile or options.volatile:
-            return self.broker.scatter(publication)
-        return self.broker.publish(publication, options.retention, key)
+            return cast("Outcome[Position | None]", self.broker.scatter(publication))
+        return cast("Outcome[Position | None]", self.broker.publish(publication, options.retention, key))
 
-    def emit(self, connection: Connection, type: str, payload: Any) -> Outcome[Position | None]:  # noqa: A002
+    def emit(self, connection: Connection, type: str, payload: Any) -> Outcome[Position | None]:
         """Send to one connection; None comes out when it has ended."""
         if connection.stage is State.ENDED:
             return _GONE
         return self.publish_directly(f"$connection:{connection.id}", type, payload)
 
     def publish_directly(
-        self, address: str, type: str, payload: Any, *, exclude: Iterable[str] = (), ask: str | None = None  # noqa: A002
+        self,
+        address: str,
+        type: str,
+        payload: Any,
+        *,
+        exclude: Iterable[str] = (),
+        ask: str | None = None,
     ) -> Outcome[Position | None]:
         """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``."""
         data, binary = encode_payload(payload)
         publication = Publication(address, type, data, binary=binary, exclude=frozenset(exclude), ask=ask)
-        return self.broker.publish(publication, self._direct)
+        return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct))
 
     def on_publication(self, publication: Publication) -> None:
         """Hand a publication to everybody here: plain synchronous code, so the order is the engine's order."""
@@ -126,7 +132,7 @@ class Hub:
 
     # -- asking
 
-    async def ask(self, connection: Connection, type: str, payload: Any, timeout: float) -> Any:  # noqa: A002, ASYNC109
+    async def ask(self, connection: Connection, type: str, payload: Any, timeout: float) -> Any:  # noqa: ASYNC109
         """See :meth:`Connection.ask`."""
         if connection.stage is State.ENDED:
             raise GoneError("the client has gone")
@@ -135,7 +141,9 @@ class Hub:
         if connection.asks is None:
             connection.asks = {}
         connection.asks[ask_id] = answer
-        late = self.timers.after(timeout, lambda: answer.fail(TimeoutError(f"no answer to {type!r} within {timeout} s")))
+        late = self.timers.after(
+            timeout, lambda: answer.fail(TimeoutError(f"no answer to {type!r} within {timeout} s"))
+        )
         try:
             self.publish_directly(f"$connection:{connection.id}", type, payload, ask=ask_id)
             return msgspec.json.decode(await answer)
@@ -182,7 +190,10 @@ class Hub:
 
 
 def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
-    """A payload of the application as it travels, and whether it is plain bytes; raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold."""
+    """A payload of the application as it travels, and whether it is plain bytes.
+
+    Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold.
+    """
     if isinstance(payload, (bytes, bytearray, memoryview)):
         return bytes(payload), True
     return encode_json(payload), False

@@ -64,7 +64,9 @@ class Lifecycle:
         self._resumable[connection.resume] = connection
         return connection.resume
 
-    async def take_up(self, newcomer: Connection, secret: str, since: Position | None, token: str | None, request: Request) -> Resumption | None:
+    async def take_up(
+        self, newcomer: Connection, secret: str, since: Position | None, token: str | None, request: Request
+    ) -> Resumption | None:
         """Give the line of ``newcomer`` to the connection that ``secret`` names; None where there is none for this user.
 
         What was missed is read already; it is written by :meth:`Resumption.replay`, behind the reply.
@@ -115,10 +117,15 @@ class Lifecycle:
         connection.wire = None
         connection.hold = None
         connection.stage = State.DETACHED
-        connection.expiry = self._hub.timers.after(self._hub.settings.window_seconds, partial(self.end, connection, "lost"))
+        connection.expiry = self._hub.timers.after(
+            self._hub.settings.window_seconds, partial(self.end, connection, "lost")
+        )
 
     def end(self, connection: Connection, reason: str, *, code: int = CloseCode.NORMAL, message: str = "") -> None:
-        """End ``connection`` for good; later calls change nothing. Its line, if it has one, closes behind everything queued."""
+        """End ``connection`` for good.
+
+        Later calls change nothing. Its line, if it has one, closes behind everything queued.
+        """
         if connection.stage is State.ENDED:
             return
         admitted = connection.stage is not State.OPENING

@@ -26,7 +26,10 @@ _NOTHING: Final = Page(())
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What came of joining: the publications asked for; whether they are complete; ``more``: not joined yet, this was a page."""
+    """What came of joining: the publications asked for.
+
+    Whether they are complete; ``more``: not joined yet, this was a page.
+    """
 
     publications: list[Publication]
     complete: bool
@@ -61,7 +64,8 @@ class Membership:
     ) -> Joined:
         """Hold, read, merge, seat: ``connection`` is in ``name``, and nothing published meanwhile is lost or doubled.
 
-        Raises :class:`CommandError`: ``unavailable`` when the engine does not answer, ``failed`` when it left while we waited.
+        Raises :class:`CommandError`: ``unavailable`` when the engine does not answer, ``failed`` when it left while
+        we waited.
         """
         subscription = self._hold(connection, name, options, presence=presence)
         try:

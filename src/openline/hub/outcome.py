@@ -1,7 +1,7 @@
 """What will come of something: a value or an error, now or later, without a task or an event loop.
 
-The hub's own steps await outcomes. They run at once, in one go, when all that they need is there already, which is the rule with an
-engine in process. User code never runs this way: it gets real tasks (see ``hub.tasks``).
+The hub's own steps await outcomes. They run at once, in one go, when all that they need is there already, which is
+the rule with an engine in process. User code never runs this way: it gets real tasks (see ``hub.tasks``).
 """
 
 import asyncio
@@ -18,7 +18,8 @@ _log = logging.getLogger("openline")
 class Outcome(Generic[T]):
     """A value or an error that is there now or will be; settled once, later calls change nothing.
 
-    ``await`` it in a task of the event loop; inside the hub, ``await outcome.step()``. A failure that nobody has looked at is logged when the outcome is forgotten.
+    ``await`` it in a task of the event loop; inside the hub, ``await outcome.step()``. A failure that nobody has
+    looked at is logged when the outcome is forgotten.
     """
 
     __slots__ = ("_callbacks", "_error", "_looked", "_value", "done")
@@ -113,7 +114,10 @@ class _Pause:
 
 
 def drive(steps: Coroutine[Outcome[Any], None, T]) -> Outcome[T]:
-    """Run ``steps``, which await nothing but ``outcome.step()``, as far as they go now; what they return is the outcome."""
+    """Run ``steps``, which await nothing but ``outcome.step()``, as far as they go now.
+
+    What they return is the outcome.
+    """
     outcome: Outcome[T] = Outcome()
     _advance(steps, outcome)
     return outcome
@@ -126,7 +130,7 @@ def _advance(steps: Coroutine[Outcome[Any], None, T], outcome: Outcome[T]) -> No
         except StopIteration as stop:
             outcome.settle(stop.value)
             return
-        except Exception as error:  # noqa: BLE001  handed on: whoever awaits the outcome gets it
+        except Exception as error:
             outcome.fail(error)
             return
         if not awaited.done:

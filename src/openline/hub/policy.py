@@ -13,7 +13,7 @@ from openline.protocol.channel_name import best_pattern, check_channel, check_pa
 if TYPE_CHECKING:
     from openline.hub.connection import Connection
 
-__all__ = ["Action", "ChannelOptions", "Policy", "Presence", "Rule"]
+__all__ = ["Action", "ChannelOptions", "History", "Policy", "Presence", "Rule"]
 
 #: Yes, no, or a function of the connection and the channel's name that says so, plain or async.
 Rule = bool | Callable[["Connection", str], bool | Awaitable[bool]]
@@ -31,8 +31,24 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a channel keeps: at most ``count`` publications, ``seconds`` old, ``size`` bytes in all."""
+
+    count: int = 100
+    seconds: float = 86_400.0
+    size: int = 4_194_304
+
+    def __post_init__(self) -> None:
+        if self.count < 0 or self.seconds < 0 or self.size < 0:
+            raise SettingsError("history", "count, seconds and size are 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """Who is here: lists end after ``limit`` members (counts are always exact); who lost the line is gone after ``grace_seconds``."""
+    """Who is here: lists end after ``limit`` members (counts are always exact).
+
+    Who lost the line is gone after ``grace_seconds``.
+    """
 
     limit: int = 1000
     grace_seconds: float = 10.0
@@ -59,7 +75,9 @@ class ChannelOptions:
     def __post_init__(self) -> None:
         check_pattern(self.pattern)
         if self.volatile and (self.retention.count or self.last_value):
-            raise SettingsError(f"channel {self.pattern!r}", "a volatile channel keeps neither history nor a last value")
+            raise SettingsError(
+                f"channel {self.pattern!r}", "a volatile channel keeps neither history nor a last value"
+            )
 
 
 _UNKNOWN: Final = ChannelOptions(pattern="*")
@@ -94,7 +112,8 @@ class Policy:
     async def demand(self, connection: "Connection", channel: str, action: str) -> ChannelOptions:
         """The channel's options, where ``connection`` may do ``action``.
 
-        Raises :class:`CommandError`: ``bad_channel``, ``forbidden``, or what the rule itself raised. A rule that fails otherwise raises into the caller.
+        Raises :class:`CommandError`: ``bad_channel``, ``forbidden``, or what the rule itself raised. A rule that
+        fails otherwise raises into the caller.
         """
         options = self.options(check_channel(channel))
         if not await self.allows(options, connection, channel, action):

@@ -1,7 +1,7 @@
 """What the hub needs from the floors above: an engine, live wires, groups of them, and a clock."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openline.hub.outcome import Outcome
 from openline.model import JsonBytes, Page, Position, Publication, Request, Retention, User
@@ -23,14 +23,20 @@ class Application(Protocol):
         ...
 
     def authenticate(self, token: str | None, request: Request) -> Outcome[User | None]:
-        """Who brings ``token``; fails with :class:`~openline.errors.CommandError` (``unauthorized``) where nobody may come in."""
+        """Who brings ``token``.
+
+        Fails with :class:`~openline.errors.CommandError` (``unauthorized``) where nobody may come in.
+        """
         ...
 
     def connected(self, connection: "Connection") -> Outcome[None]:
-        """Run the handlers of connect; fails with a :class:`~openline.errors.CommandError` that refuses the client."""
+        """Run the handlers of connect.
+
+        Fails with a :class:`~openline.errors.CommandError` that refuses the client.
+        """
         ...
 
-    def handles(self, type: str, channel: str | None) -> bool:  # noqa: A002
+    def handles(self, type: str, channel: str | None) -> bool:
         """Whether a handler takes events of this type (sent to this channel)."""
         ...
 
@@ -74,8 +80,9 @@ class BrokerListener(Protocol):
 class Broker(Protocol):
     """The engine: it keeps the logs and carries publications to every node.
 
-    Every method returns at once; what takes time comes out of the :class:`Outcome`. Outcomes fail with :class:`~openline.errors.BrokerError` when the engine
-    does not answer: for a publish that means *unknown*, and the same key makes it safe to repeat.
+    Every method returns at once; what takes time comes out of the :class:`Outcome`. Outcomes fail with
+    :class:`~openline.errors.BrokerError` when the engine does not answer: for a publish that means *unknown*, and the
+    same key makes it safe to repeat.
     """
 
     @property
@@ -94,7 +101,8 @@ class Broker(Protocol):
     def publish(self, publication: Publication, retention: Retention, key: str | None = None) -> Outcome[Position]:
         """Stamp, append and publish in one step; settled when it is in the store.
 
-        Publications of one node to one channel keep the order of these calls. The same ``key`` in the same channel within 5 minutes is one publication, and has the first one's position.
+        Publications of one node to one channel keep the order of these calls. The same ``key`` in the same channel
+        within 5 minutes is one publication, and has the first one's position.
         """
         ...
 
@@ -115,12 +123,16 @@ class Broker(Protocol):
 
         It ends early once it holds ``size`` bytes; at least one publication is in it where there is one.
 
-        ``complete`` is false where the log does not reach back to ``after``, or ``after`` is of another epoch or from the future.
+        ``complete`` is false where the log does not reach back to ``after``, or ``after`` is of another epoch or from
+        the future.
         """
         ...
 
     def subscribe(self, channel: str) -> Outcome[None]:
-        """Want a channel (those that begin with ``$`` are wanted unasked); settled when the engine has confirmed that nothing published from now on is missed."""
+        """Want a channel (those that begin with ``$`` are wanted unasked).
+
+        Settled when the engine has confirmed that nothing published from now on is missed.
+        """
         ...
 
     def unsubscribe(self, channel: str) -> None:
@@ -146,12 +158,15 @@ class Wire(Protocol):
         """What its client understands; wires with the same codec share bytes."""
         ...
 
-    def make_group(self) -> "Group":
+    def make_group(self) -> "Group[Any]":
         """A new group for wires that have this one's codec."""
         ...
 
     def deliver(self, frames: Sequence[bytes]) -> None:
-        """Write frames behind everything written before; queue what does not go out, up to the limit of its outbox. Never raises."""
+        """Write frames behind everything written before.
+
+        Queue what does not go out, up to the limit of its outbox. Never raises.
+        """
         ...
 
     def drained(self) -> Outcome[None]:
@@ -159,7 +174,10 @@ class Wire(Protocol):
         ...
 
     def close(self, code: int, reason: str = "") -> None:
-        """End the line behind everything written before; it has left every group when this returns. Later calls change nothing."""
+        """End the line behind everything written before.
+
+        It has left every group when this returns. Later calls change nothing.
+        """
         ...
 
     def hold_reading(self, *, held: bool) -> None:
@@ -167,10 +185,14 @@ class Wire(Protocol):
         ...
 
 
-class Group(Protocol):
-    """The wires of one codec that get the same bytes.
+W_contra = TypeVar("W_contra", contravariant=True)
 
-    ``mark`` stands for who is a member now: ``deliver`` with an earlier mark leaves out who came later, and who left is never written to.
+
+class Group(Protocol[W_contra]):
+    """The wires of one codec that get the same bytes; made by one of them, for its kind.
+
+    ``mark`` stands for who is a member now: ``deliver`` with an earlier mark leaves out who came later, and who left
+    is never written to.
     """
 
     @property
@@ -185,15 +207,15 @@ class Group(Protocol):
 
     def __len__(self) -> int: ...
 
-    def join(self, wire: Wire) -> None:
+    def join(self, wire: W_contra) -> None:
         """Add a wire, which is not in yet."""
         ...
 
-    def leave(self, wire: Wire) -> None:
+    def leave(self, wire: W_contra) -> None:
         """Take a wire out; nothing if it is not in."""
         ...
 
-    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Wire]) -> None:
+    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
         """Write to all who were in at ``mark`` and still are, but those in ``skip``. Never raises."""
         ...
 

@@ -32,11 +32,13 @@ class Hold:
             self.publications.append(publication)
 
 
-def merge(read: Sequence[Publication], held: Sequence[Publication], connection_id: str | None = None) -> list[Publication]:
+def merge(
+    read: Sequence[Publication], held: Sequence[Publication], connection_id: str | None = None
+) -> list[Publication]:
     """What was read and what was held, by stamp, each once, less what excludes ``connection_id``.
 
-    ``held`` is in order of arrival, which is stamp order. A volatile publication stands right ahead of the stamped one that came after it: what was read from before
-    the hold began lies ahead of both.
+    ``held`` is in order of arrival, which is stamp order. A volatile publication stands right ahead of the stamped
+    one that came after it: what was read from before the hold began lies ahead of both.
     """
     merged: list[Publication] = []
     left = len(read)

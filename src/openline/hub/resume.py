@@ -22,7 +22,8 @@ PAGE_BYTES: Final = 262_144
 class Resumption:
     """One return of one connection.
 
-    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from where the return began.
+    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from where the
+    return began.
     """
 
     def __init__(self, hub: "Hub", connection: Connection, wire: Wire) -> None:
@@ -33,19 +34,26 @@ class Resumption:
         self._pages: dict[str, Page] = {}
         self.connection = connection
         self.lost: set[str] = set()
+        #: Where the client stands before the replay.
+        self.position = self.start
 
     @classmethod
     async def prepare(cls, hub: "Hub", connection: Connection, wire: Wire, since: Position | None) -> "Resumption":
-        """Hold what comes in from now on, and read what was missed since ``since``; None stands for a client that has lost its position."""
+        """Hold what comes in from now on, and read what was missed since ``since``.
+
+        None stands for a client that has lost its position.
+        """
         self = cls(hub, connection, wire)
         connection.hold = self._hold
         for subscription in connection.subscriptions.values():
             hub.membership.hold(subscription, self._hold)
         names = self._sources()
-        if since is None:
+        if since is not None:
+            self.lost.update(await self._read(names, since))
+        if since is None or len(self.lost) == len(names):
             self.lost.update(names)
         else:
-            self.lost.update(await self._read(names, since))
+            self.position = since
         await self._read(self.lost, self.start)
         return self
 
@@ -66,7 +74,10 @@ class Resumption:
         return incomplete
 
     async def replay(self) -> None:
-        """Write what was missed, a page at a time as the line takes it, and go live. Ends early when the line is lost again."""
+        """Write what was missed, a page at a time as the line takes it, and go live.
+
+        Ends early when the line is lost again.
+        """
         while (horizon := self._horizon()) is not None:
             self._write(self._until(horizon))
             self._hub.tick.flush()

@@ -1,11 +1,11 @@
 """The one ordered list of everything that leaves in this turn of the event loop, flushed in order at its end.
 
-Pushes to groups, replies and frames to one wire are entries of the same list, so nothing overtakes; neighbours to the same target are joined, so a
-burst costs one system call per member.
+Pushes to groups, replies and frames to one wire are entries of the same list, so nothing overtakes; neighbours to the
+same target are joined, so a burst costs one system call per member.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from openline.hub.ports import Group, Wire
 
@@ -17,7 +17,7 @@ _NOBODY: Final[frozenset[Wire]] = frozenset()
 class _ToGroup:
     __slots__ = ("frames", "mark", "skip", "target")
 
-    def __init__(self, target: Group, mark: int, skip: frozenset[Wire], frame: bytes) -> None:
+    def __init__(self, target: Group[Any], mark: int, skip: frozenset[Wire], frame: bytes) -> None:
         self.target = target
         self.mark = mark
         self.skip = skip
@@ -45,9 +45,9 @@ class Tick:
         self._call_soon = call_soon
         self._entries: list[_ToGroup | _ToWire] = []
         self._flushing = False
-        self._sparse: set[Group] = set()
+        self._sparse: set[Group[Any]] = set()
 
-    def to_group(self, group: Group, frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
+    def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
         if not frame:
             return
@@ -74,7 +74,7 @@ class Tick:
             self._call_soon(self.flush)
         return None
 
-    def left(self, group: Group) -> None:
+    def left(self, group: Group[Any]) -> None:
         """Somebody left ``group``: tidy it up when nothing refers to it."""
         if group.sparse:
             self._sparse.add(group)

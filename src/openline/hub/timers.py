@@ -33,7 +33,10 @@ class Timer:
 
 
 class Timers:
-    """A wheel that turns every ``turn`` seconds while something is due; a call comes up to one turn late, never early."""
+    """A wheel that turns every ``turn`` seconds while something is due.
+
+    A call comes up to one turn late, never early.
+    """
 
     def __init__(self, clock: Clock, turn: float = 0.25) -> None:
         self._clock = clock
@@ -70,7 +73,11 @@ class Timers:
         self._handle = None
         today = int(self._clock.now() / self._turn)
         # After a stall many slots are due at once: only those that exist are visited, in order.
-        due = range(self._done + 1, today + 1) if today - self._done < len(self._slots) else sorted(s for s in self._slots if s <= today)
+        due = (
+            range(self._done + 1, today + 1)
+            if today - self._done < len(self._slots)
+            else sorted(s for s in self._slots if s <= today)
+        )
         for slot in due:
             self._done = slot
             for timer in self._slots.pop(slot, ()):

@@ -29,9 +29,15 @@ def check_channel(name: str) -> str:
 
 
 def check_pattern(pattern: str) -> str:
-    """``pattern`` itself; raises :class:`SettingsError` where it is neither a name nor a beginning with ``*`` behind it."""
+    """``pattern`` itself.
+
+    Raises :class:`SettingsError` where it is neither a name nor a beginning with ``*`` behind it.
+    """
     if _NAME.fullmatch(pattern) is None and _PATTERN.fullmatch(pattern) is None:
-        raise SettingsError(f"channel {pattern!r}", f"a pattern is a channel name ({GRAMMAR}), or the beginning of one and a * at the end")
+        raise SettingsError(
+            f"channel {pattern!r}",
+            f"a pattern is a channel name ({GRAMMAR}), or the beginning of one and a * at the end",
+        )
     return pattern
 
 
@@ -41,6 +47,11 @@ def best_pattern(name: str, patterns: Iterable[str]) -> str | None:
     for pattern in patterns:
         if pattern == name:
             return pattern
-        if pattern[-1] == "*" and len(name) >= len(pattern) and name.startswith(pattern[:-1]) and len(pattern) > len(best or ""):
+        if (
+            pattern[-1] == "*"
+            and len(name) >= len(pattern)
+            and name.startswith(pattern[:-1])
+            and len(pattern) > len(best or "")
+        ):
             best = pattern
     return best

@@ -29,6 +29,10 @@ class Codec(Protocol):
         """The answer to a command."""
         ...
 
+    def pong(self, command_id: CommandId | None) -> bytes:
+        """The answer to a client's ping."""
+        ...
+
     def error(self, command_id: CommandId | None, error: CommandError) -> bytes:
         """The refusal of a command."""
         ...

@@ -32,8 +32,9 @@ class Word:
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One command of a client.
 
-    ``payload`` is JSON text within the limits, or plain bytes where ``binary`` says so. The other fields are as in the protocol; those that a
-    command does not use are ignored. ``size`` is what it costs to keep it waiting, in bytes.
+    ``payload`` is JSON text within the limits, or plain bytes where ``binary`` says so. The other fields are as in
+    the protocol; those that a command does not use are ignored. ``size`` is what it costs to keep it waiting, in
+    bytes.
     """
 
     type: str

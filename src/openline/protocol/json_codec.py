@@ -32,7 +32,7 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
     id: _Id | None = None
     channel: str | None = None
-    payload: msgspec.Raw | None = None
+    payload: msgspec.Raw = msgspec.Raw()
     encoding: str | None = None
     key: _Short | None = None
     volatile: bool | None = None
@@ -58,7 +58,8 @@ _OVERHEAD: Final = 400
 def decode_command(data: bytes) -> Command:
     """The command in one text message (valid UTF-8, within the message limit).
 
-    Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a field of the protocol does not fit.
+    Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a
+    field of the protocol does not fit.
     """
     try:
         frame = _decode(data)
@@ -67,7 +68,7 @@ def decode_command(data: bytes) -> Command:
     except (msgspec.DecodeError, RecursionError) as error:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
     payload, binary = b"null", False
-    if frame.payload is not None:
+    if frame.payload:
         payload = check_json(bytes(frame.payload))
         if frame.encoding is not None:
             payload, binary = _from_base64(payload, frame.encoding), True
@@ -101,7 +102,10 @@ _decode_id: Final = msgspec.json.Decoder(_OnlyId).decode
 
 
 def read_id(data: bytes) -> CommandId | None:
-    """The id of a message that is no good command, so that its sender learns which one was refused; None where it has none."""
+    """The id of a message that is no good command, so that its sender learns which one was refused.
+
+    None where it has none.
+    """
     try:
         return _decode_id(data).id
     except (msgspec.MsgspecError, RecursionError, ValueError):
@@ -112,7 +116,11 @@ def _misfit(text: str) -> CommandError:
     where = _WHERE.search(text)
     if where is None:
         reason = "`type` is missing" if "`type`" in text else "A message is one JSON object in a text frame"
-        return CommandError(ErrorCode.BAD_FIELD if "`type`" in text else ErrorCode.BAD_MESSAGE, f"{reason}.", field="type" if "`type`" in text else None)
+        return CommandError(
+            ErrorCode.BAD_FIELD if "`type`" in text else ErrorCode.BAD_MESSAGE,
+            f"{reason}.",
+            field="type" if "`type`" in text else None,
+        )
     return CommandError(ErrorCode.BAD_FIELD, f"{text[: where.start()]}.", field=where[1])
 
 
@@ -164,10 +172,14 @@ class JsonCodec:
         place = b"" if channel is None else b',"channel":"%b"' % channel.encode()
         return self._frame(b'{"type":"%b"%b,"payload":%b}' % (word.encode(), place, payload))
 
-    def bare(self, word: str, command_id: CommandId | None = None) -> bytes:
-        """A push without a payload: ``$ping`` and ``$pong``."""
+    def ping(self) -> bytes:
+        """The server's own ping, for scripts, which see no WebSocket pings."""
+        return self._frame(b'{"type":"$ping"}')
+
+    def pong(self, command_id: CommandId | None) -> bytes:
+        """See :class:`~openline.protocol.codec.Codec`."""
         number = b"" if command_id is None else b',"id":' + _encode(command_id)
-        return self._frame(b'{"type":"%b"%b}' % (word.encode(), number))
+        return self._frame(b'{"type":"$pong"%b}' % number)
 
     def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""

@@ -39,14 +39,18 @@ class RawCodec:
             return self._frame(Opcode.TEXT, _decode(publication.payload).encode())
         return self._frame(Opcode.TEXT, publication.payload)
 
-    def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:  # noqa: ARG002
+    def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:
         """Nothing: raw clients know no notices."""
         return b""
 
-    def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:  # noqa: ARG002
+    def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
         """Nothing: raw clients ask nothing."""
         return b""
 
-    def error(self, command_id: CommandId | None, error: CommandError) -> bytes:  # noqa: ARG002
+    def pong(self, command_id: CommandId | None) -> bytes:
+        """Nothing: raw clients send no pings but WebSocket's."""
+        return b""
+
+    def error(self, command_id: CommandId | None, error: CommandError) -> bytes:
         """Nothing: what a raw client may not do closes its line."""
         return b""

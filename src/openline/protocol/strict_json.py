@@ -27,7 +27,9 @@ def check_json(data: bytes) -> bytes:
         try:
             _check_value(_decode(data))
         except (msgspec.DecodeError, RecursionError) as error:
-            raise CommandError(ErrorCode.BAD_MESSAGE, "The payload is not JSON that every client can read.", field="payload") from error
+            raise CommandError(
+                ErrorCode.BAD_MESSAGE, "The payload is not JSON that every client can read.", field="payload"
+            ) from error
     return data
 
 
@@ -57,7 +59,9 @@ def _check_value(value: Any) -> None:
                 deeper.extend(item.values())
             elif isinstance(item, list):
                 deeper.extend(item)
-            elif (isinstance(item, int) and abs(item) > _MAX_INTEGER) or (isinstance(item, float) and not math.isfinite(item)):
+            elif (isinstance(item, int) and abs(item) > _MAX_INTEGER) or (
+                isinstance(item, float) and not math.isfinite(item)
+            ):
                 raise CommandError(ErrorCode.BAD_MESSAGE, "A number lies outside ±(2**53 - 1).", field="payload")
         if not deeper:
             return

@@ -1,4 +1,7 @@
-"""The gate in front of every door: Host, Origin, proxies, cookies, tokens; judged before anything is made for a request."""
+"""The gate in front of every door: Host, Origin, proxies, cookies, tokens.
+
+Judged before anything is made for a request.
+"""
 
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -21,7 +24,9 @@ class Gate:
     def __init__(self, settings: GateSettings) -> None:
         self._any_origin = "*" in settings.allow_origins
         self._origins = frozenset(settings.allow_origins) - {"*"}
-        self._hosts = frozenset(host.lower() for host in settings.allow_hosts) | {origin.partition("://")[2].rsplit(":", 1)[0] for origin in self._origins}
+        self._hosts = frozenset(host.lower() for host in settings.allow_hosts) | {
+            origin.partition("://")[2].rsplit(":", 1)[0] for origin in self._origins
+        }
         self._proxies = settings.networks()
 
     def admit(
@@ -34,7 +39,10 @@ class Gate:
         secure: bool,
         subprotocols: Sequence[str] = (),
     ) -> Request:
-        """The request as the application may see it; raises :class:`RequestRefused` (403, 400) with the remedy in its text."""
+        """The request as the application may see it.
+
+        Raises :class:`RequestRefused` (403, 400) with the remedy in its text.
+        """
         given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
         scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
         if self._trusts(peer):
@@ -51,7 +59,9 @@ class Gate:
             host=host,
             client=client,
             origin=origin,
-            headers={name: value for name, value in given.items() if name not in _HIDDEN and (listed or name != "cookie")},
+            headers={
+                name: value for name, value in given.items() if name not in _HIDDEN and (listed or name != "cookie")
+            },
             token=_token(given.get("authorization"), subprotocols),
         )
 
@@ -77,7 +87,10 @@ class Gate:
         name = _name_of(host.lower())
         if name == "localhost" or name.endswith(".localhost") or name in self._hosts or _is_address(name):
             return
-        raise RequestRefused(403, f"This server is not known as {name[:200]!r}. If it is yours, start it with --allow-host {name[:200]}\n")
+        raise RequestRefused(
+            403,
+            f"This server is not known as {name[:200]!r}. If it is yours, start it with --allow-host {name[:200]}\n",
+        )
 
     def _check_origin(self, origin: str | None, scheme: str, host: str) -> bool:
         """Whether the origin is listed; raises where it is neither listed nor ours. No origin: not a browser."""
@@ -87,7 +100,10 @@ class Gate:
             return True
         if origin != "null" and (self._any_origin or origin == own_origin(scheme, host)):
             return False
-        raise RequestRefused(403, f"Pages from {origin[:200]} may not connect here. If they are yours, start the server with --allow-origin {origin[:200]}\n")
+        raise RequestRefused(
+            403,
+            f"Pages from {origin[:200]} may not connect here. If they are yours, start the server with --allow-origin {origin[:200]}\n",
+        )
 
 
 #: Seen by nobody: credentials that a browser adds by itself, and what has been taken out already.

@@ -8,7 +8,6 @@ from openline.errors import CloseCode, RequestRefused
 from openline.hub.connection import Connection
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
-from openline.hub.ports import Group
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.protocol.websocket import Opcode
@@ -42,7 +41,7 @@ class AsgiWire:
         self._close = close
         self._drained: list[Outcome[None]] = []
 
-    def make_group(self) -> Group:
+    def make_group(self) -> DescriptorGroup:
         """See :class:`openline.hub.ports.Wire`."""
         return DescriptorGroup()
 
@@ -128,7 +127,9 @@ class AsgiLine:
             if event["type"] == "websocket.disconnect":
                 return event.get("code", CloseCode.NO_STATUS) in _CLEAN
             text = event.get("text")
-            opcode, payload = (Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode("utf-8", "replace"))
+            opcode, payload = (
+                (Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode("utf-8", "replace"))
+            )
             if len(payload) > self._doors.settings.max_message_bytes:
                 self.close(CloseCode.TOO_BIG, "The message is too large.")
             elif self.wire.open:
@@ -194,6 +195,9 @@ async def _refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": CloseCode.POLICY_VIOLATION, "reason": error.reason[:120]})
         return
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), *((n.lower().encode(), v.encode()) for n, v in error.headers)]
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        *((n.lower().encode(), v.encode()) for n, v in error.headers),
+    ]
     await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": error.reason.encode()})

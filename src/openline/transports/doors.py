@@ -14,7 +14,7 @@ from openline.hub.timers import Timers
 from openline.model import Request
 from openline.protocol.channel_name import is_channel
 from openline.protocol.codec import Codec
-from openline.protocol.commands import Command, Word
+from openline.protocol.commands import Command
 from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.websocket import Opcode
@@ -63,14 +63,16 @@ class JsonDoor:
     def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
         self._doors = doors
         self.codec = codec
-        self._ping = codec.bare(Word.PING)
+        self._ping = codec.ping()
 
     def opened(self, line: Line) -> None:
         """See :class:`Door`."""
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
         doors.hub.lifecycle.open(line.wire)
-        if doors.hub.application.anonymous or (request is not None and (request.token is not None or "cookie" in request.headers)):
+        if doors.hub.application.anonymous or (
+            request is not None and (request.token is not None or "cookie" in request.headers)
+        ):
             doors.timers.after(settings.silent_after_seconds, lambda: doors.dispatch.connect_silently(line.wire))
         else:
             doors.timers.after(settings.connect_within_seconds, lambda: self._too_late(line))
@@ -118,10 +120,12 @@ class RawDoor:
         """See :class:`Door`."""
         binary = opcode is Opcode.BINARY
         data = payload if binary else text_payload(payload)
-        command = Command(type=MESSAGE, channel=self._channel, payload=data, binary=binary, echo=self._echo, size=len(data) + 200)
+        command = Command(
+            type=MESSAGE, channel=self._channel, payload=data, binary=binary, echo=self._echo, size=len(data) + 200
+        )
         self._doors.dispatch.receive(line.wire, command)
 
-    def ping(self, line: Line) -> bytes:  # noqa: ARG002
+    def ping(self, line: Line) -> bytes:
         """See :class:`Door`: nothing, every WebSocket library answers pings by itself."""
         return b""
 
@@ -132,7 +136,8 @@ class Doors:
     def __init__(self, hub: Hub, *, settings: LineSettings, paths: Paths, on_shutdown: Callable[[], None]) -> None:
         self.hub = hub
         self.settings = settings
-        self.dispatch = Dispatch(hub)
+        facts = {"ping": settings.ping_every_seconds, "limits": {"message": settings.max_message_bytes}}
+        self.dispatch = Dispatch(hub, facts)
         self.tick: Tick = hub.tick
         self.timers: Timers = hub.timers
         self.shutdown = on_shutdown

@@ -10,7 +10,8 @@ __all__ = ["send_many"]
 def send_many(descriptors: "array[int]", mark: int, data: bytes) -> Sequence[tuple[int, int]]:
     """Send ``data`` to the first ``mark`` descriptors, those below 0 left out.
 
-    Returns (index, bytes taken) of each that did not take everything; -1 bytes where the peer is gone. Never raises, never blocks.
+    Returns (index, bytes taken) of each that did not take everything; -1 bytes where the peer is gone. Never raises,
+    never blocks.
     """
     size = len(data)
     write = os.write

@@ -2,31 +2,44 @@
 
 from array import array
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from openline.transports.fanout import send_many
 
-if TYPE_CHECKING:
-    from openline.transports.wire import SocketWire
-
-__all__ = ["DescriptorGroup"]
+__all__ = ["DescriptorGroup", "Member"]
 
 _SPARSE_AT = 32
+
+
+class Member(Protocol):
+    """A wire, as its groups see it."""
+
+    places: "dict[DescriptorGroup, int]"
+    descriptor: int
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """Take bytes by itself."""
+        ...
+
+    def fell_short(self, data: bytes, taken: int) -> None:
+        """Its descriptor took only the first ``taken`` bytes; -1: its peer is gone."""
+        ...
 
 
 class DescriptorGroup:
     """See :class:`openline.hub.ports.Group`.
 
-    A member has a place; who leaves, leaves -1 there, so a mark (the number of places) stays good and a descriptor that is closed is never written to. Members whose
-    bytes cannot go straight to a descriptor stand aside: those whose transport still has bytes queued, and those that never can (TLS).
+    A member has a place; who leaves, leaves -1 there, so a mark (the number of places) stays good and a descriptor
+    that is closed is never written to. Members whose bytes cannot go straight to a descriptor stand aside: those
+    whose transport still has bytes queued, and those that never can (TLS).
     """
 
     __slots__ = ("_aside", "_descriptors", "_members", "_vacant")
 
     def __init__(self) -> None:
         self._descriptors = array("i")
-        self._members: list[SocketWire | None] = []
-        self._aside: dict[int, SocketWire] = {}
+        self._members: list[Member | None] = []
+        self._aside: dict[int, Member] = {}
         self._vacant = 0
 
     @property
@@ -42,7 +55,7 @@ class DescriptorGroup:
         """See :class:`openline.hub.ports.Group`."""
         return self._vacant > _SPARSE_AT and self._vacant * 2 > len(self._members)
 
-    def join(self, wire: "SocketWire") -> None:
+    def join(self, wire: Member) -> None:
         """See :class:`openline.hub.ports.Group`."""
         place = len(self._members)
         wire.places[self] = place
@@ -52,7 +65,7 @@ class DescriptorGroup:
         if descriptor < 0:
             self._aside[place] = wire
 
-    def leave(self, wire: "SocketWire") -> None:
+    def leave(self, wire: Member) -> None:
         """See :class:`openline.hub.ports.Group`."""
         place = wire.places.pop(self, None)
         if place is not None:
@@ -61,19 +74,19 @@ class DescriptorGroup:
             self._aside.pop(place, None)
             self._vacant += 1
 
-    def stand_aside(self, wire: "SocketWire") -> None:
+    def stand_aside(self, wire: Member) -> None:
         """From now on ``wire`` takes its bytes itself."""
         place = wire.places[self]
         self._descriptors[place] = -1
         self._aside[place] = wire
 
-    def step_back(self, wire: "SocketWire") -> None:
+    def step_back(self, wire: Member) -> None:
         """From now on the descriptor of ``wire`` may be written to again."""
         place = wire.places[self]
         self._descriptors[place] = wire.descriptor
         del self._aside[place]
 
-    def deliver(self, frames: Sequence[bytes], mark: int, skip: "frozenset[SocketWire]") -> None:
+    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
         """See :class:`openline.hub.ports.Group`."""
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         aside = tuple(self._aside.items()) if self._aside else ()
@@ -90,7 +103,7 @@ class DescriptorGroup:
             if place < mark and self._members[place] is wire and wire not in skip:
                 wire.deliver(frames)
 
-    def _hide(self, skip: "frozenset[SocketWire]") -> list[tuple[int, int]]:
+    def _hide(self, skip: frozenset[Any]) -> list[tuple[int, int]]:
         hidden: list[tuple[int, int]] = []
         for wire in skip:
             place = wire.places.get(self)

@@ -43,8 +43,9 @@ class Paths:
 class GateSettings:
     """Who may come in.
 
-    ``allow_origins``: pages of other sites, as ``https://app.example.com``; their cookies count, too. ``allow_hosts``: names we are served under, beside IP addresses and
-    localhost. ``trusted_proxies``: addresses or networks whose ``X-Forwarded-*`` headers are believed.
+    ``allow_origins``: pages of other sites, as ``https://app.example.com``; their cookies count, too.
+    ``allow_hosts``: names we are served under, beside IP addresses and localhost. ``trusted_proxies``: addresses or
+    networks whose ``X-Forwarded-*`` headers are believed.
     """
 
     allow_origins: tuple[str, ...] = ()
@@ -54,8 +55,13 @@ class GateSettings:
     def __post_init__(self) -> None:
         for origin in self.allow_origins:
             scheme, slashes, host = origin.partition("://")
-            if origin != "*" and (scheme not in ("http", "https") or not slashes or not host or "/" in host or origin != origin.lower()):
-                raise SettingsError("allow_origins", f"{origin!r} is no origin; write it as https://app.example.com, in lower case, without a path")
+            if origin != "*" and (
+                scheme not in ("http", "https") or not slashes or not host or "/" in host or origin != origin.lower()
+            ):
+                raise SettingsError(
+                    "allow_origins",
+                    f"{origin!r} is no origin; write it as https://app.example.com, in lower case, without a path",
+                )
         self.networks()
 
     def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -1,8 +1,9 @@
 """The only file that reaches into uvicorn: WebSockets of ours leave its protocols for good and become lines of their own.
 
-Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before any ASGI application is called. Under a plain
-``uvicorn app:app`` the ASGI call of a WebSocket has arrived already: :func:`take_over` takes the transport from under it. All that is used of uvicorn is
-undocumented, so it is looked for first, and plain ASGI serves where it is not found.
+Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before
+any ASGI application is called. Under a plain ``uvicorn app:app`` the ASGI call of a WebSocket has arrived already:
+:func:`take_over` takes the transport from under it. All that is used of uvicorn is undocumented, so it is looked for
+first, and plain ASGI serves where it is not found.
 """
 
 import sys
@@ -47,7 +48,16 @@ def _peer(transport: Transport) -> str:
     return str(peer[0]) if isinstance(peer, tuple) else ""
 
 
-def _upgrade(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers, connections: set[Any]) -> WebSocketLine:
+def _upgrade(
+    host: Host,
+    transport: Transport,
+    *,
+    path: str,
+    query: str,
+    upgrade: Upgrade,
+    headers: Headers,
+    connections: set[Any],
+) -> WebSocketLine:
     """Make a line of ``transport``, whose request has asked for it; raises :class:`RequestRefused`."""
     doors = host.doors
     request = host.gate.admit(
@@ -152,13 +162,21 @@ class NativeHttpProtocol(HttpToolsProtocol):
         try:
             upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
             query = (parsed.query or b"").decode("latin-1")
-            line = _upgrade(host, self.transport, path=path, query=query, upgrade=upgrade, headers=self.headers, connections=self.connections)
+            line = _upgrade(
+                host,
+                self.transport,
+                path=path,
+                query=query,
+                upgrade=upgrade,
+                headers=self.headers,
+                connections=self.connections,
+            )
         except RequestRefused as error:
             self._refuse(error)
             return
         self.connections.discard(self)
         self._unset_keepalive_if_required()
-        self.parser = None
+        self.parser = None  # type: ignore[assignment]  # what the HTTP side held is released
         self.scope = self.headers = self.flow = None  # type: ignore[assignment]
         line.begin()
         early = self._chunk[_upgrade_offset(len(self._chunk)) :]
@@ -172,7 +190,9 @@ def _upgrade_offset(otherwise: int) -> int:
     return int(error.args[0]) if isinstance(error, httptools.HttpParserUpgrade) and error.args else otherwise
 
 
-async def take_over(host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str) -> bool:
+async def take_over(
+    host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str
+) -> bool:
     """Take a WebSocket from under its ASGI call, and return when its line has ended; False, and nothing touched, where the server is not one we know.
 
     Raises :class:`RequestRefused` before anything is taken.
@@ -187,9 +207,12 @@ async def take_over(host: Host, scope: MutableMapping[str, Any], receive: Callab
     await receive()
     early = _messages(protocol)
     query = scope["query_string"].decode("latin-1")
-    # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call returns.
+    # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call
+    # returns.
     connections = protocol.connections
-    line = _upgrade(host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers, connections=connections)
+    line = _upgrade(
+        host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers, connections=connections
+    )
     protocol.handshake_complete = True
     connections.discard(protocol)
     line.begin()

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketLine"]
 
-# One buffer serves every line: what is read is parsed before the next line reads, and only an incomplete frame is copied.
+# One buffer serves every line: what is read is parsed before the next line reads, and only an incomplete frame is
+# copied.
 _BUFFER: Final = memoryview(bytearray(262_144))
 _PING: Final = encode_frame(Opcode.PING, b"")
 #: Close codes that a client sends when it ends on purpose.
@@ -23,9 +24,24 @@ _CLEAN: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, No
 
 
 class WebSocketLine(BufferedProtocol):
-    """Owns the transport and its wire; hands messages to ``door``; leaves ``connections``, the server's set of what is open, when the transport is gone."""
+    """Owns the transport and its wire.
 
-    __slots__ = ("_clean", "_closing", "_doors", "_connections", "_gone", "_heard", "_reader", "_timer", "_transport", "door", "wire")
+    Hands messages to ``door``; leaves ``connections``, the server's set of what is open, when the transport is gone.
+    """
+
+    __slots__ = (
+        "_clean",
+        "_closing",
+        "_connections",
+        "_doors",
+        "_gone",
+        "_heard",
+        "_reader",
+        "_timer",
+        "_transport",
+        "door",
+        "wire",
+    )
 
     def __init__(self, doors: "Doors", door: "Door", transport: Transport, connections: set[Any]) -> None:
         settings = doors.settings
@@ -39,7 +55,9 @@ class WebSocketLine(BufferedProtocol):
         self._heard = False
         self._timer: Timer | None = None
         self.door = door
-        self.wire = SocketWire(transport, door.codec, outbox_bytes=settings.outbox_bytes, close=self.close, too_slow=self._too_slow)
+        self.wire = SocketWire(
+            transport, door.codec, outbox_bytes=settings.outbox_bytes, close=self.close, too_slow=self._too_slow
+        )
 
     def begin(self) -> None:
         """The upgrade is through: the line lives."""
@@ -55,7 +73,7 @@ class WebSocketLine(BufferedProtocol):
 
     # -- reading
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+    def get_buffer(self, sizehint: int) -> memoryview:
         """The buffer that all lines share."""
         return _BUFFER
 
@@ -113,7 +131,10 @@ class WebSocketLine(BufferedProtocol):
     # -- ending
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye behind everything queued, and close the transport once the peer has answered, or after a while. Later calls change nothing."""
+        """Say goodbye behind everything queued, and close the transport once the peer has answered, or after a while.
+
+        Later calls change nothing.
+        """
         if self._closing:
             return
         self._doors.tick.flush()
@@ -147,7 +168,7 @@ class WebSocketLine(BufferedProtocol):
         self._doors.shutdown()
         self.close(CloseCode.RESTART, "The server restarts.")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; its descriptor is closed after this returns, and has left every group."""
         self._closing = True
         self.wire.shut()

@@ -8,7 +8,6 @@ from typing import Final
 from openline.hub.connection import Connection
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
-from openline.hub.ports import Group
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.transports.group import DescriptorGroup
@@ -23,10 +22,25 @@ _DONE: Final[Outcome[None]] = Outcome.of(None)
 class SocketWire:
     """See :class:`openline.hub.ports.Wire`; owned by a line (see ``transports.websocket``), which closes it.
 
-    While the transport has bytes queued nobody writes to the descriptor beside it: the wire stands aside in every group, and its frames wait in the outbox.
+    While the transport has bytes queued nobody writes to the descriptor beside it: the wire stands aside in every
+    group, and its frames wait in the outbox.
     """
 
-    __slots__ = ("_close", "_drained", "_limit", "_outbox", "_stalled", "_too_slow", "_transport", "codec", "connection", "descriptor", "open", "places", "request")
+    __slots__ = (
+        "_close",
+        "_drained",
+        "_limit",
+        "_outbox",
+        "_stalled",
+        "_too_slow",
+        "_transport",
+        "codec",
+        "connection",
+        "descriptor",
+        "open",
+        "places",
+        "request",
+    )
 
     def __init__(
         self,
@@ -37,7 +51,10 @@ class SocketWire:
         close: Callable[[int, str], None],
         too_slow: Callable[[], None],
     ) -> None:
-        """``close`` ends the line with a code; ``too_slow`` is called once when the outbox would overflow, or the peer turns out to be gone."""
+        """``close`` ends the line with a code.
+
+        ``too_slow`` is called once when the outbox would overflow, or the peer turns out to be gone.
+        """
         self._transport = transport
         self._limit = outbox_bytes
         self._close = close
@@ -54,7 +71,7 @@ class SocketWire:
         self.descriptor = -1 if transport.get_extra_info("ssl_object") else _descriptor(transport)
         transport.set_write_buffer_limits(high=0)
 
-    def make_group(self) -> Group:
+    def make_group(self) -> DescriptorGroup:
         """See :class:`openline.hub.ports.Wire`."""
         return DescriptorGroup()
 
@@ -84,12 +101,13 @@ class SocketWire:
             self.fell_short(data, taken)
 
     def fell_short(self, data: bytes, taken: int) -> None:
-        """The descriptor took only the first ``taken`` bytes of ``data``; -1: the peer is gone, which the transport will report."""
+        """The descriptor took only the first ``taken`` bytes of ``data``.
+
+        -1: the peer is gone, which the transport will report.
+        """
         if not self.open:
             return
-        if taken < 0:
-            self._give_up()
-        elif len(data) - taken > self._limit:
+        if taken < 0 or len(data) - taken > self._limit:
             self._give_up()
         else:
             self._hand_over(data[taken:])
@@ -142,7 +160,10 @@ class SocketWire:
         return self._drained
 
     def shut(self) -> bytes:
-        """Leave every group and write nothing more; returns what still waits in the outbox, whole frames. Comes before the descriptor is closed."""
+        """Leave every group and write nothing more.
+
+        Returns what still waits in the outbox, whole frames. Comes before the descriptor is closed.
+        """
         self.open = False
         for group in tuple(self.places):
             group.leave(self)

@@ -58,7 +58,10 @@ class Chat {
       if (!document.hidden) this.#current.open();
       this.#draw();
     });
-    this.#line.on("$status", (/** @type {any} */ { code }) => code === REFUSED && rename("", "The server did not accept this name."));
+    this.#line.on(
+      "$status",
+      (/** @type {any} */ { code }) => code === REFUSED && rename("", "The server did not accept this name."),
+    );
     // The line ends with the page; one that comes back out of the browser's cache starts over.
     window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
     byId("me").addEventListener("click", () => rename(this.#me.name, ""));
@@ -158,7 +161,9 @@ class Chat {
 
 /** @returns {string[]} the channels that were joined by hand the last time */
 function joinedBefore() {
-  const channels = recall("browser", JOINED_KEY).split(" ").map((text) => chooseChannel(text).channel);
+  const channels = recall("browser", JOINED_KEY)
+    .split(" ")
+    .map((text) => chooseChannel(text).channel);
   return channels.filter(Boolean).slice(0, MOST_CHANNELS - OFFERED.length - 1);
 }
 

@@ -5,6 +5,8 @@ import { chooseChannel } from "./names.js";
 import { badge } from "./sentences.js";
 
 /** @typedef {import("./room.js").Room} Room */
+/** @typedef {(channel: string) => void} Action */
+/** @typedef {{open: Action, leave: Action, join: (channel: string) => string}} Actions what `join` says is wrong */
 
 export class ChannelsView {
   #list = byId("channels");
@@ -16,7 +18,7 @@ export class ChannelsView {
   #items = new Map();
 
   constructor(
-    /** @type {{open: (channel: string) => void, join: (channel: string) => string, leave: (channel: string) => void}} */
+    /** @type {Actions} */
     actions,
   ) {
     this.#list.addEventListener("click", (/** @type {any} */ event) => {

@@ -84,9 +84,12 @@ export class Composer {
     this.#fit();
   }
 
+  /** As high as the text. The form keeps its height while that is measured, or the message list would be moved. */
   #fit() {
+    this.#form.style.minHeight = `${this.#form.offsetHeight}px`;
     this.#field.style.height = "auto";
     this.#field.style.height = `${this.#field.scrollHeight}px`;
+    this.#form.style.minHeight = "";
   }
 }
 

@@ -29,10 +29,19 @@ function draw(/** @type {string} */ channel) {
 
 function figureOf(/** @type {import("./snippets.js").Snippet} */ { id, title, note, code }) {
   const label = `Copy: ${title}`;
-  const button = make("button", { type: "button", class: "copy", "data-copy": id, "aria-label": label }, icon("copy"), make("span", {}, "Copy"));
+  const button = make(
+    "button",
+    { type: "button", class: "copy", "data-copy": id, "aria-label": label },
+    icon("copy"),
+    make("span", {}, "Copy"),
+  );
   const caption = make("figcaption", {}, make("h3", {}, title), make("p", {}, note));
-  const block = make("pre", { tabindex: "0", role: "region", "aria-label": title }, make("code", { id: `snippet-${id}` }, code));
-  return make("figure", { "data-snippet": id }, caption, make("div", { class: "code" }, block, button));
+  const block = make(
+    "pre",
+    { tabindex: "0", role: "region", "aria-label": title },
+    make("code", { id: `snippet-${id}` }, code),
+  );
+  return make("figure", { "data-snippet": id }, caption, button, block);
 }
 
 /** Where the clipboard is not ours to write (a plain http page), the text is marked for the reader to copy. */

@@ -26,7 +26,9 @@ export class Drawers {
       drawer.narrow.addEventListener("change", () => this.#settle(null));
     }
     this.#scrim.addEventListener("click", () => this.close());
-    document.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !document.querySelector("dialog[open]")) this.close();
+    });
     this.#settle(null);
   }
 

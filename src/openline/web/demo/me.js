@@ -9,7 +9,7 @@ export class Me {
   #connections = new Set();
   #line;
 
-  constructor(/** @type {{connection?: string, user?: string}} */ line, /** @type {string} */ name) {
+  constructor(/** @type {{connection: string | null, user: string | null}} */ line, /** @type {string} */ name) {
     this.#line = line;
     this.name = name;
   }
@@ -19,7 +19,7 @@ export class Me {
     return { author: memberId({ connection: "", user: this.#line.user ?? this.name }), name: this.name };
   }
 
-  /** Whether this very page speaks, through the connection it has or had: what it said before a break comes back later. */
+  /** Whether this very page speaks, through a connection it has or had: what it said before a break comes back. */
   isThisPage(/** @type {Member | undefined} */ member) {
     if (this.#line.connection) this.#connections.add(this.#line.connection);
     return member !== undefined && this.#connections.has(member.connection);

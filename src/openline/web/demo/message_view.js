@@ -28,6 +28,7 @@ export class MessageView {
   #missed = 0;
   #following = true;
   #top = 0;
+  #height = 0;
   #onDone;
 
   /** `onDone` gives the focus away when the button under it vanishes. */
@@ -120,7 +121,8 @@ export class MessageView {
   #drawEdges(/** @type {Room} */ room) {
     const isEmpty = this.#list.childElementCount === 0;
     this.#older.hidden = room.older !== "some" && room.older !== "loading";
-    this.#older.disabled = room.older === "loading";
+    // Not disabled: that would take the focus from whoever has just pressed it.
+    this.#older.setAttribute("aria-disabled", String(room.older === "loading"));
     this.#older.textContent = room.older === "loading" ? "Loading…" : "Load older messages";
     this.#start.hidden = room.older !== "none";
     this.#scroller.setAttribute("aria-busy", String(room.state === "joining"));
@@ -139,10 +141,12 @@ export class MessageView {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    // Only going up lets go of the end: a text field that grows moves the end away too.
+    // Only the reader who goes up lets go of the end: a text field that grows moves it away too.
+    const isReader = clientHeight === this.#height && scrollTop < this.#top;
     if (scrollHeight - clientHeight - scrollTop < NEAR_END) this.#following = true;
-    else if (scrollTop < this.#top) this.#following = false;
+    else if (isReader) this.#following = false;
     this.#top = scrollTop;
+    this.#height = clientHeight;
     if (this.#following) this.#missed = 0;
     this.#drawPill();
     const canScroll = scrollHeight > clientHeight;
@@ -200,14 +204,23 @@ function footOf(/** @type {Message} */ entry, /** @type {boolean} */ tail) {
   if (entry.state === "failed") return [failureOf(entry)];
   if (!tail || entry.at === null) return [];
   const pending = entry.state === "pending";
-  const mark = pending ? [icon("clock"), "Sending…"] : [timeOf(entry.at), ...(entry.local ? [icon("check"), spoken("Sent")] : [])];
+  const mark = pending
+    ? [icon("clock"), "Sending…"]
+    : [timeOf(entry.at), ...(entry.local ? [icon("check"), spoken("Sent")] : [])];
   return [make("p", { class: "foot" }, ...mark)];
 }
 
 function failureOf(/** @type {Message} */ entry) {
   const retry = make("button", { type: "button", class: "link", "data-action": "retry" }, "Retry");
   const discard = make("button", { type: "button", class: "link", "data-action": "discard" }, "Remove");
-  return make("p", { class: "foot failure" }, icon("alert"), make("span", {}, `Not sent: ${entry.error}`), retry, discard);
+  return make(
+    "p",
+    { class: "foot failure", role: "alert" },
+    icon("alert"),
+    make("span", {}, `Not sent: ${entry.error}`),
+    retry,
+    discard,
+  );
 }
 
 function timeOf(/** @type {number} */ at) {
@@ -217,7 +230,11 @@ function timeOf(/** @type {number} */ at) {
 function drawEmpty(/** @type {HTMLElement} */ element, /** @type {Room} */ room) {
   const [title, text] = EMPTY[room.state](room);
   element.dataset.state = room.state;
-  element.replaceChildren(icon(room.state === "refused" ? "alert" : "bubble"), make("h2", {}, title), make("p", {}, text));
+  element.replaceChildren(
+    icon(room.state === "refused" ? "alert" : "bubble"),
+    make("h2", {}, title),
+    make("p", {}, text),
+  );
 }
 
 const EMPTY = {

@@ -57,7 +57,9 @@ function listen(
   };
   byId("name-dialog").addEventListener("cancel", cancelled, { signal });
   // A browser may let the second Escape through whatever the page says.
-  byId("name-dialog").addEventListener("close", () => (mayCancel ? answer(null) : byId("name-dialog").showModal()), { signal });
+  byId("name-dialog").addEventListener("close", () => (mayCancel ? answer(null) : byId("name-dialog").showModal()), {
+    signal,
+  });
   const submitted = (/** @type {Event} */ event) => {
     event.preventDefault();
     const { name, error } = chooseName(byId("name").value);

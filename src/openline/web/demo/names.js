@@ -6,6 +6,7 @@ export const CHANNEL_RULE =
   "1 to 123 characters: letters A–Z, digits and _ - . ~ : @, beginning with a letter, a digit or _.";
 
 const HUES = 10;
+const HUE_SEED = 8970; // the common names of examples fall into ten different colours
 const SLUG = /^[A-Za-z0-9_][A-Za-z0-9_.~:@-]{0,122}$/; // with the prefix it makes the 128 of the protocol, section 1
 // Control characters, and those that turn the direction of what stands around them.
 const INVISIBLE = /[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]/gu;
@@ -17,7 +18,11 @@ const INVISIBLE = /[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u206
 
 /** What remains of a typed name: one line, without characters that cannot be seen. */
 export function cleanName(/** @type {unknown} */ text) {
-  return String(text ?? "").replace(/\s+/g, " ").replace(INVISIBLE, "").normalize("NFC").trim();
+  return String(text ?? "")
+    .replace(/\s+/g, " ")
+    .replace(INVISIBLE, "")
+    .normalize("NFC")
+    .trim();
 }
 
 /**
@@ -54,7 +59,7 @@ export function initials(/** @type {string} */ name) {
 
 /** The class of the colour that belongs to a name, the same on every page. */
 export function hue(/** @type {string} */ id) {
-  let hash = 2166136261; // FNV-1a
+  let hash = HUE_SEED; // the steps of FNV-1a
   for (const character of id) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
   hash ^= hash >>> 15; // the low digits of FNV alone are poor for short names
   return `hue-${(hash >>> 0) % HUES}`;
@@ -66,7 +71,9 @@ export function hue(/** @type {string} */ id) {
  * @returns {{channel: string, error: ""} | {channel: "", error: string}}
  */
 export function chooseChannel(text) {
-  const typed = String(text ?? "").trim().replace(/^#/, "");
+  const typed = String(text ?? "")
+    .trim()
+    .replace(/^#/, "");
   const slug = typed.startsWith(PREFIX) ? typed.slice(PREFIX.length) : typed;
   if (!SLUG.test(slug)) return { channel: "", error: CHANNEL_RULE };
   return { channel: PREFIX + slug, error: "" };

@@ -1,6 +1,6 @@
 /** Owns the list of people who are in the open channel. */
 
-import { avatar, byId, make } from "./elements.js";
+import { avatar, byId, make, spoken } from "./elements.js";
 
 const SHOWN = 200;
 
@@ -33,6 +33,11 @@ function rowOf(/** @type {Person} */ person) {
   const attributes = { "data-name": person.name, "data-you": person.you, "data-windows": person.windows };
   const row = make("li", { class: "person", ...attributes }, avatar(person.id, person.name), name);
   if (person.you) row.append(make("span", { class: "tag" }, "you"));
-  if (person.windows > 1) row.append(make("span", { class: "windows" }, `${person.windows} windows`));
+  if (person.windows > 1) row.append(windowsOf(person));
   return row;
+}
+
+function windowsOf(/** @type {Person} */ { windows }) {
+  const sign = make("span", { "aria-hidden": "true" }, `×${windows}`);
+  return make("span", { class: "windows", title: `${windows} windows` }, sign, spoken(` in ${windows} windows`));
 }

@@ -61,7 +61,10 @@ export class Room {
     this.#page = page;
     this.#chat = line.subscribe(channel, { last: PAGE, presence: true });
     this.#listen();
-    this.#chat.ready.then(() => this.#joined(), (/** @type {any} */ error) => this.#refused(error));
+    this.#chat.ready.then(
+      () => this.#joined(),
+      (/** @type {any} */ error) => this.#refused(error),
+    );
   }
 
   /** The reader is here: nothing is unread, and a line shows what was. */

@@ -42,7 +42,7 @@ function rowOf(
   return { key: entry.key, kind: "message", entry, head, tail };
 }
 
-/** Whether one header and one foot stand for both: the same author, the same fate, times that are close or both unknown. */
+/** Whether one header and one foot stand for both: one author, one fate, times that are close or both unknown. */
 function together(/** @type {Entry | undefined} */ a, /** @type {Entry | undefined} */ b) {
   if (a?.kind !== "message" || b?.kind !== "message" || a.author !== b.author) return false;
   if ((a.state === "failed") !== (b.state === "failed")) return false;

@@ -23,6 +23,7 @@ export function typingSentence(/** @type {string[]} */ names) {
  *   come, and whether they are here now
  */
 export function presenceSentence(changes) {
+  /** @type {Record<string, string[]>} */
   const groups = { joined: [], "came and went": [], left: [], "came back": [] };
   for (const [name, { came, here }] of changes) {
     const outcome = came ? (here ? "joined" : "came and went") : here ? "came back" : "left";

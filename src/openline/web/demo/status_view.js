@@ -23,7 +23,9 @@ export class StatusView {
     this.#draw();
   }
 
-  #changed(/** @type {{status: string, retryIn?: number, code?: number, reason?: string}} */ { status, retryIn, code, reason }) {
+  #changed(
+    /** @type {{status: string, retryIn?: number, code?: number, reason?: string}} */ { status, retryIn, code, reason },
+  ) {
     const met = this.#line.met || status === "open";
     this.#line = { status, code, reason, met, retryAt: retryIn === undefined ? undefined : Date.now() + retryIn };
     clearInterval(this.#ticking);

@@ -3,7 +3,7 @@
 import { memberId, memberName } from "./names.js";
 import { parsePosition } from "./positions.js";
 
-export const KEPT_ENTRIES = 2000;
+export const KEPT_ENTRIES = 1000;
 export const KEPT_CHARACTERS = 2_000_000;
 const NAMES_PER_NOTICE = 200;
 
@@ -58,7 +58,12 @@ export class Timeline {
     const text = textOf(publication.payload, publication.encoding);
     const waiting = echo ? this.#waitingWith(text) : undefined;
     if (waiting) return this.#settle(waiting, position);
-    const message = this.#message(text, { at, own, author: memberId(publication.from), name: memberName(publication.from) });
+    const message = this.#message(text, {
+      at,
+      own,
+      author: memberId(publication.from),
+      name: memberName(publication.from),
+    });
     this.#place(message, position, older);
     return message;
   }
@@ -120,7 +125,10 @@ export class Timeline {
   /** Let go of the oldest beyond what is kept; true when something went. */
   trim(entries = KEPT_ENTRIES, characters = KEPT_CHARACTERS) {
     let gone = 0;
-    while (gone < this.#settled.length - 1 && (this.#settled.length - gone > entries || this.#characters > characters)) {
+    while (
+      gone < this.#settled.length - 1 &&
+      (this.#settled.length - gone > entries || this.#characters > characters)
+    ) {
       const entry = this.#settled[gone++];
       if (entry.kind !== "message") continue;
       this.#characters -= entry.text.length;
@@ -131,10 +139,21 @@ export class Timeline {
   }
 
   /** @returns {Message} */
-  #message(/** @type {string} */ text, /** @type {{at: number | null, own: boolean, author: string, name: string}} */ of) {
+  #message(
+    /** @type {string} */ text,
+    /** @type {{at: number | null, own: boolean, author: string, name: string}} */ of,
+  ) {
     return {
-      kind: "message", key: this.#key(), text, ...of,
-      state: "sent", error: "", local: false, position: null, epoch: "", stamp: 0,
+      kind: "message",
+      key: this.#key(),
+      text,
+      ...of,
+      state: "sent",
+      error: "",
+      local: false,
+      position: null,
+      epoch: "",
+      stamp: 0,
     };
   }
 
@@ -176,7 +195,11 @@ export class Timeline {
 
   #place(/** @type {Message} */ message, /** @type {string | null} */ position, /** @type {boolean} */ older) {
     const parsed = parsePosition(position);
-    Object.assign(message, { position: parsed ? position : null, epoch: parsed?.epoch ?? "", stamp: parsed?.stamp ?? 0 });
+    Object.assign(message, {
+      position: parsed ? position : null,
+      epoch: parsed?.epoch ?? "",
+      stamp: parsed?.stamp ?? 0,
+    });
     this.#characters += message.text.length;
     if (!parsed) {
       this.#settled.push(message);
@@ -208,6 +231,7 @@ export class Timeline {
 /** A payload for reading: a string as it is, bytes by their number, anything else as JSON. */
 export function textOf(/** @type {unknown} */ payload, /** @type {string | undefined} */ encoding) {
   if (payload instanceof Uint8Array) return `[${payload.byteLength} bytes]`;
-  if (encoding === "base64" && typeof payload === "string") return `[${Math.floor((payload.replace(/=+$/, "").length * 3) / 4)} bytes]`;
+  if (encoding === "base64" && typeof payload === "string")
+    return `[${Math.floor((payload.replace(/=+$/, "").length * 3) / 4)} bytes]`;
   return typeof payload === "string" ? payload : JSON.stringify(payload ?? null);
 }

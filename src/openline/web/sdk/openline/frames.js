@@ -39,7 +39,7 @@ export function write(frame) {
     return JSON.stringify(frame, function (key, value) {
       check(key);
       check(value);
-      if (value instanceof Object) depths.set(value, (depths.get(this) ?? 0) + 1);
+      if (Object(value) === value) depths.set(value, (depths.get(this) ?? 0) + 1);
       if (depths.get(value) > DEPTH) throw RangeError("nested too deep");
       return value;
     });

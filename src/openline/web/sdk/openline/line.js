@@ -135,7 +135,7 @@ export class Line {
   }
 
   /** @param {Record<string, any>} reply */
-  #opened({ connection, user, resume, position, resumed, subscriptions, limits }) {
+  #opened({ connection, user, resume, position, resumed = false, subscriptions = [], limits }) {
     const seen = this.#position;
     const restarted = seen !== undefined && !sameEpoch(seen, position);
     this.#tries = 0;
@@ -240,8 +240,9 @@ export class Line {
   }
 
   /** @param {T.Frame} frame */
-  #pushed({ type, channel, payload }) {
-    this.#channels.get(channel)?.push(arguments[0]);
+  #pushed(frame) {
+    const { type, channel, payload } = frame;
+    this.#channels.get(channel)?.push(frame);
     if (type === "$subscribed" || type === "$unsubscribed") this.#events.emit(type, { ...payload, channel });
   }
 
@@ -258,7 +259,7 @@ export class Line {
     const handler = this.#answers.get(type);
     if (!handler) return write({ type: "$error", id, code: "unknown_event", message: "nobody answers this here" });
     try {
-      return write({ type: "$reply", id, ...wrap(await handler(unwrap(frame))) });
+      return this.#outbox.write({ type: "$reply", id, ...wrap(await handler(unwrap(frame))) });
     } catch (error) {
       report(error);
       return write({ type: "$error", id, code: "failed", message: "the handler failed" });

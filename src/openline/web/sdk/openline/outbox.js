@@ -1,7 +1,7 @@
 /** Owns what is under way to the server: kept until it is answered, sent again after a reconnect, applied once. */
 /** @import * as T from "./types.js" */
 
-import { OpenlineError, errorOf, sizeOf, write } from "./frames.js";
+import { OpenlineError, errorOf, sizeOf, unwrap, write } from "./frames.js";
 import { newKey } from "./surroundings.js";
 import { delay } from "./socket.js";
 
@@ -46,16 +46,20 @@ export class Outbox {
 
   /** @type {T.Outbox["submit"]} */
   async submit(kind, frame, timeout) {
-    const text = this.#write(frame);
+    if (this.#closed) throw this.#closed;
+    const text = this.write(frame);
     const bytes = sizeOf(text);
     if (this.#entries.size >= this.#limits.entries || this.#bytes + bytes > this.#limits.bytes) {
       throw new OpenlineError("too_many", "the outbox is full", { retry: true });
     }
     return new Promise((resolve, reject) => {
       const lane = kind === "publication" ? `channel ${frame.channel}` : kind;
-      const fresh = { state: /** @type {const} */ ("waiting"), tried: false, tries: 0, id: 0 };
       /** @type {T.Entry} */
-      const entry = { text, bytes, lane, resolve, reject, key: newKey(), kind: KINDS[kind], ...fresh };
+      const entry = {
+        ...{ text, bytes, lane, resolve, reject, key: newKey(), kind: KINDS[kind] },
+        ...{ tried: false, tries: 0, id: 0 },
+        state: "waiting",
+      };
       this.#entries.add(entry);
       this.#bytes += bytes;
       if (timeout !== undefined) entry.limit = this.#clock.setTimeout(() => this.#giveUp(entry), timeout);
@@ -65,7 +69,8 @@ export class Outbox {
 
   /** @type {T.Outbox["pass"]} */
   async pass(frame) {
-    const text = this.#write(frame);
+    if (this.#closed) throw this.#closed;
+    const text = this.write(frame);
     if (!this.#transport || this.#passing >= PASSING || this.#transport.buffered() > BUFFERED) return {};
     this.#passing += 1;
     /** @type {T.Frame | undefined} */
@@ -79,7 +84,12 @@ export class Outbox {
 
   /** @type {T.Outbox["call"]} */
   call(frame, answer) {
-    if (this.#transport) this.#send(write(frame), { answer });
+    if (!this.#transport) return;
+    try {
+      this.#send(this.write(frame), { answer });
+    } catch (error) {
+      answer({ .../** @type {OpenlineError} */ (error), type: "$error" });
+    }
   }
 
   /** @param {string} text of a frame that nobody answers */
@@ -135,9 +145,8 @@ export class Outbox {
     for (const entry of this.#entries) this.#reject(entry, error);
   }
 
-  /** @param {T.Frame} frame */
-  #write(frame) {
-    if (this.#closed) throw this.#closed;
+  /** @param {T.Frame} frame @returns {string} its text, if the server takes one so long */
+  write(frame) {
     const text = write(frame);
     if (sizeOf(text) + ROOM > this.#message) throw tooLarge();
     return text;
@@ -169,7 +178,7 @@ export class Outbox {
   #settle(entry, frame) {
     if (frame.type === "$reply") {
       this.#remove(entry);
-      entry.resolve(frame.payload ?? null);
+      entry.resolve(unwrap(frame));
     } else if (frame.retry === true) this.#rest(entry);
     else this.#reject(entry, errorOf(frame));
     this.#flush();

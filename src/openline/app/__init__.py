@@ -1,0 +1,1 @@
+"""What applications use: the Openline object, its handlers, and how it is served."""

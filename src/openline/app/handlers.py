@@ -1,0 +1,200 @@
+"""The application's functions: found by event, called with checked payloads, their results encoded."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, get_type_hints
+
+import msgspec
+
+from openline.errors import CommandError, ErrorCode, SettingsError
+from openline.hub.connection import Connection
+from openline.hub.outcome import Outcome, drive
+from openline.hub.tasks import Tasks
+from openline.model import JsonBytes, Position, Request, User
+from openline.protocol.channel_name import best_pattern, check_pattern
+from openline.protocol.commands import Command
+from openline.protocol.strict_json import encode_json
+
+__all__ = ["Authenticate", "Handlers"]
+
+#: Takes the token and the request; returns a User, a user id, or None for nobody; plain or async.
+Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
+
+_WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
+_TAKES: Final = "takes (connection), (connection, payload) or (connection, payload, channel)"
+
+
+class _Handler:
+    """One function of the application, and what it wants to be given."""
+
+    def __init__(self, function: Callable[..., Any], *, thread: bool) -> None:
+        self._function = function
+        self._thread = thread
+        parameters = [
+            p
+            for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        needed = [p for p in parameters if p.default is p.empty]
+        if len(needed) > 3:
+            raise SettingsError(f"handler {function.__qualname__}", _TAKES)
+        if thread and inspect.iscoroutinefunction(function):
+            raise SettingsError(
+                f"handler {function.__qualname__}", "thread=True is for plain functions; an async one never blocks"
+            )
+        self._count = min(len(parameters), 3)
+        self._type: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
+        try:
+            self._decode = None if self._type is bytes else msgspec.json.Decoder(self._type).decode
+        except TypeError as error:
+            raise SettingsError(
+                f"handler {function.__qualname__}", f"cannot check payloads as {self._type!r}: {error}"
+            ) from error
+
+    async def call(self, tasks: Tasks, *given: Any) -> Any:
+        """Call the function in its own way, as many arguments as it takes; raises what it raises."""
+        if self._thread:
+            return await tasks.start_in_thread(self._function, *given[: self._count]).step()
+        result = self._function(*given[: self._count])
+        if isinstance(result, Outcome):
+            return await result.step()
+        if isinstance(result, Awaitable):
+            result = await tasks.start(result).step()
+        return await result.step() if isinstance(result, Outcome) else result
+
+    def payload(self, command: Command) -> Any:
+        """The payload as the function wants it.
+
+        Raises :class:`CommandError` (``bad_payload``) where it does not fit.
+        """
+        if self._count < 2:
+            return None
+        if command.binary:
+            if self._type in (bytes, Any):
+                return command.payload
+            raise CommandError(ErrorCode.BAD_PAYLOAD, "Expected JSON, got bytes.", field="payload")
+        if self._decode is None:
+            raise CommandError(ErrorCode.BAD_PAYLOAD, 'Expected bytes ("encoding": "base64").', field="payload")
+        try:
+            return self._decode(command.payload)
+        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+            raise _misfit(str(error)) from error
+
+
+def _misfit(text: str) -> CommandError:
+    where = _WHERE.search(text)
+    field = "payload" if where is None else f"payload.{where[1]}" if where[1][:1] != "[" else f"payload{where[1]}"
+    return CommandError(ErrorCode.BAD_PAYLOAD, f"{text if where is None else text[: where.start()]}.", field=field)
+
+
+class Handlers:
+    """See :class:`openline.hub.ports.Application`; what it runs belongs to ``tasks``."""
+
+    def __init__(self) -> None:
+        self._authenticate: Authenticate | None = None
+        self._let_in_anonymous: bool | None = None
+        self._connect: list[_Handler] = []
+        self._disconnect: list[_Handler] = []
+        self._events: dict[str, _Handler] = {}
+        self._publications: dict[str, dict[str, _Handler]] = {}
+        self.tasks: Tasks | None = None
+
+    # -- registering
+
+    def let_in(self, *, anonymous: bool | None) -> None:
+        """Say whether nobody may come in; None: only where there is no ``authenticate``."""
+        self._let_in_anonymous = anonymous
+
+    def set_authenticate(self, function: Authenticate) -> None:
+        """Use ``function``; raises :class:`SettingsError` the second time."""
+        if self._authenticate is not None:
+            raise SettingsError("authenticate", "is set already")
+        self._authenticate = function
+
+    def add_connect(self, function: Callable[..., Any], *, thread: bool) -> None:
+        """Call ``function(connection)`` when a client has connected."""
+        self._connect.append(_Handler(function, thread=thread))
+
+    def add_disconnect(self, function: Callable[..., Any], *, thread: bool) -> None:
+        """Call ``function(connection, reason)`` when a connection has ended."""
+        self._disconnect.append(_Handler(function, thread=thread))
+
+    def add_event(self, type: str, channel: str | None, function: Callable[..., Any], *, thread: bool) -> None:
+        """Call ``function`` for events of ``type`` (published into channels of this pattern).
+
+        Raises :class:`SettingsError` for a second one.
+        """
+        if type.startswith("$") or not 1 <= len(type) <= 128:
+            raise SettingsError(f"event {type!r}", "has 1 to 128 characters and does not begin with $")
+        place, name = (
+            (self._events, type)
+            if channel is None
+            else (self._publications.setdefault(type, {}), check_pattern(channel))
+        )
+        if name in place:
+            raise SettingsError(f"event {type!r}", "has a handler already")
+        place[name] = _Handler(function, thread=thread)
+
+    # -- the hub's side
+
+    @property
+    def anonymous(self) -> bool:
+        """See :class:`~openline.hub.ports.Application`."""
+        return self._authenticate is None if self._let_in_anonymous is None else self._let_in_anonymous
+
+    def authenticate(self, token: str | None, request: Request) -> Outcome[User | None]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._who(token, request))
+
+    async def _who(self, token: str | None, request: Request) -> User | None:
+        user: User | str | None = None
+        bad_token = False
+        if self._authenticate is not None:
+            answer = self._authenticate(token, request)
+            user = await self._tasks().start(answer).step() if isinstance(answer, Awaitable) else answer
+            bad_token = user is None and token is not None
+        if bad_token or (user is None and not self.anonymous):
+            raise CommandError(ErrorCode.UNAUTHORIZED, "The token is not good." if bad_token else "A token is needed.")
+        return User(user) if isinstance(user, str) else user
+
+    def connected(self, connection: Connection) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._call_all(self._connect, connection))
+
+    def disconnected(self, connection: Connection, reason: str) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._call_all(self._disconnect, connection, reason))
+
+    async def _call_all(self, handlers: list[_Handler], *given: Any) -> None:
+        for handler in handlers:
+            await handler.call(self._tasks(), *given)
+
+    def handles(self, type: str, channel: str | None) -> bool:
+        """See :class:`~openline.hub.ports.Application`."""
+        return self._find(type, channel) is not None
+
+    def _find(self, type: str, channel: str | None) -> _Handler | None:
+        if channel is None:
+            return self._events.get(type)
+        patterns = self._publications.get(type)
+        pattern = best_pattern(channel, patterns) if patterns else None
+        return patterns[pattern] if patterns and pattern is not None else None
+
+    def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._handle(connection, command))
+
+    async def _handle(self, connection: Connection, command: Command) -> JsonBytes:
+        handler = self._find(command.type, command.channel)
+        if handler is None:
+            raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
+        result = await handler.call(self._tasks(), connection, handler.payload(command), command.channel)
+        if isinstance(result, Position):
+            return b'{"position":"%b"}' % str(result).encode()
+        return encode_json(result)
+
+    def _tasks(self) -> Tasks:
+        if self.tasks is None:
+            raise RuntimeError("handlers run only while the server does")
+        return self.tasks

@@ -1,0 +1,295 @@
+"""The public object: channels, handlers, publishing, and the ASGI application that serves it all."""
+
+import threading
+from collections.abc import Callable, Iterable, MutableMapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from openline.app.handlers import Authenticate, Handlers
+from openline.app.http import serve_http, serve_lifespan
+from openline.app.pages import Page, file_page, sdk_pages
+from openline.app.runtime import Runtime
+from openline.app.settings import Settings
+from openline.errors import OpenlineError, SettingsError
+from openline.hub.connection import Connection
+from openline.hub.hub import encode_payload
+from openline.hub.outcome import Outcome
+from openline.hub.policy import ChannelOptions, History, Presence, Rule
+from openline.model import NOTHING_KEPT, Position, Retention
+from openline.transports.admission import Gate
+from openline.transports.asgi import Receive, Scope, Send, serve_websocket
+from openline.transports.doors import Doors
+
+__all__ = ["Openline"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Openline:
+    """One real-time server: configure it at import time, serve it with ``openline serve``, or mount it in FastAPI or Starlette.
+
+    ::
+
+        line = Openline()
+        line.channel("chat:*", history=100, presence=True, public=True)
+
+        @line.on("hello")
+        def hello(connection, name: str):
+            return f"Hello, {name}!"
+    """
+
+    def __init__(
+        self,
+        *,
+        anonymous: bool | None = None,
+        allow_origins: Iterable[str] = (),
+        allow_hosts: Iterable[str] = (),
+        trusted_proxies: Iterable[str] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        """``anonymous``: whether clients without a token are let in; None means where there is no ``authenticate``.
+
+        ``allow_origins`` lists pages of other sites, ``allow_hosts`` the names that this server has,
+        ``trusted_proxies`` whose ``X-Forwarded-*`` is believed (see :class:`~openline.app.settings.GateSettings`).
+        Raises :class:`~openline.errors.SettingsError` for what cannot work.
+        """
+        self._settings = settings or Settings()
+        self.allow(origins=allow_origins, hosts=allow_hosts, proxies=trusted_proxies)
+        self._handlers = Handlers()
+        self._handlers.let_in(anonymous=anonymous)
+        self._options: dict[str, ChannelOptions] = {}
+        self._pages: dict[str, Page] = {}
+        self._runtime: Runtime | None = None
+
+    # -- configuration
+
+    @property
+    def settings(self) -> Settings:
+        """What holds for this server."""
+        return self._settings
+
+    def configure(self, settings: Settings) -> None:
+        """Use ``settings`` from the next start on."""
+        self._settings = settings
+
+    def allow(self, *, origins: Iterable[str] = (), hosts: Iterable[str] = (), proxies: Iterable[str] = ()) -> None:
+        """Let in pages of these ``origins``, answer to these ``hosts``, believe these ``proxies``, beside those known already."""
+        gate = self._settings.gate
+        grown = replace(
+            gate,
+            allow_origins=(*gate.allow_origins, *origins),
+            allow_hosts=(*gate.allow_hosts, *hosts),
+            trusted_proxies=(*gate.trusted_proxies, *proxies),
+        )
+        self._settings = replace(self._settings, gate=grown)
+
+    def channel(  # noqa: PLR0913  each is an option of the channel
+        self,
+        pattern: str,
+        *,
+        history: int | History = 0,
+        presence: bool | Presence = False,
+        volatile: bool = False,
+        last_value: bool = False,
+        public: bool = False,
+        subscribe: Rule | None = None,
+        publish: Rule | None = None,
+        see_presence: Rule | None = None,
+        see_history: Rule | None = None,
+    ) -> None:
+        """Say what the channels of ``pattern`` (a name, or a beginning with ``*`` behind it) are, and who may do what.
+
+        ``history`` keeps that many publications for a day. ``last_value`` gives newcomers the latest one.
+        ``volatile`` keeps nothing. The four rules are True, False or a function of ``(connection, channel)``, plain
+        or async, that returns True to allow; what is not said is ``public``. Raises
+        :class:`~openline.errors.SettingsError` for a bad pattern, one that is configured already, or options that
+        contradict each other.
+        """
+        kept = History(count=history) if isinstance(history, int) else history
+        if last_value and not kept.count:
+            kept = History(count=1)
+        options = ChannelOptions(
+            pattern=pattern,
+            retention=Retention(kept.count, kept.seconds, kept.size) if kept.count else NOTHING_KEPT,
+            presence=(Presence() if presence else None) if isinstance(presence, bool) else presence,
+            volatile=volatile,
+            last_value=last_value,
+            subscribe=public if subscribe is None else subscribe,
+            publish=public if publish is None else publish,
+            see_presence=public if see_presence is None else see_presence,
+            see_history=public if see_history is None else see_history,
+        )
+        if pattern in self._options:
+            raise SettingsError(f"channel {pattern!r}", "is configured twice")
+        self._options[pattern] = options
+        if self._runtime is not None:
+            self._runtime.policy.add(options)
+
+    def authenticate(self, function: Authenticate) -> Authenticate:
+        """Decorate the function that says who a client is: ``(token, request)`` in, a ``User``, a user id, or None for nobody out; plain or async.
+
+        It is asked for every connection on every door. Raise ``CommandError("unauthorized", "…")`` to say why not.
+        """
+        self._handlers.set_authenticate(function)
+        return function
+
+    def on_connect(self, function: F) -> F:
+        """Decorate ``function(connection)``: called when a client has connected.
+
+        A ``CommandError`` from it turns the client away.
+        """
+        self._handlers.add_connect(function, thread=False)
+        return function
+
+    def on_disconnect(self, function: F) -> F:
+        """Decorate ``function(connection, reason)``: called once when a connection has ended for good.
+
+        The reason is ``closed`` (the client said goodbye), ``lost`` (its line broke and it did not come back in
+        time), ``disconnected`` (by the application), or ``shutdown``.
+        """
+        self._handlers.add_disconnect(function, thread=False)
+        return function
+
+    def on(self, type: str, *, channel: str | None = None, thread: bool = False) -> Callable[[F], F]:
+        """Decorate a handler of events of ``type``: ``(connection)``, ``(connection, payload)`` or ``(connection, payload, channel)``.
+
+        The annotation of ``payload`` says what it must be; what does not fit is answered with an error and never
+        reaches the handler. What it returns is the answer. A plain function runs on the event loop and must not block
+        (``thread=True`` runs it in a thread); an ``async`` one runs as a task. Handlers of one connection run one
+        after the other. With ``channel`` (a pattern) it takes what clients publish there, and decides itself what
+        becomes of it.
+        """
+
+        def register(function: F) -> F:
+            self._handlers.add_event(type, channel, function, thread=thread)
+            return function
+
+        return register
+
+    def page(self, path: str, file: str | Path) -> None:
+        """Serve one file at ``path``: for a first page beside the code.
+
+        Read when called; raises :class:`OSError` where it cannot be.
+        """
+        self._pages[path] = file_page(Path(file))
+
+    def add_pages(self, pages: MutableMapping[str, Page]) -> None:
+        """Serve ``pages``, by path."""
+        self._pages.update(pages)
+
+    # -- publishing
+
+    def publish(
+        self,
+        channel: str,
+        type: str,
+        payload: Any = None,
+        *,
+        sender: Connection | None = None,
+        exclude: Iterable[Connection] = (),
+        volatile: bool = False,
+        key: str | None = None,
+    ) -> Outcome[Position | None]:
+        """Publish into ``channel``; its position comes out when it is in the store. It need not be awaited.
+
+        ``payload`` is what JSON can hold, or bytes. ``sender`` stands in ``from``; ``exclude`` does not get it, live
+        or later. ``key`` makes it safe to repeat for 5 minutes. Raises :class:`~openline.errors.CommandError`
+        (``bad_channel``), :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold. May be
+        called from any thread.
+        """
+        data, binary = encode_payload(payload)
+        excluded = tuple(connection.id for connection in exclude)
+        hub = self.running.hub
+        call = partial(
+            hub.publish, channel, type, data, binary=binary, sender=sender, exclude=excluded, volatile=volatile, key=key
+        )
+        return self._on_loop(call)
+
+    def broadcast(
+        self, type: str, payload: Any = None, *, exclude: Iterable[Connection] = ()
+    ) -> Outcome[Position | None]:
+        """Send an event to everybody who is connected."""
+        return self._directly("$all", type, payload, exclude)
+
+    def publish_to_user(
+        self, user: str, type: str, payload: Any = None, *, exclude: Iterable[Connection] = ()
+    ) -> Outcome[Position | None]:
+        """Send an event to all connections of the user with this id."""
+        return self._directly(f"$user:{user}", type, payload, exclude)
+
+    def _directly(
+        self, address: str, type: str, payload: Any, exclude: Iterable[Connection]
+    ) -> Outcome[Position | None]:
+        excluded = tuple(connection.id for connection in exclude)
+        return self._on_loop(partial(self.running.hub.publish_directly, address, type, payload, exclude=excluded))
+
+    def _on_loop(self, call: Callable[[], Outcome[Position | None]]) -> Outcome[Position | None]:
+        runtime = self.running
+        if threading.get_ident() == runtime.thread:
+            return call()
+        # From a thread (a plain FastAPI endpoint): the loop does it; what comes out cannot be awaited there.
+        outcome: Outcome[Position | None] = Outcome()
+        runtime.loop.call_soon_threadsafe(lambda: call().then(partial(_copy, outcome)))
+        return outcome
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Everybody who is connected to this node, or may still come back."""
+        return tuple(self.running.hub.lifecycle.connections.values())
+
+    def connections_of(self, user: str) -> tuple[Connection, ...]:
+        """The connections of one user on this node."""
+        return tuple(self.running.hub.lifecycle.users.get(user, ()))
+
+    # -- serving
+
+    @property
+    def running(self) -> Runtime:
+        """What runs; raises :class:`~openline.errors.OpenlineError` where the server has not started."""
+        if self._runtime is None:
+            raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")
+        return self._runtime
+
+    def start(self) -> Runtime:
+        """Make what runs, inside the event loop that is to run it; the servers call this."""
+        if self._runtime is None:
+            self._runtime = Runtime(self._settings, list(self._options.values()), self._handlers)
+        return self._runtime
+
+    async def stop(self) -> None:
+        """Close every line, wait for handlers, end; the servers call this."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            await runtime.close()
+
+    @property
+    def doors(self) -> Doors:
+        """The doors of what runs."""
+        return self.start().doors
+
+    @property
+    def gate(self) -> Gate:
+        """The gate in front of them."""
+        return self.start().gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application: mount it, or give it to a server."""
+        if scope["type"] == "lifespan":
+            await serve_lifespan(self, receive, send)
+            return
+        path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        if scope["type"] == "websocket":
+            await serve_websocket(self, scope, receive, send, path)
+        elif scope["type"] == "http":
+            if not self._pages.keys() & {"/openline.js"}:
+                self._pages |= sdk_pages() | self._pages
+            await serve_http(self.start(), self._pages, scope, path, send)
+
+
+def _copy(outcome: Outcome[Position | None], other: Outcome[Position | None]) -> None:
+    try:
+        outcome.settle(other.result())
+    except OpenlineError as error:
+        outcome.fail(error)

@@ -1,0 +1,90 @@
+"""Everything that belongs to one running event loop: engine, hub, doors, gate.
+
+Made at the first use, ended with the server.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from openline.app.handlers import Handlers
+from openline.app.settings import Settings
+from openline.brokers.memory import MemoryBroker
+from openline.errors import SettingsError
+from openline.hub.hub import Hub
+from openline.hub.policy import ChannelOptions, Policy
+from openline.hub.ports import Broker, Handle
+from openline.hub.tasks import Tasks
+from openline.hub.tick import Tick
+from openline.hub.timers import Timers
+from openline.transports.admission import Gate
+from openline.transports.doors import Doors
+
+__all__ = ["Runtime"]
+
+_log = logging.getLogger("openline")
+#: How long handlers may go on when the server stops.
+PATIENCE_SECONDS: Final = 10.0
+
+
+class LoopClock:
+    """The event loop's own clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.now = loop.time
+        self._loop = loop
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
+        """See :class:`openline.hub.ports.Clock`."""
+        return self._loop.call_later(seconds, callback)
+
+
+class Runtime:
+    """Made inside a running loop."""
+
+    def __init__(self, settings: Settings, options: list[ChannelOptions], handlers: Handlers) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.draining = False
+        self._tasks = handlers.tasks = Tasks(self.loop)
+        self._timers = Timers(LoopClock(self.loop))
+        policy = Policy(self._tasks)
+        for each in options:
+            policy.add(each)
+        self.policy = policy
+        self._broker = _engine(settings.engine, self._timers)
+        self.hub = Hub(
+            broker=self._broker,
+            policy=policy,
+            application=handlers,
+            timers=self._timers,
+            tick=Tick(self.loop.call_soon),
+            tasks=self._tasks,
+            settings=settings.hub,
+        )
+        self.doors = Doors(self.hub, settings=settings.line, paths=settings.paths, on_shutdown=self.drain)
+        self.gate = Gate(settings.gate)
+        self._broker.start(self.hub)
+
+    def drain(self) -> None:
+        """Close every line with 1012 and end every connection; nobody new is let in. Later calls change nothing."""
+        if not self.draining:
+            self.draining = True
+            self.hub.lifecycle.close()
+
+    async def close(self) -> None:
+        """Drain, wait for the handlers that still run, and end."""
+        self.drain()
+        late = await self._tasks.close(PATIENCE_SECONDS)
+        if late:
+            _log.warning("%d handlers had to be cancelled after %g s", late, PATIENCE_SECONDS)
+        self._timers.stop()
+        await self._broker.close()
+
+
+def _engine(url: str, timers: Timers) -> Broker:
+    if url == "memory":
+        return MemoryBroker(timers)
+    raise SettingsError("engine", f"{url!r} is not known; there is: memory")

@@ -1,0 +1,5 @@
+"""The command line: ``openline serve`` and ``openline demo``."""
+
+from openline.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,28 @@
+"""The commands of ``openline``, and what they say when something is wrong: one line that names the remedy."""
+
+import click
+
+from openline.cli.demo import demo
+from openline.cli.serve import serve
+from openline.errors import OpenlineError
+from openline.version import VERSION
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OpenlineError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="openline")
+def main() -> None:
+    """Openline, the real-time server for Python."""
+
+
+main.add_command(serve)
+main.add_command(demo)

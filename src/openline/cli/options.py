@@ -1,0 +1,81 @@
+"""The options that every serving command has."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import click
+
+from openline.app.openline import Openline
+
+__all__ = ["apply", "serving_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        envvar="HOST",
+        help="Address to listen on; 0.0.0.0 for every one.",
+    ),
+    click.option(
+        "--port",
+        default=8000,
+        show_default=True,
+        envvar="PORT",
+        type=click.IntRange(0, 65535),
+        help="Port to listen on; 0 for a free one.",
+    ),
+    click.option(
+        "--log-level",
+        default="info",
+        show_default=True,
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="What is worth a line.",
+    ),
+    click.option("--engine", default=None, help="What keeps history and links the nodes: memory (the default)."),
+    click.option(
+        "--allow-origin",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Let pages of this origin connect, such as https://app.example.com; repeatable.",
+    ),
+    click.option(
+        "--allow-host",
+        multiple=True,
+        metavar="NAME",
+        help="A name that this server has, beside localhost and addresses; repeatable.",
+    ),
+    click.option(
+        "--trust-proxy",
+        multiple=True,
+        metavar="ADDRESS",
+        help="Believe X-Forwarded-* of this address or network; repeatable.",
+    ),
+)
+
+
+def serving_options(function: F) -> F:
+    """Add them to a command."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def apply(
+    line: Openline,
+    *,
+    engine: str | None,
+    allow_origin: tuple[str, ...],
+    allow_host: tuple[str, ...],
+    trust_proxy: tuple[str, ...],
+) -> None:
+    """Let the command line's options hold beside the program's own.
+
+    Raises :class:`~openline.errors.SettingsError`.
+    """
+    line.allow(origins=allow_origin, hosts=allow_host, proxies=trust_proxy)
+    if engine is not None:
+        line.configure(replace(line.settings, engine=engine))

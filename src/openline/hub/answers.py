@@ -1,0 +1,61 @@
+"""What a client is told of its commands: the answer, or the refusal, through the codec of its line."""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
+from openline.hub.connection import Connection, State
+from openline.hub.tick import Tick
+from openline.model import JsonBytes
+from openline.protocol.commands import CommandId
+
+__all__ = ["Answers"]
+
+_CLOSES: Final[Mapping[str, CloseCode]] = {
+    ErrorCode.UNAUTHORIZED: CloseCode.UNAUTHORIZED,
+    ErrorCode.FAILED: CloseCode.INTERNAL_ERROR,
+    ErrorCode.UNAVAILABLE: CloseCode.TRY_LATER,
+}
+_log = logging.getLogger("openline")
+
+
+class Answers:
+    """Queues answers in the tick, so that each stands where it was made."""
+
+    def __init__(self, tick: Tick) -> None:
+        self._tick = tick
+
+    def reply(self, connection: Connection, command_id: CommandId | None, payload: JsonBytes) -> None:
+        """Answer a command; nothing where no answer is wanted or the line has gone."""
+        wire = connection.wire
+        if command_id is not None and wire is not None:
+            self._tick.to_wire(wire, wire.codec.reply(command_id, payload))
+
+    def pong(self, connection: Connection, command_id: CommandId | None) -> None:
+        """Answer a client's ping."""
+        wire = connection.wire
+        if wire is not None:
+            self._tick.to_wire(wire, wire.codec.pong(command_id))
+
+    def refuse(self, connection: Connection, command_id: CommandId | None, error: CommandError) -> None:
+        """Refuse a command. Who is not in yet stays out, and who cannot be told otherwise is told by the close."""
+        wire = connection.wire
+        if wire is None:
+            return
+        told = wire.codec.error(command_id, error)
+        self._tick.to_wire(wire, told)
+        if connection.stage is State.OPENING or not told:
+            wire.close(_CLOSES.get(error.code, CloseCode.FORBIDDEN), error.message)
+
+    def explain(self, error: Exception, connection: Connection, event: str) -> CommandError:
+        """What a client is told of a failure.
+
+        A refusal as it is, the engine's trouble as temporary, anything else without internals: that is logged, once.
+        """
+        if isinstance(error, CommandError):
+            return error
+        if isinstance(error, BrokerError):
+            return CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer; the outcome is unknown.", retry=True)
+        _log.error("The handler of %r failed for connection %s", event, connection.id, exc_info=error)
+        return CommandError(ErrorCode.FAILED, "The server failed to handle this.")

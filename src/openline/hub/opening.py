@@ -1,0 +1,106 @@
+"""How a client comes in: as somebody new, as nobody, or as the connection that it was before."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from openline.errors import CloseCode, CommandError, ErrorCode
+from openline.hub.answers import Answers
+from openline.hub.connection import Connection
+from openline.hub.hub import Hub
+from openline.hub.policy import Action
+from openline.hub.resume import Resumption
+from openline.model import JsonBytes, Position
+from openline.protocol.channel_name import INTERNAL
+from openline.protocol.commands import Command
+
+__all__ = ["Opening"]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Opening:
+    """Carries out ``$connect``, and what stands for it where a client does not say it."""
+
+    def __init__(
+        self, hub: Hub, answers: Answers, facts: Mapping[str, object], go_on: Callable[[Connection], None]
+    ) -> None:
+        """``go_on`` lets a connection carry out the commands that waited while it was taken up again."""
+        self._hub = hub
+        self._answers = answers
+        self._facts = facts
+        self._go_on = go_on
+
+    async def connect_silently(self, connection: Connection) -> None:
+        """Let ``connection`` in as whoever its request says."""
+        wire = connection.wire
+        if wire is None or wire.request is None:
+            return
+        await self._hub.lifecycle.admit(connection, wire.request.token, wire.request)
+        wire.request = None
+        await self._welcome(connection)
+
+    async def enter(self, connection: Connection, channel: str) -> None:
+        """Put a raw client into ``channel``; raises ``forbidden`` where it may neither read nor write."""
+        options = self._hub.policy.options(channel)
+        if await self._hub.policy.allows(options, connection, channel, Action.SUBSCRIBE):
+            await self._hub.membership.join(connection, channel, options)
+        elif not await self._hub.policy.allows(options, connection, channel, Action.PUBLISH):
+            raise CommandError(ErrorCode.FORBIDDEN, "You may neither read nor write here.")
+
+    async def connect(self, newcomer: Connection, command: Command) -> None:
+        """Carry out ``$connect``: take a connection up again, or let a new one in."""
+        wire = newcomer.wire
+        if wire is None or wire.request is None:
+            return
+        token = wire.request.token if command.token is None else command.token
+        since = None if command.since is None else Position.parse(command.since)
+        lifecycle = self._hub.lifecycle
+        resumption = None
+        if command.resume is not None:
+            resumption = await lifecycle.take_up(newcomer, command.resume, since, token, wire.request)
+        if resumption is not None:
+            wire.request = None
+            await self._replay(resumption, command)
+            return
+        await lifecycle.admit(newcomer, token, wire.request)
+        wire.request = None
+        self._answers.reply(newcomer, command.id, self._greeting(newcomer, None))
+        await self._welcome(newcomer)
+
+    async def _welcome(self, connection: Connection) -> None:
+        try:
+            await self._hub.application.connected(connection).step()
+        except Exception as error:
+            reason = self._answers.explain(error, connection, "connect")
+            if connection.wire is not None:
+                self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(None, reason))
+            ours = reason.code == ErrorCode.FAILED
+            code = CloseCode.INTERNAL_ERROR if ours else CloseCode.FORBIDDEN
+            self._hub.lifecycle.end(connection, "disconnected", code=code, message=reason.message)
+
+    async def _replay(self, resumption: Resumption, command: Command) -> None:
+        connection = resumption.connection
+        try:
+            self._answers.reply(connection, command.id, self._greeting(connection, resumption))
+            await resumption.replay()
+        finally:
+            self._go_on(connection)
+
+    def _greeting(self, connection: Connection, resumption: Resumption | None) -> JsonBytes:
+        said: dict[str, object] = {
+            "connection": connection.id,
+            "resume": self._hub.lifecycle.make_resumable(connection),
+            "window": self._hub.settings.window_seconds,
+            "position": str(self._hub.broker.position if resumption is None else resumption.position),
+            "resumed": resumption is not None,
+            **self._facts,
+        }
+        if connection.user is not None:
+            said["user"] = connection.user.id
+        if resumption is not None:
+            lost = resumption.lost
+            said["recovered"] = not any(name.startswith(INTERNAL) for name in lost)
+            said["subscriptions"] = [{"channel": name, "recovered": name not in lost} for name in connection.channels]
+        return _encode(said)

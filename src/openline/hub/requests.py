@@ -1,0 +1,172 @@
+"""What a client may ask of the hub once it is in: channels, their history and presence, publications, events."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from openline.errors import CommandError, ErrorCode
+from openline.hub.connection import Connection
+from openline.hub.hub import Hub
+from openline.hub.policy import Action
+from openline.model import JsonBytes, Position, Publication
+from openline.protocol.channel_name import INTERNAL, check_channel
+from openline.protocol.commands import Command, Word
+from openline.protocol.json_codec import push_json
+
+__all__ = ["Requests"]
+
+_REMEMBERED_ANSWERS: Final = 256
+_HISTORY_LIMIT: Final = 100
+_MAX_HISTORY: Final = 1000
+
+
+class Requests:
+    """Performs one command and returns the payload of its reply; raises what it is refused with."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._words: dict[str, Callable[[Connection, Command], Awaitable[JsonBytes]]] = {
+            Word.CONNECT: self._connect_again,
+            Word.SUBSCRIBE: self._subscribe,
+            Word.UNSUBSCRIBE: self._unsubscribe,
+            Word.HISTORY: self._history,
+            Word.PRESENCE: self._presence,
+        }
+
+    async def perform(self, connection: Connection, command: Command) -> JsonBytes:
+        """Perform ``command``.
+
+        Raises :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application did.
+        """
+        word = self._words.get(command.type)
+        if word is not None:
+            return await word(connection, command)
+        if command.type.startswith(INTERNAL):
+            raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
+        if command.channel is not None:
+            return await self._publish(connection, command, command.channel)
+        return await self._event(connection, command)
+
+    async def _connect_again(self, connection: Connection, command: Command) -> JsonBytes:
+        raise CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
+
+    # -- channels
+
+    async def _subscribe(self, connection: Connection, command: Command) -> JsonBytes:
+        name, hub = self._channel(command), self._hub
+        since = None if command.since is None else Position.parse(command.since)
+        options = await hub.policy.demand(connection, name, Action.SUBSCRIBE)
+        if command.presence and options.presence is not None:
+            await hub.policy.demand(connection, name, Action.SEE_PRESENCE)
+        if name not in connection.subscriptions and len(connection.subscriptions) > hub.settings.max_subscriptions:
+            raise CommandError(
+                ErrorCode.TOO_MANY, f"A connection has {hub.settings.max_subscriptions} subscriptions at most."
+            )
+        sees = await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
+        newest = 1 if options.last_value and since is None else 0
+        joined = await hub.membership.join(
+            connection,
+            name,
+            options,
+            after=since if sees else None,
+            last=max(newest, (command.last or 0) if sees else 0),
+            presence=command.presence and options.presence is not None,
+        )
+        parts = [
+            b'{"channel":"%b","position":"%b","publications":' % (name.encode(), str(hub.broker.position).encode())
+        ]
+        parts.append(_list(joined.publications))
+        if since is not None:
+            parts.append(b',"recovered":' + _boolean(joined.complete and sees))
+        if joined.more:
+            parts.append(b',"more":true')
+        elif command.presence:
+            parts.append(b',"presence":' + self._members(name, options.presence.limit if options.presence else 0))
+        parts.append(b"}")
+        return b"".join(parts)
+
+    def _channel(self, command: Command) -> str:
+        if command.channel is None:
+            raise CommandError(ErrorCode.BAD_FIELD, "`channel` is missing.", field="channel")
+        return check_channel(command.channel)
+
+    def _members(self, name: str, limit: int) -> JsonBytes:
+        channel = self._hub.membership.get(name)
+        return b'{"count":0,"members":[]}' if channel is None else channel.members.as_json(limit)
+
+    async def _unsubscribe(self, connection: Connection, command: Command) -> JsonBytes:
+        subscription = connection.subscriptions.get(self._channel(command))
+        if subscription is not None:
+            self._hub.membership.leave(subscription, "unsubscribed")
+        return b"{}"
+
+    async def _history(self, connection: Connection, command: Command) -> JsonBytes:
+        name = self._channel(command)
+        since = None if command.since is None else Position.parse(command.since)
+        before = None if command.before is None else Position.parse(command.before)
+        await self._hub.policy.demand(connection, name, Action.SEE_HISTORY)
+        limit = _HISTORY_LIMIT if command.limit is None else min(command.limit, _MAX_HISTORY)
+        read = self._hub.broker.read
+        page = await read(name, after=since, before=before, limit=limit).step()
+        recovered = b"" if since is None else b',"recovered":' + _boolean(page.complete)
+        seen = [p for p in page.publications if connection.id not in p.exclude]
+        return b'{"publications":%b,"position":"%b","more":%b%b}' % (
+            _list(seen),
+            str(self._hub.broker.position).encode(),
+            _boolean(page.more),
+            recovered,
+        )
+
+    async def _presence(self, connection: Connection, command: Command) -> JsonBytes:
+        name = self._channel(command)
+        options = await self._hub.policy.demand(connection, name, Action.SEE_PRESENCE)
+        return self._members(name, 0 if options.presence is None else options.presence.limit)
+
+    # -- publications and events
+
+    async def _publish(self, connection: Connection, command: Command, channel: str) -> JsonBytes:
+        await self._hub.policy.demand(connection, channel, Action.PUBLISH)
+        if self._hub.application.handles(command.type, channel):
+            return await self._event(connection, command)
+        position = await self._hub.publish(
+            channel,
+            command.type,
+            command.payload,
+            binary=command.binary,
+            sender=connection,
+            exclude=() if command.echo else (connection.id,),
+            volatile=command.volatile,
+            key=command.key,
+        ).step()
+        return b"{}" if position is None else b'{"position":"%b"}' % str(position).encode()
+
+    async def _event(self, connection: Connection, command: Command) -> JsonBytes:
+        answered = connection.answered
+        if command.key is not None and answered is not None and command.key in answered:
+            first = answered[command.key]
+            if isinstance(first, CommandError):
+                raise first
+            return first
+        try:
+            payload = await self._hub.application.event(connection, command).step()
+        except CommandError as error:
+            self._remember(connection, command, error)
+            raise
+        self._remember(connection, command, payload)
+        return payload
+
+    def _remember(self, connection: Connection, command: Command, answer: JsonBytes | CommandError) -> None:
+        if command.key is None or (isinstance(answer, CommandError) and answer.retry):
+            return
+        if connection.answered is None:
+            connection.answered = {}
+        connection.answered[command.key] = answer
+        if len(connection.answered) > _REMEMBERED_ANSWERS:
+            del connection.answered[next(iter(connection.answered))]
+
+
+def _list(publications: Sequence[Publication]) -> JsonBytes:
+    return b"[%b]" % b",".join(map(push_json, publications))
+
+
+def _boolean(value: bool) -> bytes:  # noqa: FBT001
+    return b"true" if value else b"false"
