@@ -289,7 +289,7 @@ test("who types is listed for 5 s after each time that it is said", async () => 
   await stage.clock.advance(1000);
   stage.socket.receive(typing(BOB));
   await stage.clock.advance(3999);
-  assert.deepEqual(now(), ["c3", "c2"].reverse());
+  assert.deepEqual(now(), ["c2", "c3"]);
   await stage.clock.advance(1);
   assert.deepEqual(now(), ["c2"]);
   await stage.clock.advance(1000);

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, cast, get_type_hints
 
 import msgspec
 
@@ -56,12 +56,10 @@ class _Handler:
         """Call the function in its own way, as many arguments as it takes; raises what it raises."""
         if self._thread:
             return await tasks.start_in_thread(self._function, *given[: self._count]).step()
-        result = self._function(*given[: self._count])
-        if isinstance(result, Outcome):
-            return await result.step()
-        if isinstance(result, Awaitable):
-            result = await tasks.start(result).step()
-        return await result.step() if isinstance(result, Outcome) else result
+        result: Any = self._function(*given[: self._count])
+        if isinstance(result, Awaitable) and not isinstance(result, Outcome):
+            result = await tasks.start(cast("Awaitable[Any]", result)).step()
+        return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
 
     def payload(self, command: Command) -> Any:
         """The payload as the function wants it.

@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Openline:
-    """One real-time server: configure it at import time, serve it with ``openline serve``, or mount it in FastAPI or Starlette.
+    """One real-time server: served by ``openline serve``, or mounted in FastAPI or Starlette.
 
     ::
 
@@ -75,7 +75,7 @@ class Openline:
         self._settings = settings
 
     def allow(self, *, origins: Iterable[str] = (), hosts: Iterable[str] = (), proxies: Iterable[str] = ()) -> None:
-        """Let in pages of these ``origins``, answer to these ``hosts``, believe these ``proxies``, beside those known already."""
+        """Let in pages of ``origins``, answer to ``hosts``, believe ``proxies``, beside those known already."""
         gate = self._settings.gate
         grown = replace(
             gate,
@@ -128,7 +128,9 @@ class Openline:
             self._runtime.policy.add(options)
 
     def authenticate(self, function: Authenticate) -> Authenticate:
-        """Decorate the function that says who a client is: ``(token, request)`` in, a ``User``, a user id, or None for nobody out; plain or async.
+        """Decorate the function that says who a client is, plain or async.
+
+        It takes ``(token, request)`` and returns a ``User``, a user id, or None for nobody.
 
         It is asked for every connection on every door. Raise ``CommandError("unauthorized", "…")`` to say why not.
         """
@@ -153,7 +155,9 @@ class Openline:
         return function
 
     def on(self, type: str, *, channel: str | None = None, thread: bool = False) -> Callable[[F], F]:
-        """Decorate a handler of events of ``type``: ``(connection)``, ``(connection, payload)`` or ``(connection, payload, channel)``.
+        """Decorate a handler of events of ``type``.
+
+        It takes ``(connection)``, ``(connection, payload)`` or ``(connection, payload, channel)``.
 
         The annotation of ``payload`` says what it must be; what does not fit is answered with an error and never
         reaches the handler. What it returns is the answer. A plain function runs on the event loop and must not block

@@ -149,8 +149,7 @@ class Hub:
             return msgspec.json.decode(await answer)
         finally:
             late.cancel()
-            if connection.asks is not None:
-                connection.asks.pop(ask_id, None)
+            connection.asks.pop(ask_id, None)
 
     def answered(self, connection: Connection, ask_id: object, payload: JsonBytes | CommandError) -> None:
         """A client answered; an answer that nobody waits for is dropped."""
@@ -195,5 +194,5 @@ def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
     Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold.
     """
     if isinstance(payload, (bytes, bytearray, memoryview)):
-        return bytes(payload), True
+        return bytes(cast("bytes", payload)), True
     return encode_json(payload), False

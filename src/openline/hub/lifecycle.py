@@ -67,7 +67,7 @@ class Lifecycle:
     async def take_up(
         self, newcomer: Connection, secret: str, since: Position | None, token: str | None, request: Request
     ) -> Resumption | None:
-        """Give the line of ``newcomer`` to the connection that ``secret`` names; None where there is none for this user.
+        """Give the line of ``newcomer`` to the connection that ``secret`` names; None where this user has none.
 
         What was missed is read already; it is written by :meth:`Resumption.replay`, behind the reply.
         """

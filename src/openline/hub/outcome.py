@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar, cast
 __all__ = ["Outcome", "drive"]
 
 T = TypeVar("T")
+V = TypeVar("V")
 _log = logging.getLogger("openline")
 
 
@@ -31,18 +32,18 @@ class Outcome(Generic[T]):
         self._callbacks: list[Callable[[Outcome[T]], None]] | None = None
         self._looked = False
 
-    @classmethod
-    def of(cls, value: T) -> "Outcome[T]":
+    @staticmethod
+    def of(value: V) -> "Outcome[V]":
         """One that is settled already."""
-        outcome = cls()
+        outcome: Outcome[V] = Outcome()
         outcome._value = value
         outcome.done = True
         return outcome
 
-    @classmethod
-    def failed(cls, error: BaseException) -> "Outcome[T]":
+    @staticmethod
+    def failed(error: BaseException) -> "Outcome[Any]":
         """One that has failed already."""
-        outcome = cls()
+        outcome: Outcome[Any] = Outcome()
         outcome._error = error
         outcome.done = True
         return outcome

@@ -119,7 +119,7 @@ class Broker(Protocol):
         limit: int = 1000,
         size: int = 262_144,
     ) -> Outcome[Page]:
-        """A page of a channel's log: the oldest ``limit`` behind ``after``, or the newest ``limit`` ahead of ``before`` or of the end.
+        """A page of a channel's log: the oldest behind ``after``, or the newest ahead of ``before`` or the end.
 
         It ends early once it holds ``size`` bytes; at least one publication is in it where there is one.
 
@@ -145,7 +145,9 @@ class Broker(Protocol):
 
 
 class Wire(Protocol):
-    """The writing end of one live line, implemented by a transport. ``connection`` is whose line it is; the hub sets it.
+    """The writing end of one live line, implemented by a transport.
+
+    ``connection`` is whose line it is; the hub sets it.
 
     ``request`` is what opened the line, until the connection stands.
     """

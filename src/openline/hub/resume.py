@@ -1,4 +1,4 @@
-"""A connection comes back: what it missed, of all its channels, in order, and then live, page by page without a hole."""
+"""A connection comes back: what it missed, of all its channels, in order, and then live, without a hole."""
 
 from typing import TYPE_CHECKING, Final
 

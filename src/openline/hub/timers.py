@@ -1,4 +1,4 @@
-"""One timer wheel for every ping, deadline and expiry: the event loop sees a single timer, however many connections there are."""
+"""One timer wheel for every ping, deadline and expiry: the event loop sees a single timer, however many wait."""
 
 import logging
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,9 +20,9 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 def check_json(data: bytes) -> bytes:
-    """``data``, whose syntax has been checked, within the limits; raises :class:`CommandError` (``bad_message``) otherwise.
+    """``data``, whose syntax has been checked, where it is within the limits.
 
-    Costs a scan; only what looks suspicious is decoded.
+    Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is decoded.
     """
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH or _SUSPECT.search(data) is not None:
         try:
@@ -34,9 +35,10 @@ def check_json(data: bytes) -> bytes:
 
 
 def encode_json(value: Any) -> bytes:
-    """``value`` as JSON text within the limits; raises :class:`TypeError` or :class:`ValueError` for what is no such value.
+    """``value`` as JSON text within the limits.
 
-    Takes what msgspec encodes: builtins, Structs, dataclasses, dates, enums, UUIDs.
+    Takes what msgspec encodes: builtins, Structs, dataclasses, dates, enums, UUIDs. Raises :class:`TypeError` or
+    :class:`ValueError` for what is no such value.
     """
     try:
         data = _encode(value)
@@ -50,15 +52,17 @@ def encode_json(value: Any) -> bytes:
         raise ValueError(error.message) from None
 
 
+_INSIDE: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {dict: lambda item: item.values(), list: iter}
+
+
 def _check_value(value: Any) -> None:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         deeper: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                deeper.extend(item.values())
-            elif isinstance(item, list):
-                deeper.extend(item)
+            inside = _INSIDE.get(item.__class__)
+            if inside is not None:
+                deeper.extend(inside(item))
             elif (isinstance(item, int) and abs(item) > _MAX_INTEGER) or (
                 isinstance(item, float) and not math.isfinite(item)
             ):

@@ -102,7 +102,8 @@ class Gate:
             return False
         raise RequestRefused(
             403,
-            f"Pages from {origin[:200]} may not connect here. If they are yours, start the server with --allow-origin {origin[:200]}\n",
+            f"Pages from {origin[:200]} may not connect here. "
+            f"If they are yours, start the server with --allow-origin {origin[:200]}\n",
         )
 
 

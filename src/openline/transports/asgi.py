@@ -1,4 +1,4 @@
-"""WebSockets under any ASGI server, message by message: the way that always works, where the native one is not to be had."""
+"""WebSockets under any ASGI server, message by message: what always works, where the native way is not to be had."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence

@@ -94,7 +94,7 @@ class JsonDoor:
         self._doors.dispatch.receive(line.wire, command)
 
     def ping(self, line: Line) -> bytes:
-        """See :class:`Door`: a script sees no WebSocket pings, so one of its own goes to those who said ``$connect``."""
+        """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
         connection = line.wire.connection
         return self._ping if connection is not None and connection.resume is not None else b""
 

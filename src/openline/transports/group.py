@@ -106,7 +106,7 @@ class DescriptorGroup:
     def _hide(self, skip: frozenset[Any]) -> list[tuple[int, int]]:
         hidden: list[tuple[int, int]] = []
         for wire in skip:
-            place = wire.places.get(self)
+            place: int | None = wire.places.get(self)
             if place is not None:
                 hidden.append((place, self._descriptors[place]))
                 self._descriptors[place] = -1

@@ -1,4 +1,4 @@
-"""The only file that reaches into uvicorn: WebSockets of ours leave its protocols for good and become lines of their own.
+"""The only file that reaches into uvicorn: WebSockets of ours leave its protocols for good and become lines.
 
 Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before
 any ASGI application is called. Under a plain ``uvicorn app:app`` the ASGI call of a WebSocket has arrived already:
@@ -44,8 +44,8 @@ class Host(Protocol):
 
 
 def _peer(transport: Transport) -> str:
-    peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    peer: Any = transport.get_extra_info("peername")
+    return str(cast("tuple[str, int]", peer)[0]) if isinstance(peer, tuple) else ""
 
 
 def _upgrade(
@@ -78,7 +78,7 @@ def _upgrade(
 
 
 class NativeHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, with our doors taken out of it, and with deadlines and a limit for request heads, which it lacks."""
+    """uvicorn's HTTP, less our doors, and with what it lacks: deadlines and a limit for request heads."""
 
     _deadline: Timer | None = None
     _head_bytes = 0
@@ -87,7 +87,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     @property
     def _host(self) -> Host | None:
-        app = self.config.loaded_app
+        app = cast("Any", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
         return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -185,7 +185,10 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
 
 def _upgrade_offset(otherwise: int) -> int:
-    """How many bytes of the chunk belonged to the head: uvicorn calls us while it handles httptools' ``HttpParserUpgrade``, which says so."""
+    """How many bytes of the chunk belonged to the head.
+
+    uvicorn calls us while it handles httptools' ``HttpParserUpgrade``, which says so.
+    """
     error = sys.exception()
     return int(error.args[0]) if isinstance(error, httptools.HttpParserUpgrade) and error.args else otherwise
 
@@ -193,9 +196,10 @@ def _upgrade_offset(otherwise: int) -> int:
 async def take_over(
     host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str
 ) -> bool:
-    """Take a WebSocket from under its ASGI call, and return when its line has ended; False, and nothing touched, where the server is not one we know.
+    """Take a WebSocket from under its ASGI call, and return when its line has ended.
 
-    Raises :class:`RequestRefused` before anything is taken.
+    False, and nothing touched, where the server is not one we know. Raises :class:`RequestRefused` before anything is
+    taken.
     """
     protocol = getattr(receive, "__self__", None)
     if not isinstance(protocol, WebSocketsSansIOProtocol) or not all(hasattr(protocol, name) for name in _NEEDED):

@@ -1,4 +1,4 @@
-"""The writing end of one socket: straight to the descriptor while it takes everything, through an outbox while it does not."""
+"""The writing end of one socket: straight to the descriptor, or through an outbox while that is full."""
 
 import os
 from asyncio import Transport

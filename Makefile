@@ -1,0 +1,33 @@
+# Openline: `make run` starts the chat, `make test` runs every check. `make help` lists the rest.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint foundation clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(VENV)/installed ## Start the chat on http://127.0.0.1:8000 (HOST, PORT override)
+	@exec $(BIN)/openline demo --host $(HOST) --port $(PORT)
+
+test: $(VENV)/installed ## Set up what the tests need, and run all of them
+	@$(BIN)/python tests/run.py
+
+lint: $(VENV)/installed ## Only lint, types and import contracts
+	@$(BIN)/python tests/run.py lint
+
+foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
+	@$(BIN)/python bench/foundation.py
+
+clean: ## Remove everything that the other targets made
+	rm -rf $(VENV) node_modules bench/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Made anew when what it was made from has changed, so that a second start takes a moment.
+$(VENV)/installed: pyproject.toml setup.sh
+	@sh setup.sh $(PYTHON) $(VENV)
+	@touch $@

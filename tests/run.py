@@ -1,0 +1,148 @@
+"""Everything that `make test` does: sets up what the tests need, runs every check, and says loudly what could not be.
+
+Only the standard library is used, because this is what installs the rest. What cannot be set up is listed as skipped;
+with CI=true in the environment that is a failure.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass
+class Report:
+    """What was run, how it ended, and what was skipped and why."""
+
+    ended: list[tuple[str, bool, float]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def run(self, name: str, command: Sequence[str]) -> bool:
+        """Run one check with its output in view."""
+        shown = " ".join(Path(part).name if part.startswith("/") else part for part in command)
+        print(f"\n== {name}: {shown}", flush=True)
+        begun = time.monotonic()
+        good = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+        self.ended.append((name, good, time.monotonic() - begun))
+        return good
+
+    def close(self) -> int:
+        """Print the summary; the exit status."""
+        print("\n== summary")
+        for name, good, seconds in self.ended:
+            print(f"  {'ok    ' if good else 'FAILED'} {name} ({seconds:.0f} s)")
+        for reason in self.skipped:
+            print(f"  SKIPPED {reason}")
+        failed = not all(good for _, good, _ in self.ended) or (CI and bool(self.skipped))
+        if self.skipped:
+            print("  Skipped checks are failures here (CI=true)." if CI else "  The skipped checks were NOT run.")
+        return int(failed)
+
+
+def tool(name: str) -> str:
+    """A command of the virtual environment."""
+    return str(BIN / name)
+
+
+def quietly(*command: str) -> bool:
+    """Run a step of the setup; its output is shown only when it fails."""
+    print(f"setting up: {' '.join(command[:6])} …", flush=True)
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print((done.stdout + done.stderr)[-3000:])
+    return done.returncode == 0
+
+
+def set_up_python() -> bool:
+    """The packages that the tests need, in this virtual environment."""
+    stamp = BIN.parent / "installed-for-tests"
+    if stamp.exists() and stamp.stat().st_mtime > (ROOT / "pyproject.toml").stat().st_mtime:
+        return True
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", ".[test]")
+    good = quietly(*pip)
+    if good:
+        stamp.touch()
+    return good
+
+
+def set_up_node() -> bool:
+    """The packages that the browser SDK's tests need."""
+    if shutil.which("npm") is None:
+        return False
+    stamp = ROOT / "node_modules" / ".installed"
+    if stamp.exists() and stamp.stat().st_mtime > (ROOT / "package.json").stat().st_mtime:
+        return True
+    good = quietly("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
+    if good:
+        stamp.touch()
+    return good
+
+
+def set_up_chromium() -> bool:
+    """A real browser, from Debian's packages when root."""
+    if any(map(shutil.which, CHROMIUM)):
+        return True
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return False
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", "chromium")
+    return quietly("apt-get", "update") and quietly(*install)
+
+
+def lint(report: Report) -> None:
+    """Style, types, and which floor may import which."""
+    report.run("lint", [tool("ruff"), "check"])
+    report.run("format", [tool("ruff"), "format", "--check"])
+    report.run("types (mypy)", [tool("mypy")])
+    if shutil.which("node"):
+        report.run("types (pyright)", [tool("pyright")])
+    else:
+        report.skipped.append("types (pyright): needs Node.js")
+    report.run("import contracts", [tool("lint-imports")])
+
+
+def web(report: Report) -> None:
+    """The browser SDK and the pages: types, and tests in Node."""
+    if set_up_node():
+        report.run("web types", ["npm", "run", "--silent", "check:web"])
+        report.run("web tests", ["npm", "run", "--silent", "test:web"])
+    else:
+        report.skipped.append("web types and tests: need Node.js 20 and npm (Debian: apt-get install nodejs npm)")
+
+
+def python(report: Report) -> None:
+    """Unit, property and end-to-end tests, and those in a browser."""
+    marks: list[str] = []
+    if not set_up_chromium():
+        marks = ["-m", "not browser"]
+        report.skipped.append("tests in a browser: need chromium (Debian, as root: apt-get install chromium)")
+    report.run("tests", [sys.executable, "-m", "pytest", "-q", *marks])
+
+
+def main() -> int:
+    """Run the checks named on the command line: lint, web, python; all of them without a name."""
+    report = Report()
+    checks: dict[str, Callable[[Report], None]] = {"lint": lint, "web": web, "python": python}
+    wanted = sys.argv[1:] or list(checks)
+    unknown = [name for name in wanted if name not in checks]
+    if unknown:
+        print(f"There is no check {unknown[0]!r}; there are: {', '.join(checks)}", file=sys.stderr)
+        return 2
+    if not set_up_python():
+        print("The Python packages of the tests could not be installed; see above.", file=sys.stderr)
+        return 1
+    for name in wanted:
+        checks[name](report)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
