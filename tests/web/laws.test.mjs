@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { World } from "./model.mjs";
 import { settle } from "./stage.mjs";
 
-const RUNS = 60;
+const RUNS = 200;
 const STEPS = 150;
 
 /** Runs many worlds, each moved by its seed: `steps` are weighed by how often they stand there. */

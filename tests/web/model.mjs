@@ -158,16 +158,23 @@ export class World {
     link.socket.end();
   }
 
+  /** Time goes on; an open line is kept alive. */
+  async #pass(link) {
+    if (link) link.socket.receive({ type: "$ping" });
+    link?.socket.sent.pop();
+    await this.stage.clock.advance(7000);
+  }
+
   /** Everything arrives that is under way, and everything that follows from it. */
   async calm() {
-    for (let idle = 0; idle < 3; ) {
+    for (let idle = 0; idle < 5; ) {
       const { link } = this;
       const busy = link && (link.socket.readyState === 0 || link.socket.sent.length > 0 || link.down.length > 0);
+      idle = busy ? 0 : idle + 1;
       this.up();
       this.down();
-      await (busy ? settle() : this.stage.clock.advance(21_000 / 3));
-      if (link) link.socket.receive({ type: "$ping" });
-      idle = busy ? 0 : idle + 1;
+      if (busy) await settle();
+      else await this.#pass(link);
     }
   }
 }

@@ -34,6 +34,11 @@ class Typing {
     return true;
   }
 
+  /** What was typed has been sent: others take it for the end of typing, so the next key is news again. */
+  wrote() {
+    this.#said = -Infinity;
+  }
+
   /** @param {T.Member} member */
   started(member) {
     const known = this.#typists.delete(member.connection);
@@ -123,8 +128,9 @@ export class Channel {
     /** @type {T.Frame} */
     const frame = { type: nameOf(type), channel: this.name, ...wrap(payload) };
     if (echo === false) frame.echo = false;
-    if (!volatile) return this.#host.outbox.submit("publication", frame);
-    return this.#host.outbox.pass({ ...frame, volatile });
+    if (volatile) return this.#host.outbox.pass({ ...frame, volatile });
+    this.#typing.wrote();
+    return this.#host.outbox.submit("publication", frame);
   }
 
   /** @type {T.Channel["history"]} */

@@ -1,0 +1,75 @@
+/** What is shipped: its size, its declarations, and that it needs nothing else. */
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const SDK = join(ROOT, "src/openline/web/sdk");
+const LIMIT = 12 * 1024;
+
+/** Files below a folder, by their path within it. */
+function filesOf(folder) {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name))).sort();
+}
+
+/** The modules that a page loads, by following their imports. */
+function modulesFrom(name, found = new Map()) {
+  if (found.has(name)) return found;
+  const text = readFileSync(join(SDK, name), "utf8");
+  found.set(name, text);
+  for (const [, target] of text.matchAll(/^(?:import|export) .* from "(.*)";$/gm)) {
+    modulesFrom(join(name, "..", target), found);
+  }
+  return found;
+}
+
+const modules = modulesFrom("openline.js");
+const gzipped = (text) => gzipSync(text, { level: 9 }).length;
+/** What a browser runs of it. */
+const withoutComments = (text) => text.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s*\/\/.*$/gm, "").replace(/\n\s*/g, "\n");
+
+test("all modules together have less than 12 KB gzipped", (t) => {
+  const texts = [...modules.values()];
+  const together = gzipped(texts.join(""));
+  const each = texts.reduce((sum, text) => sum + gzipped(text), 0);
+  const code = texts.reduce((sum, text) => sum + gzipped(withoutComments(text)), 0);
+  t.diagnostic(`${together} bytes together; one by one ${each}, without comments ${code}`);
+  assert.ok(together < LIMIT);
+  assert.ok(code < LIMIT);
+});
+
+test("every module that is there is loaded, and lies where the server looks for it", () => {
+  const scripts = filesOf(SDK).filter((name) => name.endsWith(".js"));
+  assert.deepEqual([...modules.keys()].sort(), scripts);
+  for (const name of scripts) assert.match(name, /^openline(\/[a-z]+)?\.js$/);
+});
+
+test("no module is longer than 400 lines", () => {
+  for (const [name, text] of modules) assert.ok(text.split("\n").length <= 400, name);
+});
+
+test("nothing is needed to run it", () => {
+  const { dependencies = {} } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  assert.deepEqual(dependencies, {});
+});
+
+test("the types are right and the declarations are those of the sources", () => {
+  const folder = mkdtempSync(join(tmpdir(), "openline-types-"));
+  try {
+    const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
+    execFileSync(process.execPath, [tsc, "--project", ROOT, "--declarationDir", folder], { stdio: "pipe", encoding: "utf8" });
+    const shipped = join(SDK, "types");
+    assert.deepEqual(filesOf(shipped), filesOf(folder));
+    for (const name of filesOf(folder)) {
+      assert.equal(readFileSync(join(shipped, name), "utf8"), readFileSync(join(folder, name), "utf8"), "run npm run types");
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
