@@ -97,7 +97,7 @@ class Process:
         known = {name: value for name, value in os.environ.items() if name not in ("HOST", "PORT")}
         with self.log.open("wb") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                arguments,
                 cwd=folder,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -145,4 +145,9 @@ class Process:
 
 def openline(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> Process:
     """``openline …`` as a child process, in ``folder``."""
-    return Process(["openline", *arguments], folder, environment)
+    return Process([str(Path(sys.executable).with_name("openline")), *arguments], folder, environment)
+
+
+def plain_uvicorn(folder: Path, *arguments: str) -> Process:
+    """``uvicorn …`` as a child process, in ``folder``."""
+    return Process([sys.executable, "-m", "uvicorn", *arguments], folder)

@@ -26,14 +26,14 @@ _NOTHING: Final = Page(())
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What came of joining: the publications asked for.
+    """What came of joining: the publications asked for, and whether they are complete.
 
-    Whether they are complete; ``more``: not joined yet, this was a page.
+    ``end``: this was a page, up to there; it has not joined yet.
     """
 
     publications: list[Publication]
     complete: bool
-    more: bool
+    end: Position | None = None
 
 
 class Membership:
@@ -79,10 +79,11 @@ class Membership:
         hold = subscription.hold
         if hold is None or hold.overflowed or (after is not None and page.more):
             self._forsake(subscription)
-            return Joined(list(page.publications), complete=page.complete, more=True)
+            seen = merge(page.publications, (), connection.id)
+            return Joined(seen, complete=page.complete, end=_end(page) or after)
         publications = merge(page.publications, hold.publications, connection.id)
         self.seat(subscription)
-        return Joined(publications, complete=page.complete, more=False)
+        return Joined(publications, complete=page.complete)
 
     def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
         if after is not None:
@@ -161,3 +162,7 @@ class Membership:
         member = channel.members.remove(connection.id)
         if member is not None:
             channel.watchers.notify(Word.LEFT, channel.name, left_json(member, reason, len(channel.members)))
+
+
+def _end(page: Page) -> Position | None:
+    return page.publications[-1].position if page.publications else None

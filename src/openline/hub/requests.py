@@ -71,13 +71,12 @@ class Requests:
             last=max(newest, (command.last or 0) if sees else 0),
             presence=command.presence and options.presence is not None,
         )
-        parts = [
-            b'{"channel":"%b","position":"%b","publications":' % (name.encode(), str(hub.broker.position).encode())
-        ]
+        position = str(joined.end or hub.broker.position).encode()
+        parts = [b'{"channel":"%b","position":"%b","publications":' % (name.encode(), position)]
         parts.append(_list(joined.publications))
         if since is not None:
             parts.append(b',"recovered":' + _boolean(joined.complete and sees))
-        if joined.more:
+        if joined.end is not None:
             parts.append(b',"more":true')
         elif command.presence:
             parts.append(b',"presence":' + self._members(name, options.presence.limit if options.presence else 0))

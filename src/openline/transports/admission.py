@@ -16,6 +16,8 @@ __all__ = ["TOKEN_PREFIX", "Gate"]
 TOKEN_PREFIX = "openline.token."  # noqa: S105  a name, no secret
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+#: What some proxies say of a WebSocket.
+_HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class Gate:
@@ -43,10 +45,11 @@ class Gate:
 
         Raises :class:`RequestRefused` (403, 400) with the remedy in its text.
         """
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        given = _joined(headers)
         scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
         if self._trusts(peer):
-            scheme = _last(given.get("x-forwarded-proto")) or scheme
+            forwarded = _last(given.get("x-forwarded-proto")).lower()
+            scheme = _HTTP_SCHEMES.get(forwarded, forwarded) or scheme
             host = _last(given.get("x-forwarded-host")) or host
             client = self._client(given.get("x-forwarded-for"), peer)
         self._check_host(host)
@@ -89,7 +92,8 @@ class Gate:
             return
         raise RequestRefused(
             403,
-            f"This server is not known as {name[:200]!r}. If it is yours, start it with --allow-host {name[:200]}\n",
+            f"This server is not known as {name[:200]!r}. If it is yours, "
+            f'start it with --allow-host {name[:200]}, or make Openline(allow_hosts=["{name[:200]}"])\n',
         )
 
     def _check_origin(self, origin: str | None, scheme: str, host: str) -> bool:
@@ -100,15 +104,34 @@ class Gate:
             return True
         if origin != "null" and (self._any_origin or origin == own_origin(scheme, host)):
             return False
+        if origin == "null":
+            raise RequestRefused(403, "Pages without an origin may not connect: serve yours over HTTP, not as a file.\n")
         raise RequestRefused(
             403,
-            f"Pages from {origin[:200]} may not connect here. "
-            f"If they are yours, start the server with --allow-origin {origin[:200]}\n",
+            f"Pages from {origin[:200]} may not connect here. If they are yours, "
+            f'start it with --allow-origin {origin[:200]}, or make Openline(allow_origins=["{origin[:200]}"])\n',
         )
 
 
 #: Seen by nobody: credentials that a browser adds by itself, and what has been taken out already.
 _HIDDEN = frozenset({"authorization", "proxy-authorization", "sec-websocket-protocol", "sec-websocket-key"})
+
+
+def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by name; a list that is spread over several lines is one list (RFC 9110 §5.3).
+
+    Raises :class:`RequestRefused` (400) for two hosts or two origins: somebody on the way may have read the other.
+    """
+    given: dict[str, str] = {}
+    for raw, value in headers:
+        name = raw.decode("latin-1").lower()
+        if name not in given:
+            given[name] = value.decode("latin-1")
+        elif name in ("host", "origin"):
+            raise RequestRefused(400, f"The header {name} is there twice.\n")
+        else:
+            given[name] += ("; " if name == "cookie" else ", ") + value.decode("latin-1")
+    return given
 
 
 def own_origin(scheme: str, host: str) -> str:

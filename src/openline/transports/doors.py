@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 from openline.errors import CloseCode, CommandError, ErrorCode, RequestRefused
 from openline.hub.connection import State
@@ -18,6 +18,7 @@ from openline.protocol.commands import Command
 from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.websocket import Opcode
+from openline.transports.admission import TOKEN_PREFIX
 from openline.transports.settings import LineSettings, Paths
 
 __all__ = ["Door", "Doors", "Line", "plain", "plain_text", "subprotocol"]
@@ -158,7 +159,7 @@ class Doors:
         if request.path == paths.json:
             return json_door
         if request.path.startswith(f"{paths.raw}/"):
-            return RawDoor(self, raw_codec, unquote(request.path[len(paths.raw) + 1 :]), echo=_echo(request.query))
+            return RawDoor(self, raw_codec, request.path[len(paths.raw) + 1 :], echo=_echo(request.query))
         if request.path == "/" and paths.lobby is not None:
             return RawDoor(self, raw_codec, paths.lobby, echo=_echo(request.query))
         raise RequestRefused(404, f"There is no door here. WebSockets go to {paths.json} or {paths.raw}/CHANNEL.\n")
@@ -169,8 +170,13 @@ class Doors:
 
 
 def subprotocol(door: Door, offered: Sequence[str]) -> str | None:
-    """The subprotocol to echo: ours, where it was offered to our own door."""
-    return SUBPROTOCOL if isinstance(door, JsonDoor) and SUBPROTOCOL in offered else None
+    """The subprotocol to echo: ours at our own door, at the raw door the first one, which is the client's business.
+
+    Never a token. A browser that offered some gives up where none is echoed.
+    """
+    if isinstance(door, JsonDoor):
+        return SUBPROTOCOL if SUBPROTOCOL in offered else None
+    return next((name for name in offered if not name.startswith(TOKEN_PREFIX)), None)
 
 
 def plain(opcode: Opcode, payload: bytes) -> bytes:

@@ -1,11 +1,17 @@
 """The settings of lines: what may be sent before and after the gate, how long each phase may take, who is let in."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
 from openline.errors import SettingsError
 
 __all__ = ["GateSettings", "LineSettings", "Paths"]
+
+# What a browser writes into Origin (RFC 6454 §6.2), and what stands in Host before the port.
+_ORIGIN: Final = re.compile(r"(?!http://.*:80$|https://.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:]+\]?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +60,16 @@ class GateSettings:
 
     def __post_init__(self) -> None:
         for origin in self.allow_origins:
-            scheme, slashes, host = origin.partition("://")
-            if origin != "*" and (
-                scheme not in ("http", "https") or not slashes or not host or "/" in host or origin != origin.lower()
-            ):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise SettingsError(
                     "allow_origins",
-                    f"{origin!r} is no origin; write it as https://app.example.com, in lower case, without a path",
+                    f"{origin!r} is no origin; write it as https://app.example.com, in lower case, without a path "
+                    "and without the port that the scheme has anyway",
+                )
+        for host in self.allow_hosts:
+            if not _NAME.fullmatch(host):
+                raise SettingsError(
+                    "allow_hosts", f"{host!r} is no name; write it as app.example.com, without a scheme or a port"
                 )
         self.networks()
 

@@ -7,7 +7,7 @@ first, and plain ASGI serves where it is not found.
 """
 
 import sys
-from asyncio import Transport
+from asyncio import TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -17,16 +17,19 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from openline.errors import RequestRefused
-from openline.hub.timers import Timer
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
+from openline.transports.settings import LineSettings
 from openline.transports.websocket import WebSocketLine
 
 __all__ = ["Host", "NativeHttpProtocol", "take_over"]
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+#: For applications that an Openline is only mounted in.
+_DEFAULT_LIMITS: Final = LineSettings()
 
 
 class Host(Protocol):
@@ -80,15 +83,21 @@ def _upgrade(
 class NativeHttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP, less our doors, and with what it lacks: deadlines and a limit for request heads."""
 
-    _deadline: Timer | None = None
+    _deadline: TimerHandle | None = None
+    _refused: RequestRefused | None = None
     _head_bytes = 0
-    _in_head = True
+    _unparsed = 0
     _chunk = b""
 
     @property
     def _host(self) -> Host | None:
-        app = cast("Any", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
+        app: Any = self.config.loaded_app  # pyright: ignore[reportUnknownMemberType]
         return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
+
+    @property
+    def _limits(self) -> LineSettings:
+        host = self._host
+        return _DEFAULT_LIMITS if host is None else host.doors.settings
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client has come: its request head is due."""
@@ -101,43 +110,63 @@ class NativeHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count the head's bytes, then go on as uvicorn does."""
-        if self._in_head:
-            self._head_bytes += len(data)
-            host = self._host
-            if host is not None and self._head_bytes > host.doors.settings.max_head_bytes + 65_536:
-                self._refuse(RequestRefused(431, "The request head is too large.\n"))
-                return
+        """Go on as uvicorn does, as long as what comes leads anywhere."""
         self._chunk = data
+        self._unparsed += len(data)
         super().data_received(data)
         self._chunk = b""
+        # A name or value without an end is kept by the parser, which has no limit of its own.
+        if self._unparsed > self._limits.max_head_bytes:
+            self._refuse(_too_large())
 
     def on_message_begin(self) -> None:
         """A request begins: its head is due."""
         super().on_message_begin()
-        self._head_bytes = 0
+        self._head_bytes = self._unparsed = 0
         if self._deadline is None:
             self._expect_head()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the head's bytes."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the head's bytes, and those of trailers."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._head_is_there()
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """The body goes on."""
+        self._unparsed = 0
+        super().on_body(body)
+
     def on_response_complete(self) -> None:
-        """The next head may take its time; uvicorn's keep-alive timer watches the pause before it."""
-        self._in_head = True
-        self._head_bytes = 0
+        """The next head is due, though uvicorn's keep-alive ends a connection that stays silent before that."""
         super().on_response_complete()
+        if self.cycle.response_complete and self._deadline is None and not self.transport.is_closing():
+            self._expect_head()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._limits.max_head_bytes:
+            self._refused = _too_large()
+            raise self._refused  # ends the parsing; uvicorn goes on with send_400_response
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what was wrong with the head."""
+        self._refuse(self._refused or RequestRefused(400, f"{msg}\n"))
 
     def _expect_head(self) -> None:
-        self._in_head = True
-        host = self._host
-        if host is not None:
-            self._deadline = host.doors.timers.after(host.doors.settings.head_within_seconds, self._head_is_late)
+        self._deadline = self.loop.call_later(self._limits.head_within_seconds, self._head_is_late)
 
     def _head_is_there(self) -> None:
-        self._in_head = False
+        self._unparsed = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -152,25 +181,13 @@ class NativeHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
-        """Take the upgrade if it goes to a door of ours; leave it to uvicorn otherwise."""
+        """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        parsed = httptools.parse_url(self.url)
-        path = unquote(parsed.path.decode("latin-1"))
-        if host is None or not host.doors.is_door(path):
+        if host is None:
             super().handle_websocket_upgrade()
             return
         try:
-            upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
-            query = (parsed.query or b"").decode("latin-1")
-            line = _upgrade(
-                host,
-                self.transport,
-                path=path,
-                query=query,
-                upgrade=upgrade,
-                headers=self.headers,
-                connections=self.connections,
-            )
+            line = self._take(host)
         except RequestRefused as error:
             self._refuse(error)
             return
@@ -182,6 +199,28 @@ class NativeHttpProtocol(HttpToolsProtocol):
         early = self._chunk[_upgrade_offset(len(self._chunk)) :]
         if early:
             line.feed(early)
+
+    def _take(self, host: Host) -> WebSocketLine:
+        if self.cycle is not None and not self.cycle.response_complete:
+            raise RequestRefused(400, "A WebSocket does not begin behind a request that waits for its answer.\n")
+        upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
+        try:
+            url = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError as error:
+            raise RequestRefused(400, "The request's target is malformed.\n") from error
+        return _upgrade(
+            host,
+            self.transport,
+            path=unquote((url.path or b"").decode("latin-1")),
+            query=(url.query or b"").decode("latin-1"),
+            upgrade=upgrade,
+            headers=self.headers,
+            connections=self.connections,
+        )
+
+
+def _too_large() -> RequestRefused:
+    return RequestRefused(431, "The request head is too large.\n")
 
 
 def _upgrade_offset(otherwise: int) -> int:
@@ -209,6 +248,8 @@ async def take_over(
     headers: Headers = scope["headers"]
     upgrade = read_upgrade("GET", "1.1", headers)
     await receive()
+    if protocol.disconnected:
+        return True
     early = _messages(protocol)
     query = scope["query_string"].decode("latin-1")
     # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call
@@ -227,7 +268,7 @@ async def take_over(
 
 
 #: What of uvicorn's WebSocket protocol is used; the connection's own state besides.
-_NEEDED: Final = ("transport", "connections", "handshake_complete", "initial_response", "queue", "conn")
+_NEEDED: Final = ("transport", "connections", "handshake_complete", "initial_response", "disconnected", "queue", "conn")
 
 
 def _messages(protocol: WebSocketsSansIOProtocol) -> list[tuple[Opcode, bytes]]:

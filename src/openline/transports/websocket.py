@@ -61,8 +61,8 @@ class WebSocketLine(BufferedProtocol):
 
     def begin(self) -> None:
         """The upgrade is through: the line lives."""
+        self._ping_in(self._doors.settings.ping_every_seconds)
         self.door.opened(self)
-        self._ping_later()
 
     @property
     def gone(self) -> Outcome[None]:
@@ -103,9 +103,8 @@ class WebSocketLine(BufferedProtocol):
 
     # -- liveness
 
-    def _ping_later(self) -> None:
-        self._heard = False
-        self._timer = self._doors.timers.after(self._doors.settings.ping_every_seconds, self._ping)
+    def _ping_in(self, seconds: float) -> None:
+        self._timer = self._doors.timers.after(seconds, self._ping)
 
     def _ping(self) -> None:
         if self._closing:
@@ -117,16 +116,22 @@ class WebSocketLine(BufferedProtocol):
     def _suspect(self) -> None:
         """Nothing has come: look once more after the loop has read, it may have been us who were late."""
         if self._heard:
-            self._ping_later()
+            self._ping_in(self._rest)
         else:
             self._timer = self._doors.timers.after(0.0, self._judge)
 
     def _judge(self) -> None:
         if self._heard:
-            self._ping_later()
+            self._ping_in(self._rest)
         elif not self._closing:
             self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
             self._transport.abort()
+
+    @property
+    def _rest(self) -> float:
+        """Seconds from the verdict on one ping to the next ping."""
+        settings = self._doors.settings
+        return max(0.0, settings.ping_every_seconds - settings.pong_within_seconds)
 
     # -- ending
 

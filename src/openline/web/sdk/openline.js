@@ -5,6 +5,13 @@ import { Line } from "./openline/line.js";
 export { OpenlineError } from "./openline/frames.js";
 
 /** @import * as T from "./openline/types.js" */
+/** @typedef {T.Line} Line */
+/** @typedef {T.Channel} Channel */
+/** @typedef {T.Options} Options */
+/** @typedef {T.SubscribeOptions} SubscribeOptions */
+/** @typedef {T.StatusChange} StatusChange */
+/** @typedef {T.Event} Event */
+/** @typedef {T.Member} Member */
 
 /** @type {Map<string, T.Line>} */
 const lines = new Map();

@@ -236,13 +236,11 @@ export class Channel {
     this.#tries = 0;
     for (const publication of publications) this.#deliver(publication, true);
     if (this.#over) return;
-    const last = more ? publications.at(-1)?.position : position;
-    this.#since = last ?? position;
+    this.#since = position;
     this.live = !more;
     if (more) this.join();
     else this.#resolve({ position, recovered });
-    // A page without an end to go on from: better a gap that is told than a loop.
-    if (recovered === false || last === undefined) this.gap(position);
+    if (recovered === false) this.gap(position);
     if (presence) this.#present(presence);
   }
 

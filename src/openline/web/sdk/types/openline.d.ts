@@ -1,0 +1,10 @@
+/**
+ * The line to the server at `url`: the one of this page, or a new one if there is none or it was closed.
+ *
+ * @param {string | URL} [url] `/openline` of the server that the page came from unless told; `https` means `wss`
+ * @param {T.Options} [options] of a line that is new; one that is there keeps its own
+ * @returns {T.Line}
+ */
+export function connect(url?: string | URL, options?: T.Options): T.Line;
+export { OpenlineError } from "./openline/frames.js";
+import type * as T from "./openline/types.js";

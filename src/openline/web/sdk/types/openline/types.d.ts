@@ -1,0 +1,294 @@
+/**
+ * Owns the words of the SDK: what an application uses, and what the modules ask of each other.
+ *
+ * Types only. A page never fetches this file; `npm run types` makes the declarations of it that are shipped.
+ */
+/** A line: one connection to a server that outlives its sockets. Made by `connect`. */
+export interface Line {
+    readonly status: Status;
+    /** The connection's id, which others see; null until it is known. */
+    readonly connection: string | null;
+    /** The user's id; null until it is known, or if the token named none. */
+    readonly user: string | null;
+    /**
+     * Calls `handler` with every event of this type that came without a channel; returns the function that removes it.
+     *
+     * The line's own words, beside the events of the application:
+     *
+     * - `$status`, a {@link StatusChange};
+     * - `$subscribed` `{channel, position}`: the server did it; `line.subscribe(channel, {since: position})` hears all of it;
+     * - `$unsubscribed` `{channel, reason}`: the server ended a subscription;
+     * - `$error`, an {@link OpenlineError} that belongs to no command.
+     *
+     * What a handler throws is reported, and disturbs nobody else.
+     */
+    on(type: "$status", handler: (change: StatusChange) => unknown): () => void;
+    on(type: string, handler: (payload: any, event: Event) => unknown): () => void;
+    /**
+     * Sends an event to the server's handler; resolves with what it returned.
+     *
+     * It survives a broken line and is applied once. If the connection itself is lost before the answer came, it rejects
+     * with `unavailable`: the outcome is unknown.
+     *
+     * @throws {OpenlineError}
+     */
+    emit(type: string, payload?: unknown): Promise<any>;
+    /** Like `emit`, but rejects with `timeout` if there is no answer in time: 10 000 ms unless told. */
+    ask(type: string, payload?: unknown, options?: {
+        timeout?: number;
+    }): Promise<any>;
+    /**
+     * Answers what the server asks with what `handler` returns or resolves to; returns the function that ends it.
+     *
+     * One per type. If it throws, the server learns that it failed, and no more.
+     */
+    answer(type: string, handler: (payload: any) => unknown): () => void;
+    /** Joins a channel. Until it is left, every call with this name gives the same object, and the first call's options hold. */
+    subscribe(name: string, options?: SubscribeOptions): Channel;
+    /** Ends the connection at once, for everybody. What was not answered rejects with `closed`. */
+    close(): void;
+}
+/** A channel that this page is subscribed to. Made by `line.subscribe`. */
+export interface Channel {
+    readonly name: string;
+    /** Resolves with the first subscription; rejects if that is refused, or given up before. */
+    readonly ready: Promise<{
+        position: string;
+        recovered?: boolean;
+    }>;
+    /** Who is here, by connection; kept up to date with `presence: true`. The server lists 1 000. */
+    readonly members: ReadonlyMap<string, Member>;
+    /** How many are here; kept up to date with `presence: true`, and always exact. */
+    readonly count: number;
+    /**
+     * Calls `handler` with every publication of this type, once and in order; returns the function that removes it.
+     *
+     * The channel's own words, beside the publications of the application:
+     *
+     * - `$presence`, a {@link Presence}: after every subscribe and every change, when asked for with `presence: true`;
+     * - `$joined` `{member, count}`, `$left` `{member, reason, count}`: the same, one by one;
+     * - `$typing`, the {@link Member}s who are typing now;
+     * - `$gap` `{position}`: publications were lost in front of this position; read the history, or start over;
+     * - `$unsubscribed` `{reason}`: the server ended the subscription;
+     * - `$error`, an {@link OpenlineError}: the subscription was refused, now or after a reconnect.
+     */
+    on(type: string, handler: (payload: any, event: Event) => unknown): () => void;
+    /**
+     * Publishes; resolves with the position, or with what a handler of the application returned.
+     *
+     * It survives a broken line and is applied once; publications of one channel keep their order. A `volatile` one is
+     * dropped where it cannot leave at once, and resolves with `{}`. `echo: false`: not to this page itself.
+     *
+     * @throws {OpenlineError}
+     */
+    publish(type: string, payload?: unknown, options?: {
+        volatile?: boolean;
+        echo?: boolean;
+    }): Promise<any>;
+    /** Reads what was said, oldest first; 100 unless told. */
+    history(range?: {
+        limit?: number;
+        before?: string;
+        since?: string;
+    }): Promise<History>;
+    /** Asks who is here. */
+    presence(): Promise<Presence>;
+    /** Lets the others know that somebody is typing here. May be called with every key: it speaks every 3 s at most. */
+    typing(): void;
+    /** Leaves the channel; no handler is called afterwards. */
+    unsubscribe(): void;
+}
+export type Status = "connecting" | "open" | "waiting" | "closed";
+export interface StatusChange {
+    status: Status;
+    /** While waiting: milliseconds until the next try. */
+    retryIn?: number;
+    /** Why the line ended: the code of the close, 1006 where nobody said. */
+    code?: number;
+    reason?: string;
+    /** When open: whether the same connection goes on. */
+    resumed?: boolean;
+    /** When open: whether what the server remembers has begun anew, so that earlier positions are worth nothing. */
+    restarted?: boolean;
+}
+export interface Options {
+    /** A function is asked before every attempt. */
+    token?: string | (() => string | Promise<string>);
+    /** Where there is none built in. */
+    WebSocket?: new (url: string) => WebSocketLike;
+    /** How much is kept until it is answered: 1 MiB and 1 000 commands unless told. */
+    outbox?: {
+        bytes?: number;
+        entries?: number;
+    };
+    /** Time and chance, for tests. */
+    clock?: Clock;
+    /** What tells that the network is back or the page goes away, for tests. */
+    page?: Page;
+}
+export interface SubscribeOptions {
+    /** Everything behind this position. */
+    since?: string;
+    /** So many of the newest, instead of `since`. */
+    last?: number;
+    /** Who is there, who joins and who leaves. */
+    presence?: boolean;
+}
+/** What a handler gets to see beside the payload. */
+export interface Event {
+    type: string;
+    /** Bytes are a `Uint8Array`. */
+    payload: any;
+    channel?: string;
+    /** Left out when it is volatile. */
+    position?: string;
+    /** Who published; left out when the server itself spoke. */
+    from?: Member;
+    /** True when it was said before this moment and only now came. */
+    recovered?: boolean;
+}
+export interface Member {
+    connection: string;
+    user?: string;
+    data?: any;
+}
+export interface Presence {
+    count: number;
+    members: Member[];
+}
+export interface History {
+    publications: Event[];
+    /** Whether there are others further on in the direction asked. */
+    more: boolean;
+    position: string;
+    /** With `since`: whether this is everything behind it. */
+    recovered?: boolean;
+}
+export interface Clock {
+    /** Milliseconds. */
+    now(): number;
+    /** From 0 to 1. */
+    random(): number;
+    setTimeout(run: () => void, ms: number): any;
+    clearTimeout(timer: any): void;
+}
+export interface Page {
+    window: any;
+    document?: any;
+}
+export interface PageEvents {
+    /** The network is back. */
+    online(): void;
+    /** Somebody looks again. */
+    visible(): void;
+    /** The page goes away. */
+    hide(): void;
+}
+/** The part of a browser's `WebSocket` that is used. */
+export interface WebSocketLike {
+    readyState: number;
+    bufferedAmount: number;
+    onopen: any;
+    onmessage: any;
+    onclose: any;
+    onerror: any;
+    send(data: string): void;
+    close(code?: number, reason?: string): void;
+}
+/** One JSON object of the wire. */
+export interface Frame {
+    type: string;
+    [field: string]: any;
+}
+/** What carries a line. The WebSocket is one; others (an event stream, a long poll) need no more than this. */
+export interface Transport {
+    send(text: string): void;
+    /** Lost when nothing at all comes for so long. */
+    watch(silenceMs: number): void;
+    /** Asks for a sign of life. */
+    probe(): void;
+    /** Bytes that wait to leave. */
+    buffered(): number;
+    /** From here on it says nothing. Without a code the connection waits to be resumed. */
+    close(code?: number): void;
+}
+export interface TransportEvents {
+    opened(): void;
+    text(text: string): void;
+    /** Once, and the last of all. */
+    lost(why: Lost): void;
+}
+/** Why a line ended. */
+export interface Lost {
+    code: number;
+    reason: string;
+    /** The server will not have this connection: neither by its secret nor at all. */
+    refused?: boolean;
+}
+/** How an attempt is made, and what it brings. */
+export interface Attempt {
+    open(events: TransportEvents): Transport;
+    clock: Clock;
+    token: Options["token"];
+    resume: string | undefined;
+    since: string | undefined;
+    /** With the payload of the reply to `$connect`. */
+    opened(reply: Record<string, any>): void;
+    /** Whatever comes afterwards. */
+    frame(frame: Frame): void;
+    /** Once, and the last of all. */
+    lost(why: Lost): void;
+}
+/** Who waits for an answer on the line as it is now. */
+export interface Waiting {
+    /** Gets the `$reply` or the `$error`. */
+    answer(frame: Frame): void;
+    /** The line broke before the answer. */
+    lost?(): void;
+}
+/** How commands of a kind are kept. */
+export interface Kind {
+    /** How many of a lane may be under way at once. */
+    width: number;
+    keyed: boolean;
+    /** Whether the connection remembers the key, so that it is worth nothing on another one. */
+    bound: boolean;
+}
+/** A command that is kept. */
+export interface Entry {
+    text: string;
+    bytes: number;
+    key: string;
+    kind: Kind;
+    /** Entries of one lane leave in order. */
+    lane: string;
+    state: "waiting" | "sent" | "resting";
+    tried: boolean;
+    tries: number;
+    /** Of its last sending. */
+    id: number;
+    /** Timer of its next try. */
+    rest?: any;
+    /** Timer of its end. */
+    limit?: any;
+    resolve(value: any): void;
+    reject(error: Error): void;
+}
+/** Keeps commands until they are answered. The seam for one that survives the page. */
+export interface Outbox {
+    /** Keeps a command until it is answered; gives the payload of its reply. `timeout`: milliseconds until it is given up. */
+    submit(kind: "publication" | "event" | "read", frame: Frame, timeout?: number): Promise<any>;
+    /** Sends a publication that nobody keeps; where it cannot leave at once it is dropped. */
+    pass(frame: Frame): Promise<any>;
+    /** Asks on the line as it is now; no answer comes if there is none, or if it breaks. */
+    call(frame: Frame, answer: Waiting["answer"]): void;
+}
+/** What a subscription needs of its line. */
+export interface Host {
+    clock: Clock;
+    outbox: Outbox;
+    /** The server ended or refused the subscription. */
+    ended(): void;
+    /** The application left the channel. */
+    left(): void;
+}
