@@ -163,6 +163,16 @@ test("a subscription that has lost something says so, and goes on", async () => 
   assert.deepEqual(messages, [91]);
 });
 
+test("a line that has lost events without a channel says so", async () => {
+  const stage = new Stage();
+  await stage.open({ recovered: false });
+  const gaps = heard(stage.line, "$gap");
+  await stage.again({ resumed: true, recovered: true });
+  assert.deepEqual(gaps, []);
+  await stage.again({ resumed: true, recovered: false, position: "e.70" });
+  assert.deepEqual(gaps, [{ position: "e.70" }]);
+});
+
 test("a subscription that the server does not know of is made again", async () => {
   const stage = new Stage();
   await stage.open();

@@ -86,7 +86,7 @@ export class Model {
     const publications = since === undefined ? [] : this.behind(channel, since);
     const answer = { channel, position: this.position, publications: (publications ?? []).slice(0, this.page) };
     if (since !== undefined) answer.recovered = publications !== null;
-    if (publications?.length > this.page) answer.more = true;
+    if (publications?.length > this.page) Object.assign(answer, { more: true, position: answer.publications.at(-1).position });
     else connection.channels.add(channel);
     reply(answer);
   }

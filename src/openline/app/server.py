@@ -1,7 +1,10 @@
 """Runs one application in this process on uvicorn, natively, with our words at start and end."""
 
 import logging
-from typing import Any
+import os
+from socket import socket
+from types import FrameType
+from typing import Any, Final
 
 import uvicorn
 
@@ -11,20 +14,47 @@ from openline.version import VERSION
 
 __all__ = ["Server", "configure", "serve", "set_up_logging"]
 
+_log: Final = logging.getLogger("openline")
 #: How long handlers and lines may take to end after the first signal.
 GRACE_SECONDS = 15
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which says where it listens in our words."""
+    """uvicorn, which says in our words where it listens, or why it cannot, and ends with 0 when it was told to end."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Listen; raises :class:`SettingsError` where that cannot be, or the application does not start."""
+        try:
+            await super().startup(sockets)
+        except SystemExit as stop:
+            raise not_listening(self.config, stop) from None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop. uvicorn would raise the signal again at the end, as if nothing had been put in order."""
+        super().handle_exit(sig, frame)
+        self._captured_signals.clear()
 
     def _log_started_message(self, listeners: Any) -> None:
         host, port = listeners[0].getsockname()[:2] if listeners else (self.config.host, self.config.port)
-        shown = f"[{host}]" if ":" in str(host) else host
-        scheme = "https" if self.config.ssl else "http"
-        logging.getLogger("openline").info(
-            "Openline %s is ready on %s://%s:%s (Ctrl-C ends it)", VERSION, scheme, shown, port
+        log_ready(str(host), port, secure=self.config.is_ssl)
+
+
+def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:
+    """Why uvicorn gave up with ``stop``."""
+    cause = stop.__context__
+    if isinstance(cause, OSError):
+        reason = os.strerror(cause.errno) if cause.errno is not None and cause.errno > 0 else str(cause)
+        return SettingsError(
+            f"{config.host}:{config.port}", f"cannot listen there ({reason}); try another --port or --host"
         )
+    return SettingsError("the application", "did not start; the lines above say why")
+
+
+def log_ready(host: str, port: int, *, secure: bool, more: str = "") -> None:
+    """Say that the server is ready, and where."""
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if secure else "http"
+    _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
 
 
 def serve(
@@ -38,17 +68,25 @@ def serve(
 ) -> None:
     """Serve ``app``, an :class:`Openline` or any ASGI application that one is mounted in, until SIGINT or SIGTERM.
 
-    ``certificate`` and ``key`` are PEM files for TLS. Raises :class:`SettingsError` where the address cannot be had.
+    ``certificate`` and ``key`` are PEM files for TLS. Raises :class:`SettingsError` where the address cannot be had,
+    the files are no good, or the application does not start.
     """
     set_up_logging(log_level)
     config = configure(app, host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
+    load(config)
+    Server(config).run()
+
+
+def load(config: uvicorn.Config) -> None:
+    """Read what the configuration names; raises :class:`SettingsError` where TLS cannot be had."""
+    if config.ssl_keyfile is not None and config.ssl_certfile is None:
+        raise SettingsError("key", "is of no use without a certificate (--certificate)")
     try:
-        Server(config).run()
-    except KeyboardInterrupt:
-        pass
-    except SystemExit as stop:
-        if stop.code:
-            raise SettingsError(f"{host}:{port}", "cannot listen there; see the line above (another --port?)") from None
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise SettingsError(
+            f"certificate {config.ssl_certfile}", f"cannot be used, or does not fit its key: {error}"
+        ) from None
 
 
 def configure(app: Any, **options: Any) -> uvicorn.Config:
@@ -72,6 +110,8 @@ def configure(app: Any, **options: Any) -> uvicorn.Config:
 def set_up_logging(level: str) -> None:
     """Log ours, and uvicorn's from warnings on, to standard error, one line per record."""
     handler = logging.StreamHandler()
+    # Why nobody can listen there is told by whoever asked for it.
+    handler.addFilter(lambda record: not isinstance(record.msg, OSError))
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     for name, threshold in (("openline", level.upper()), ("uvicorn", "WARNING"), ("uvicorn.error", "WARNING")):
         logger = logging.getLogger(name)
@@ -83,9 +123,16 @@ def set_up_logging(level: str) -> None:
 class _OneLine(logging.Formatter):
     """Control characters of what is logged are escaped, so that no client forges a line.
 
-    Our own traceback keeps its lines.
+    The lines of a traceback are indented: what an error quotes cannot pass for a record either.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        record.message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.message)
+        record.message = _printable(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  logging's name
+        return "\n".join(f"    {_printable(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -146,15 +146,17 @@ class MemoryBroker:
         if log is not None:
             log.trim(self._timers.now)
         if after is not None:
-            return Outcome.of(self._read_after(log, after, limit, size))
+            # Our own channels are forgotten only when nobody can come back to them.
+            forgotten = 0 if channel.startswith(INTERNAL) else self._forgotten
+            trimmed = forgotten if log is None else log.trimmed
+            return Outcome.of(self._read_after(log, trimmed, after, limit, size))
         if log is None or (before is not None and before.epoch != self._epoch):
             return Outcome.of(Page(()))
         newest = list(islice(log.ahead_of(None if before is None else before.stamp), limit + 1))
         fits = _fitting(newest, limit, size)
         return Outcome.of(Page(tuple(reversed(newest[:fits])), more=len(newest) > fits))
 
-    def _read_after(self, log: _Log | None, after: Position, limit: int, size: int) -> Page:
-        trimmed = self._forgotten if log is None else log.trimmed
+    def _read_after(self, log: _Log | None, trimmed: int, after: Position, limit: int, size: int) -> Page:
         if after.epoch != self._epoch or after.stamp > self._stamp or after.stamp < trimmed:
             return Page((), complete=False)
         found = [] if log is None else list(log.behind(after.stamp))
@@ -165,6 +167,9 @@ class MemoryBroker:
     def subscribe(self, channel: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`."""
         self._wanted.add(channel)
+        # From now on it is known whether something was missed, also when nothing has been published yet.
+        if channel not in self._logs:
+            self._logs[channel] = _Log(self._forgotten)
         return _DONE
 
     def unsubscribe(self, channel: str) -> None:
@@ -195,7 +200,9 @@ class MemoryBroker:
             if not log.entries and channel not in self._wanted and log.touched + KEY_SECONDS < now:
                 idle.append(channel)
         for channel in idle:
-            self._forgotten = max(self._forgotten, self._logs.pop(channel).head)
+            head = self._logs.pop(channel).head
+            if not channel.startswith(INTERNAL):
+                self._forgotten = max(self._forgotten, head)
         self._timers.after(SWEEP_SECONDS, self._sweep)
 
 

@@ -18,6 +18,7 @@ _OPTIONS = (
         default="127.0.0.1",
         show_default=True,
         envvar="HOST",
+        show_envvar=True,
         help="Address to listen on; 0.0.0.0 for every one.",
     ),
     click.option(
@@ -25,6 +26,7 @@ _OPTIONS = (
         default=8000,
         show_default=True,
         envvar="PORT",
+        show_envvar=True,
         type=click.IntRange(0, 65535),
         help="Port to listen on; 0 for a free one.",
     ),

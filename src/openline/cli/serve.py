@@ -1,28 +1,30 @@
 """``openline serve module:object``."""
 
 import importlib
+import inspect
 import json
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
+import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from openline.app.openline import Openline
-from openline.app.server import Server, configure, set_up_logging
+from openline.app.server import Server, configure, log_ready, not_listening, set_up_logging
 from openline.app.server import serve as run
 from openline.cli.options import apply, serving_options
-from openline.errors import SettingsError
-from openline.version import VERSION
+from openline.errors import OpenlineError, SettingsError
 
 __all__ = ["serve"]
 
-_RELOADED = "OPENLINE_RELOADED"
+_RELOADED: Final = "OPENLINE_RELOADED"
+_log: Final = logging.getLogger("openline")
 
 
-@click.command()
+@click.command(short_help="Serve an Openline, or an application that one is mounted in.")
 @click.argument("target", metavar="MODULE:OBJECT")
 @serving_options
 @click.option("--reload", is_flag=True, help="Start anew whenever a file below this folder changes.")
@@ -40,49 +42,78 @@ def serve(
 ) -> None:
     """Serve OBJECT of MODULE: an Openline, or an ASGI application that one is mounted in.
 
+    For example, for what chat.py in this folder calls line:
+
     \b
     openline serve chat:line
-    openline serve myproject.main:app --host 0.0.0.0 --port 80
+    openline serve chat:line --host 0.0.0.0 --allow-host chat.example.com
     """
     if reload:
-        serve_reloading(target, host=host, port=port, log_level=log_level, options=options)
-        return
+        configuration = configure(
+            "openline.cli.serve:reloaded",
+            factory=True,
+            reload=True,
+            host=host,
+            port=port,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+        serve_reloading(configuration, target, log_level=log_level, options=options)
+    else:
+        run(prepare(target, options), host=host, port=port, log_level=log_level, certificate=certificate, key=key)
+
+
+def prepare(target: str, options: dict[str, Any]) -> Any:
+    """The application that ``target`` names, with the command line's ``options``; raises :class:`SettingsError`."""
     app = load(target)
     if isinstance(app, Openline):
         apply(app, **options)
     elif any(options.values()):
         raise SettingsError(
-            target, "is no Openline object; give --engine and --allow-… options to the Openline inside it"
+            target,
+            "is no Openline object; what --engine, --allow-origin, --allow-host and --trust-proxy say, "
+            "say it where the Openline in it is made: Openline(allow_origins=[…])",
         )
-    run(app, host=host, port=port, log_level=log_level, certificate=certificate, key=key)
+    return app
 
 
-def serve_reloading(target: str, *, host: str, port: int, log_level: str, options: dict[str, Any]) -> None:
+def serve_reloading(config: uvicorn.Config, target: str, *, log_level: str, options: dict[str, Any]) -> None:
     """Serve ``target`` in a child process that is started anew at every change.
 
-    What it is told goes through the environment.
+    What it is told goes through the environment. Raises :class:`SettingsError` where the address cannot be had.
     """
-    os.environ[_RELOADED] = json.dumps({"target": target, "log_level": log_level, "options": options})
     set_up_logging(log_level)
-    config = configure("openline.cli.serve:reloaded", factory=True, reload=True, host=host, port=port)
-    ChangeReload(config, target=Server(config).run, sockets=[config.bind_socket()]).run()
+    try:
+        listener = config.bind_socket()
+    except SystemExit as stop:
+        raise not_listening(config, stop) from None
+    os.environ[_RELOADED] = json.dumps(
+        {
+            "target": target,
+            "log_level": log_level,
+            "options": options,
+            "address": listener.getsockname()[:2],
+            "secure": config.is_ssl,
+        }
+    )
+    ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
 
 
 def reloaded() -> Any:
     """The application of a child that :func:`serve_reloading` started."""
     told = json.loads(os.environ[_RELOADED])
     set_up_logging(told["log_level"])
-    app = load(told["target"])
-    if isinstance(app, Openline):
-        apply(app, **told["options"])
-    logging.getLogger("openline").info(
-        "Openline %s serves %s, and starts anew at every change", VERSION, told["target"]
-    )
+    try:
+        app = prepare(told["target"], told["options"])
+    except OpenlineError as error:
+        _log.error("%s", error)  # noqa: TRY400  it says what is wrong, and the parent waits for the next change
+        raise SystemExit(1) from None
+    log_ready(*told["address"], secure=told["secure"], more=", and starts anew at every change")
     return app
 
 
 def load(target: str) -> Any:
-    """The object that ``module:object`` names, as Python started here would find it.
+    """The object that ``module:object`` names, as Python started here would find it, or what such a function makes.
 
     Raises :class:`SettingsError`.
     """
@@ -92,12 +123,17 @@ def load(target: str) -> Any:
     sys.path.insert(0, os.getcwd())
     try:
         found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise
         raise SettingsError(target, f"there is no module {error.name!r} in this folder or installed") from error
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
     except AttributeError as error:
         raise SettingsError(target, f"module {module_name!r} has no {attribute!r}") from error
+    if inspect.isfunction(found) and not inspect.signature(found).parameters:
+        found = found()
+    if not callable(found):
+        raise SettingsError(target, f"is a {type(found).__name__}, neither an Openline nor an ASGI application")
     return found

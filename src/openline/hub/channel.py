@@ -44,12 +44,13 @@ class Seats:
 
     def publish(self, publication: Publication, skip: frozenset[Wire]) -> None:
         """Queue ``publication`` for all but ``skip``."""
-        for codec, group in self._groups.items():
+        # A copy: a full tick is flushed at once, and who turns out to be gone leaves its group.
+        for codec, group in tuple(self._groups.items()):
             self._tick.to_group(group, codec.publication(publication), skip)
 
     def notify(self, word: str, channel: str, payload: JsonBytes) -> None:
         """Queue a notice for all."""
-        for codec, group in self._groups.items():
+        for codec, group in tuple(self._groups.items()):
             self._tick.to_group(group, codec.notice(word, channel, payload))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from openline.errors import CommandError, GoneError
+from openline.errors import CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.lifecycle import EVERYBODY, Lifecycle
 from openline.hub.membership import Membership
@@ -18,12 +18,14 @@ from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
 from openline.model import JsonBytes, Position, Publication, Retention
-from openline.protocol.channel_name import INTERNAL, check_channel
+from openline.protocol.channel_name import INTERNAL, check_channel, check_event
 from openline.protocol.commands import Word
 from openline.protocol.strict_json import encode_json
 
 __all__ = ["Hub"]
 
+#: What the application may publish at once: it must fit into every outbox, beside others.
+MAX_PAYLOAD_BYTES: Final = 262_144
 _NO_WIRES: Final[frozenset[Wire]] = frozenset()
 _GONE: Final[Outcome[Position | None]] = Outcome.of(None)
 
@@ -71,7 +73,7 @@ class Hub:
         options = self.policy.options(check_channel(channel))
         publication = Publication(
             channel,
-            type,
+            check_event(type),
             payload,
             binary=binary,
             sender=None if sender is None else sender.member,
@@ -98,7 +100,7 @@ class Hub:
     ) -> Outcome[Position | None]:
         """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``."""
         data, binary = encode_payload(payload)
-        publication = Publication(address, type, data, binary=binary, exclude=frozenset(exclude), ask=ask)
+        publication = Publication(address, check_event(type), data, binary=binary, exclude=frozenset(exclude), ask=ask)
         return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct))
 
     def on_publication(self, publication: Publication) -> None:
@@ -193,6 +195,13 @@ def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
 
     Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold.
     """
+    data, binary = _encoded(payload)
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise CommandError(ErrorCode.TOO_LARGE, f"A payload has {MAX_PAYLOAD_BYTES} bytes at most.", field="payload")
+    return data, binary
+
+
+def _encoded(payload: Any) -> tuple[JsonBytes, bool]:
     if isinstance(payload, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", payload)), True
     return encode_json(payload), False

@@ -5,7 +5,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
+from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
@@ -79,7 +79,14 @@ class Lifecycle:
         if connection is None or wire is None or connection.user != user:
             return None
         self._switch(connection, newcomer, wire)
-        return await Resumption.prepare(self._hub, connection, wire, since)
+        try:
+            return await Resumption.prepare(self._hub, connection, wire, since)
+        except BrokerError:
+            # What waits has not been carried out and will be sent again; the secret stays good.
+            connection.busy -= 1
+            connection.backlog, connection.backlog_bytes = None, 0
+            wire.close(CloseCode.TRY_LATER, "What was missed cannot be read just now.")
+            raise
 
     def _switch(self, connection: Connection, newcomer: Connection, wire: Wire) -> None:
         old = connection.wire

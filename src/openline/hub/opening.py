@@ -83,8 +83,9 @@ class Opening:
     async def _replay(self, resumption: Resumption, command: Command) -> None:
         connection = resumption.connection
         try:
-            self._answers.reply(connection, command.id, self._greeting(connection, resumption))
-            await resumption.replay()
+            if resumption.current:
+                self._answers.reply(connection, command.id, self._greeting(connection, resumption))
+                await resumption.replay()
         finally:
             self._go_on(connection)
 

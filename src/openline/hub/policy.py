@@ -128,7 +128,7 @@ class Policy:
             if isinstance(verdict, Awaitable):
                 verdict = await self._started(verdict).step()
             return verdict is True
-        return rule
+        return rule is True
 
     def _started(self, verdict: Awaitable[bool]) -> Outcome[bool]:
         return self._tasks.start(verdict)

@@ -57,6 +57,11 @@ class Resumption:
         await self._read(self.lost, self.start)
         return self
 
+    @property
+    def current(self) -> bool:
+        """Whether the connection is still on this line: it may have lost it, or come back on yet another."""
+        return self.connection.wire is self._wire
+
     def _sources(self) -> list[str]:
         direct = [f"$connection:{self.connection.id}"]
         if self.connection.user is not None:
@@ -82,10 +87,13 @@ class Resumption:
             self._write(self._until(horizon))
             self._hub.tick.flush()
             await self._wire.drained().step()
-            if self.connection.wire is not self._wire:
+            if not self.current:
                 return
             after = Position(self.start.epoch, horizon)
-            for name in await self._read(self._sources(), after):
+            gaps = await self._read(self._sources(), after)
+            if not self.current:
+                return
+            for name in gaps:
                 self._tell_gap(name)
         if self._hold.overflowed:
             self._wire.close(CloseCode.SLOW, "Too much came in while this connection caught up.")

@@ -11,6 +11,8 @@ from openline.hub.ports import Group, Wire
 
 __all__ = ["Tick"]
 
+#: How much may wait for the end of the turn.
+_LIMIT_BYTES: Final = 1_048_576
 _NOBODY: Final[frozenset[Wire]] = frozenset()
 
 
@@ -44,6 +46,7 @@ class Tick:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._entries: list[_ToGroup | _ToWire] = []
+        self._bytes = 0
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
 
@@ -51,7 +54,7 @@ class Tick:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last()
+        last = self._last(frame)
         if isinstance(last, _ToGroup) and last.target is group and last.mark == group.mark and last.skip == skip:
             last.frames.append(frame)
         else:
@@ -61,13 +64,18 @@ class Tick:
         """Queue ``frame`` for one wire; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last()
+        last = self._last(frame)
         if isinstance(last, _ToWire) and last.target is wire:
             last.frames.append(frame)
         else:
             self._entries.append(_ToWire(wire, frame))
 
-    def _last(self) -> "_ToGroup | _ToWire | None":
+    def _last(self, frame: bytes) -> "_ToGroup | _ToWire | None":
+        """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
+        self._bytes += len(frame)
+        if self._bytes > _LIMIT_BYTES:
+            self.flush()
+            self._bytes = len(frame)
         if self._entries:
             return self._entries[-1]
         if not self._flushing:
@@ -89,6 +97,7 @@ class Tick:
         try:
             while self._entries:
                 entries, self._entries = self._entries, []
+                self._bytes = 0
                 for entry in entries:
                     entry.deliver()
         finally:

@@ -58,8 +58,7 @@ class Timers:
         if not self._slots:
             self._done = int(now / self._turn)
         self._slots.setdefault(max(slot, self._done + 1), []).append(timer)
-        if self._handle is None:
-            self._handle = self._clock.call_later(self._turn, self._advance)
+        self._arm()
         return timer
 
     def stop(self) -> None:
@@ -68,6 +67,12 @@ class Timers:
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+
+    def _arm(self) -> None:
+        """Wake up when the turn that runs now ends: a slot is due at its beginning, not some time within."""
+        if self._handle is None:
+            now = self._clock.now()
+            self._handle = self._clock.call_later((int(now / self._turn) + 1) * self._turn - now, self._advance)
 
     def _advance(self) -> None:
         self._handle = None
@@ -83,5 +88,5 @@ class Timers:
             for timer in self._slots.pop(slot, ()):
                 timer.ring()
         self._done = max(self._done, today)
-        if self._slots and self._handle is None:
-            self._handle = self._clock.call_later(self._turn, self._advance)
+        if self._slots:
+            self._arm()

@@ -1,4 +1,4 @@
-"""The grammar of channel names and of the patterns that configure them (``spec/protocol.md``, section 1)."""
+"""The grammar of channel names, of patterns over them, and of event types (``spec/protocol.md``, section 1)."""
 
 import re
 from collections.abc import Iterable
@@ -6,8 +6,9 @@ from typing import Final
 
 from openline.errors import CommandError, ErrorCode, SettingsError
 
-__all__ = ["INTERNAL", "best_pattern", "check_channel", "check_pattern", "is_channel"]
+__all__ = ["INTERNAL", "best_pattern", "check_channel", "check_event", "check_pattern", "is_channel"]
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,127}", re.ASCII)
 _PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,126})?\*", re.ASCII)
 GRAMMAR: Final = "1 to 128 characters out of A-Z a-z 0-9 _ - . ~ : @, beginning with a letter, a digit or _"
@@ -26,6 +27,14 @@ def check_channel(name: str) -> str:
     if _NAME.fullmatch(name) is None:
         raise CommandError(ErrorCode.BAD_CHANNEL, f"A channel name has {GRAMMAR}.", field="channel")
     return name
+
+
+def check_event(type: str) -> str:
+    """``type`` itself; raises :class:`CommandError` (``bad_field``) where it is no event name of an application."""
+    if not 1 <= len(type) <= 128 or type.startswith(INTERNAL) or _CONTROL.search(type) is not None:
+        message = "An event's type has 1 to 128 characters, no control characters, and does not begin with $."
+        raise CommandError(ErrorCode.BAD_FIELD, message, field="type")
+    return type
 
 
 def check_pattern(pattern: str) -> str:

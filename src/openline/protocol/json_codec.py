@@ -29,7 +29,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=16_384)]
 class _Frame(msgspec.Struct, frozen=True, gc=False):
     """The wire form of a command; null stands for left out."""
 
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
     id: _Id | None = None
     channel: str | None = None
     payload: msgspec.Raw = msgspec.Raw()
@@ -65,7 +65,7 @@ def decode_command(data: bytes) -> Command:
         frame = _decode(data)
     except msgspec.ValidationError as error:
         raise _misfit(str(error)) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
     payload, binary = b"null", False
     if frame.payload:

@@ -57,17 +57,22 @@ _INSIDE: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {dict: lambda it
 
 def _check_value(value: Any) -> None:
     level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
+    depth = 0
+    while level:
         deeper: list[Any] = []
+        nested = False
         for item in level:
             inside = _INSIDE.get(item.__class__)
             if inside is not None:
+                nested = True
                 deeper.extend(inside(item))
             elif (isinstance(item, int) and abs(item) > _MAX_INTEGER) or (
                 isinstance(item, float) and not math.isfinite(item)
             ):
                 raise CommandError(ErrorCode.BAD_MESSAGE, "A number lies outside ±(2**53 - 1).", field="payload")
-        if not deeper:
-            return
+        depth += nested
+        if depth > MAX_DEPTH:
+            raise CommandError(
+                ErrorCode.BAD_MESSAGE, f"The payload is nested more than {MAX_DEPTH} deep.", field="payload"
+            )
         level = deeper
-    raise CommandError(ErrorCode.BAD_MESSAGE, f"The payload is nested more than {MAX_DEPTH} deep.", field="payload")

@@ -105,7 +105,7 @@ class Gate:
         if origin != "null" and (self._any_origin or origin == own_origin(scheme, host)):
             return False
         if origin == "null":
-            raise RequestRefused(403, "Pages without an origin may not connect: serve yours over HTTP, not as a file.\n")
+            raise RequestRefused(403, "A page without an origin may not connect: serve it over HTTP, not as a file.\n")
         raise RequestRefused(
             403,
             f"Pages from {origin[:200]} may not connect here. If they are yours, "

@@ -8,6 +8,7 @@ from openline.errors import CloseCode, RequestRefused
 from openline.hub.connection import Connection
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
+from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.protocol.websocket import Opcode
@@ -94,7 +95,10 @@ class AsgiWire:
 
 
 class AsgiLine:
-    """One WebSocket of an ASGI host; pings are the host's."""
+    """One WebSocket of an ASGI host.
+
+    WebSocket's own pings are the host's; those that scripts see are ours.
+    """
 
     def __init__(self, doors: Doors, door: Door, receive: Receive, send: Send) -> None:
         self._doors = doors
@@ -102,21 +106,26 @@ class AsgiLine:
         self._receive = receive
         self._send = send
         self._farewell: tuple[int, str] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
+        self._heard = False
         self.wire = AsgiWire(door.codec, doors.settings.outbox_bytes, self.close)
 
     async def run(self) -> None:
         """Serve until either side ends."""
+        self._set_timer(self._doors.settings.ping_every_seconds, self._ping)
         self._door.opened(self)
         clean = False
         try:
             async with asyncio.TaskGroup() as tasks:
-                writer = tasks.create_task(self._write())
+                self._writer = writer = tasks.create_task(self._write())
                 reader = tasks.create_task(self._read())
                 await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
                 clean = reader.done() and not reader.cancelled() and reader.result()
                 writer.cancel()
                 reader.cancel()
         finally:
+            self._set_timer(None, None)
             self.wire.shut()
             self._doors.line_lost(self.wire, clean=clean)
 
@@ -124,6 +133,7 @@ class AsgiLine:
         while True:
             await self.wire.reading.wait()
             event = await self._receive()
+            self._heard = True
             if event["type"] == "websocket.disconnect":
                 return event.get("code", CloseCode.NO_STATUS) in _CLEAN
             text = event.get("text")
@@ -136,25 +146,61 @@ class AsgiLine:
                 self._door.message(self, opcode, payload)
 
     async def _write(self) -> None:
-        while True:
-            await self.wire.something.wait()
-            self.wire.something.clear()
-            while len(self.wire.outbox):
-                frame = self.wire.outbox.take(1)
-                await self._send({"type": "websocket.send", **_content(frame)})
-            self.wire.emptied()
-            if self._farewell is not None:
-                code, reason = self._farewell
-                await self._send({"type": "websocket.close", "code": code, "reason": reason})
-                return
+        try:
+            while self._farewell is None or len(self.wire.outbox):
+                await self.wire.something.wait()
+                self.wire.something.clear()
+                while len(self.wire.outbox):
+                    frame = self.wire.outbox.take(1)
+                    await self._send({"type": "websocket.send", **_content(frame)})
+                self.wire.emptied()
+            code, reason = self._farewell
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except OSError:
+            # ASGI: the client has gone. That ends the line.
+            return
+
+    # -- liveness
+
+    def _ping(self) -> None:
+        ping = self._door.ping(self)
+        if not ping:
+            self._set_timer(self._doors.settings.ping_every_seconds, self._ping)
+            return
+        self._heard = False
+        self._doors.tick.to_wire(self.wire, ping)
+        self._set_timer(self._doors.settings.pong_within_seconds, self._judge)
+
+    def _judge(self) -> None:
+        settings = self._doors.settings
+        # While nothing is read, nothing can be heard.
+        if self._heard or not self.wire.reading.is_set():
+            self._set_timer(max(0.0, settings.ping_every_seconds - settings.pong_within_seconds), self._ping)
+        else:
+            self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
+
+    # -- ending
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say goodbye behind everything queued. Later calls change nothing."""
+        """Say goodbye behind everything queued, as long as that takes no longer than it may.
+
+        Later calls change nothing.
+        """
         if self._farewell is None:
             self._doors.tick.flush()
             self._farewell = (code, reason)
             self.wire.shut()
+            self._set_timer(self._doors.settings.close_within_seconds, self._give_up)
             self._doors.line_lost(self.wire, clean=False)
+
+    def _give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+
+    def _set_timer(self, seconds: float | None, callback: Callable[[], None] | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds is None or callback is None else self._doors.timers.after(seconds, callback)
 
 
 def _content(frame: bytes) -> dict[str, Any]:
@@ -197,6 +243,7 @@ async def _refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
         return
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
+        (b"x-content-type-options", b"nosniff"),
         *((n.lower().encode(), v.encode()) for n, v in error.headers),
     ]
     await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})

@@ -70,18 +70,10 @@ class JsonDoor:
         """See :class:`Door`."""
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
-        doors.hub.lifecycle.open(line.wire)
-        if doors.hub.application.anonymous or (
-            request is not None and (request.token is not None or "cookie" in request.headers)
-        ):
+        doors.open(line)
+        silent = request is not None and (request.token is not None or "cookie" in request.headers)
+        if silent or doors.hub.application.anonymous:
             doors.timers.after(settings.silent_after_seconds, lambda: doors.dispatch.connect_silently(line.wire))
-        else:
-            doors.timers.after(settings.connect_within_seconds, lambda: self._too_late(line))
-
-    def _too_late(self, line: Line) -> None:
-        connection = line.wire.connection
-        if connection is not None and connection.stage is State.OPENING:
-            line.close(CloseCode.UNAUTHORIZED, "Send $connect with a token first.")
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
@@ -114,7 +106,7 @@ class RawDoor:
         if not is_channel(self._channel):
             line.close(CloseCode.NOT_FOUND, f"{self._channel[:60]!r} is no channel name.")
             return
-        self._doors.hub.lifecycle.open(line.wire)
+        self._doors.open(line)
         self._doors.dispatch.enter(line.wire, self._channel)
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
@@ -164,9 +156,20 @@ class Doors:
             return RawDoor(self, raw_codec, paths.lobby, echo=_echo(request.query))
         raise RequestRefused(404, f"There is no door here. WebSockets go to {paths.json} or {paths.raw}/CHANNEL.\n")
 
+    def open(self, line: Line) -> None:
+        """Begin a connection on ``line``; where it is not let in within the time that it has, the line closes."""
+        self.hub.lifecycle.open(line.wire)
+        self.timers.after(self.settings.connect_within_seconds, lambda: _close_unless_in(line))
+
     def line_lost(self, wire: Wire, *, clean: bool) -> None:
         """The line of a connection has gone; ``clean``: its client said goodbye."""
         self.hub.lifecycle.line_lost(wire, clean=clean)
+
+
+def _close_unless_in(line: Line) -> None:
+    connection = line.wire.connection
+    if connection is not None and connection.stage is State.OPENING:
+        line.close(CloseCode.UNAUTHORIZED, "Send $connect with a token first.")
 
 
 def subprotocol(door: Door, offered: Sequence[str]) -> str | None:

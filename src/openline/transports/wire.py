@@ -31,6 +31,7 @@ class SocketWire:
         "_drained",
         "_limit",
         "_outbox",
+        "_socket",
         "_stalled",
         "_too_slow",
         "_transport",
@@ -68,7 +69,9 @@ class SocketWire:
         self.places: dict[DescriptorGroup, int] = {}
         self.open = True
         # TLS encrypts in the transport: its descriptor is not ours to write to.
-        self.descriptor = -1 if transport.get_extra_info("ssl_object") else _descriptor(transport)
+        self._socket = -1 if transport.get_extra_info("ssl_object") else _descriptor(transport)
+        #: Where groups may write; -1 while bytes wait in the transport, and once the wire is shut.
+        self.descriptor = self._socket
         transport.set_write_buffer_limits(high=0)
 
     def make_group(self) -> DescriptorGroup:
@@ -117,8 +120,11 @@ class SocketWire:
         if self._transport.get_write_buffer_size():
             self._stalled = True
             if self.descriptor >= 0:
+                self.descriptor = -1
                 for group in self.places:
                     group.stand_aside(self)
+        if self.waiting > self._limit:
+            self._give_up()
 
     def _queue(self, frames: Sequence[bytes]) -> None:
         if self._outbox is None:
@@ -144,7 +150,8 @@ class SocketWire:
             return
         self._outbox = None
         self._stalled = False
-        if self.open and self.descriptor >= 0:
+        if self.open and self._socket >= 0:
+            self.descriptor = self._socket
             for group in self.places:
                 group.step_back(self)
         drained, self._drained = self._drained, None
@@ -165,6 +172,7 @@ class SocketWire:
         Returns what still waits in the outbox, whole frames. Comes before the descriptor is closed.
         """
         self.open = False
+        self.descriptor = -1
         for group in tuple(self.places):
             group.leave(self)
         rest = self._outbox.take(self._limit) if self._outbox else b""

@@ -1,6 +1,6 @@
 /** Owns the lines of a page: one for each server, however often it is asked for. */
 
-import { Line } from "./openline/line.js";
+import { Line as PageLine } from "./openline/line.js";
 
 export { OpenlineError } from "./openline/frames.js";
 
@@ -27,7 +27,7 @@ export function connect(url = "/openline", options = {}) {
   const address = addressOf(url);
   const known = lines.get(address);
   if (known && known.status !== "closed") return known;
-  const line = new Line(address, options);
+  const line = new PageLine(address, options);
   lines.set(address, line);
   return line;
 }

@@ -135,7 +135,7 @@ export class Line {
   }
 
   /** @param {Record<string, any>} reply */
-  #opened({ connection, user, resume, position, resumed = false, subscriptions = [], limits }) {
+  #opened({ connection, user, resume, position, resumed = false, recovered, subscriptions = [], limits }) {
     const seen = this.#position;
     const restarted = seen !== undefined && !sameEpoch(seen, position);
     this.#tries = 0;
@@ -149,6 +149,7 @@ export class Line {
     const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
     this.#outbox.opened(resumed, limits?.message);
     this.#become("open", { resumed, restarted });
+    if (resumed && recovered === false) this.#events.emit("$gap", { position });
     for (const channel of gaps) channel.gap(position);
   }
 

@@ -7,4 +7,11 @@
  */
 export function connect(url?: string | URL, options?: T.Options): T.Line;
 export { OpenlineError } from "./openline/frames.js";
+export type Line = T.Line;
+export type Channel = T.Channel;
+export type Options = T.Options;
+export type SubscribeOptions = T.SubscribeOptions;
+export type StatusChange = T.StatusChange;
+export type Event = T.Event;
+export type Member = T.Member;
 import type * as T from "./openline/types.js";

@@ -16,6 +16,7 @@ export interface Line {
      * The line's own words, beside the events of the application:
      *
      * - `$status`, a {@link StatusChange};
+     * - `$gap` `{position}`: events without a channel were lost in front of this position;
      * - `$subscribed` `{channel, position}`: the server did it; `line.subscribe(channel, {since: position})` hears all of it;
      * - `$unsubscribed` `{channel, reason}`: the server ended a subscription;
      * - `$error`, an {@link OpenlineError} that belongs to no command.
