@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -26,6 +27,8 @@ LOBBY = [
     ("mira", "That one owns the place. We only rent."),
 ]
 ELSEWHERE = [("jonas", "chat:random", "Has anybody seen the corkscrew?"), ("tove", "chat:random", "Kitchen, second drawer")]
+#: When they talk, whenever this runs.
+MORNING = datetime(2026, 6, 20, 9, 12)
 SAY = """async ([channel, text]) => {
   const { connect } = await import("/openline.js");
   await connect().subscribe(channel).publish("message", text);
@@ -68,10 +71,12 @@ def enter(browser: Browser, url: str, name: str, width: int, height: int) -> Pag
 def talk(people: dict[str, Page]) -> None:
     """Everybody says what they have to say, in order; somebody has begun the next sentence."""
     for count, (name, text) in enumerate(LOBBY, 1):
+        for page in people.values():
+            page.clock.set_system_time(MORNING + count * timedelta(seconds=40))
         people[name].locator("#text").fill(text)
         people[name].locator("#text").press("Enter")
         for page in people.values():
-            page.wait_for_function(f"document.querySelectorAll('#messages li[data-kind=message]').length >= {count}")
+            page.locator("#messages li[data-kind=message]").nth(count - 1).wait_for()
     for name, channel, text in ELSEWHERE:
         people[name].evaluate(SAY, [channel, text])
 

@@ -44,12 +44,12 @@ class _Handler:
                 f"handler {function.__qualname__}", "thread=True is for plain functions; an async one never blocks"
             )
         self._count = min(len(parameters), 3)
-        self._type: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
         try:
+            self._type: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
             self._decode = None if self._type is bytes else msgspec.json.Decoder(self._type).decode
-        except TypeError as error:
+        except (TypeError, NameError) as error:
             raise SettingsError(
-                f"handler {function.__qualname__}", f"cannot check payloads as {self._type!r}: {error}"
+                f"handler {function.__qualname__}", f"payloads cannot be checked by its annotation: {error}"
             ) from error
 
     async def call(self, tasks: Tasks, *given: Any) -> Any:

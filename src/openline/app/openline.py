@@ -1,11 +1,12 @@
 """The public object: channels, handlers, publishing, and the ASGI application that serves it all."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from openline.app.handlers import Authenticate, Handlers
 from openline.app.http import serve_http, serve_lifespan
@@ -235,7 +236,7 @@ class Openline:
             return call()
         # From a thread (a plain FastAPI endpoint): the loop does it; what comes out cannot be awaited there.
         outcome: Outcome[Position | None] = Outcome()
-        runtime.loop.call_soon_threadsafe(lambda: call().then(partial(_copy, outcome)))
+        runtime.loop.call_soon_threadsafe(_settle, outcome, call)
         return outcome
 
     @property
@@ -251,14 +252,20 @@ class Openline:
 
     @property
     def running(self) -> Runtime:
-        """What runs; raises :class:`~openline.errors.OpenlineError` where the server has not started."""
-        if self._runtime is None:
-            raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")
-        return self._runtime
+        """What runs; raises :class:`~openline.errors.OpenlineError` where no server does."""
+        runtime = self._runtime
+        if runtime is not None and not runtime.loop.is_closed():
+            return runtime
+        # Mounted, we are not told of the start: the first who asks may be an endpoint of the application's own.
+        try:
+            return self.start()
+        except RuntimeError:
+            return _start_from_thread(self.start)
 
     def start(self) -> Runtime:
         """Make what runs, inside the event loop that is to run it; the servers call this."""
-        if self._runtime is None:
+        # A server that ended without a word, as the ones of tests do, has taken its loop with it.
+        if self._runtime is None or self._runtime.loop.is_closed():
             self._runtime = Runtime(self._settings, list(self._options.values()), self._handlers)
         return self._runtime
 
@@ -286,14 +293,35 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
+            if self._runtime is not None and self._runtime.draining:
+                # Mounted, we are not told of the end either; the server waits for its ASGI calls.
+                await self._runtime.finish()
         elif scope["type"] == "http":
             if not self._pages.keys() & {"/openline.js"}:
                 self._pages |= sdk_pages() | self._pages
             await serve_http(self.start(), self._pages, scope, path, send)
 
 
+def _settle(outcome: Outcome[Position | None], call: Callable[[], Outcome[Position | None]]) -> None:
+    try:
+        call().then(partial(_copy, outcome))
+    except Exception as error:  # what it is told here cannot be raised there
+        outcome.fail(error)
+
+
 def _copy(outcome: Outcome[Position | None], other: Outcome[Position | None]) -> None:
     try:
         outcome.settle(other.result())
-    except OpenlineError as error:
+    except Exception as error:
         outcome.fail(error)
+
+
+def _start_from_thread(start: Callable[[], Runtime]) -> Runtime:
+    """Starlette and FastAPI run plain endpoints in threads of anyio, which know their loop."""
+    from_thread = sys.modules.get("anyio.from_thread")
+    try:
+        if from_thread is not None:
+            return cast("Runtime", from_thread.run_sync(start))
+    except RuntimeError:
+        pass
+    raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")

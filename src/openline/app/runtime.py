@@ -12,7 +12,6 @@ from typing import Final
 from openline.app.handlers import Handlers
 from openline.app.settings import Settings
 from openline.brokers.memory import MemoryBroker
-from openline.errors import SettingsError
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
 from openline.hub.ports import Broker, Handle
@@ -54,7 +53,7 @@ class Runtime:
         for each in options:
             policy.add(each)
         self.policy = policy
-        self._broker = _engine(settings.engine, self._timers)
+        self._broker: Broker = MemoryBroker(self._timers)  # the only one of ``ENGINES``
         self.hub = Hub(
             broker=self._broker,
             policy=policy,
@@ -74,17 +73,15 @@ class Runtime:
             self.draining = True
             self.hub.lifecycle.close()
 
-    async def close(self) -> None:
-        """Drain, wait for the handlers that still run, and end."""
-        self.drain()
+    async def finish(self) -> None:
+        """Wait for the handlers that still run; those that take too long are cancelled."""
         late = await self._tasks.close(PATIENCE_SECONDS)
         if late:
             _log.warning("%d handlers had to be cancelled after %g s", late, PATIENCE_SECONDS)
+
+    async def close(self) -> None:
+        """Drain, wait for the handlers that still run, and end."""
+        self.drain()
+        await self.finish()
         self._timers.stop()
         await self._broker.close()
-
-
-def _engine(url: str, timers: Timers) -> Broker:
-    if url == "memory":
-        return MemoryBroker(timers)
-    raise SettingsError("engine", f"{url!r} is not known; there is: memory")

@@ -1,11 +1,15 @@
 """All settings of one server, frozen and checked once; each part gets only its own."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from openline.errors import SettingsError
 from openline.hub.settings import HubSettings
 from openline.transports.settings import GateSettings, LineSettings, Paths
 
-__all__ = ["GateSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
+__all__ = ["ENGINES", "GateSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
+
+ENGINES: Final = ("memory",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,3 +21,7 @@ class Settings:
     line: LineSettings = field(default_factory=LineSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     paths: Paths = field(default_factory=Paths)
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise SettingsError("engine", f"{self.engine!r} is not known; there is: {', '.join(ENGINES)}")

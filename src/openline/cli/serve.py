@@ -106,7 +106,7 @@ def reloaded() -> Any:
     try:
         app = prepare(told["target"], told["options"])
     except OpenlineError as error:
-        _log.error("%s", error)  # noqa: TRY400  it says what is wrong, and the parent waits for the next change
+        _log.error("%s", error)
         raise SystemExit(1) from None
     log_ready(*told["address"], secure=told["secure"], more=", and starts anew at every change")
     return app

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from openline.errors import RequestRefused
@@ -201,7 +201,8 @@ class NativeHttpProtocol(HttpToolsProtocol):
             line.feed(early)
 
     def _take(self, host: Host) -> WebSocketLine:
-        if self.cycle is not None and not self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is not None and not cycle.response_complete:
             raise RequestRefused(400, "A WebSocket does not begin behind a request that waits for its answer.\n")
         upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
         try:
