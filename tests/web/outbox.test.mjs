@@ -249,3 +249,18 @@ test("an outbox that is full of what is under way empties again", async () => {
   assert.deepEqual(payloads(stage), ["one more"]);
   assert.deepEqual(told, []);
 });
+
+test("what was answered, or given up and answered late, makes room for exactly as much", async () => {
+  const { stage, chat } = await opened({ outbox: { bytes: 1000 } });
+  for (let at = 0; at < 20; at += 1) {
+    const published = chat.publish("message", "x".repeat(400));
+    stage.socket.reply("message", { position: `e.${at + 11}` });
+    await published;
+    const late = errorOf(stage.line.ask("add", "x".repeat(400), { timeout: 10 }));
+    await stage.clock.advance(10);
+    assert.equal((await late).code, "timeout");
+    stage.socket.reply("add", 1);
+  }
+  const kept = [1, 2, 3].map((at) => stage.line.emit("save", `${at}`.repeat(400)));
+  assert.equal((await errorOf(kept[2])).code, "too_many");
+});

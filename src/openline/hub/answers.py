@@ -6,6 +6,7 @@ from typing import Final
 
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
 from openline.hub.connection import Connection, State
+from openline.hub.ports import Wire
 from openline.hub.tick import Tick
 from openline.model import JsonBytes
 from openline.protocol.commands import CommandId
@@ -17,6 +18,8 @@ _CLOSES: Final[Mapping[str, CloseCode]] = {
     ErrorCode.FAILED: CloseCode.INTERNAL_ERROR,
     ErrorCode.UNAVAILABLE: CloseCode.TRY_LATER,
 }
+#: Mistakes in `$connect` itself: it may be said again.
+_STAY: Final = (ErrorCode.BAD_POSITION,)
 _log = logging.getLogger("openline")
 
 
@@ -26,26 +29,26 @@ class Answers:
     def __init__(self, tick: Tick) -> None:
         self._tick = tick
 
-    def reply(self, connection: Connection, command_id: CommandId | None, payload: JsonBytes) -> None:
-        """Answer a command; nothing where no answer is wanted or the line has gone."""
-        wire = connection.wire
-        if command_id is not None and wire is not None:
+    def reply(self, wire: Wire, connection: Connection, command_id: CommandId | None, payload: JsonBytes) -> None:
+        """Answer a command on the line that it came on; nothing where no answer is wanted or the line has gone."""
+        if command_id is not None and connection.wire is wire:
             self._tick.to_wire(wire, wire.codec.reply(command_id, payload))
 
-    def pong(self, connection: Connection, command_id: CommandId | None) -> None:
+    def pong(self, wire: Wire, connection: Connection, command_id: CommandId | None) -> None:
         """Answer a client's ping."""
-        wire = connection.wire
-        if wire is not None:
+        if connection.wire is wire:
             self._tick.to_wire(wire, wire.codec.pong(command_id))
 
-    def refuse(self, connection: Connection, command_id: CommandId | None, error: CommandError) -> None:
-        """Refuse a command. Who is not in yet stays out, and who cannot be told otherwise is told by the close."""
-        wire = connection.wire
-        if wire is None:
+    def refuse(self, wire: Wire, connection: Connection, command_id: CommandId | None, error: CommandError) -> None:
+        """Refuse a command on the line that it came on.
+
+        Who is not in yet stays out, and who cannot be told otherwise is told by the close.
+        """
+        if connection.wire is not wire:
             return
         told = wire.codec.error(command_id, error)
         self._tick.to_wire(wire, told)
-        if connection.stage is State.OPENING or not told:
+        if (connection.stage is State.OPENING and error.code not in _STAY) or not told:
             wire.close(_CLOSES.get(error.code, CloseCode.FORBIDDEN), error.message)
 
     def explain(self, error: Exception, connection: Connection, event: str) -> CommandError:

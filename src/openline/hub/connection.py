@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from openline.errors import CloseCode, CommandError
 from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
@@ -16,14 +14,13 @@ from openline.hub.timers import Timer
 from openline.model import JsonBytes, Position, User
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command
+from openline.protocol.strict_json import encode_json
 
 if TYPE_CHECKING:
     from openline.hub.channel import Channel
     from openline.hub.hub import Hub
 
 __all__ = ["Connection", "State", "Subscription"]
-
-_encode = msgspec.json.Encoder().encode
 
 
 class State(Enum):
@@ -38,16 +35,18 @@ class State(Enum):
 class Subscription:
     """A connection's place in a channel.
 
-    ``hold`` keeps what comes in while the log is read; ``presence``: it watches who comes and goes.
+    ``hold`` keeps what comes in while the log is read; ``begun`` is where it went live for the first time: what was
+    published before then is none of a resume's business; ``presence``: it watches who comes and goes.
     """
 
-    __slots__ = ("channel", "connection", "hold", "presence")
+    __slots__ = ("begun", "channel", "connection", "hold", "presence")
 
     def __init__(self, connection: "Connection", channel: "Channel", *, presence: bool) -> None:
         self.connection = connection
         self.channel = channel
         self.presence = presence
         self.hold: Hold | None = None
+        self.begun: Position | None = None
 
 
 class Connection:
@@ -92,7 +91,8 @@ class Connection:
         self.hold: Hold | None = None
         self.expiry: Timer | None = None
         self.busy = 0
-        self.backlog: deque[Command] | None = None
+        #: Commands that wait, each with the line that it came on.
+        self.backlog: deque[tuple[Wire, Command]] | None = None
         self.backlog_bytes = 0
         self.asks: dict[str, Outcome[JsonBytes]] | None = None
         self.answered: dict[str, JsonBytes | CommandError] | None = None
@@ -126,7 +126,7 @@ class Connection:
                 shown["user"] = self.user.id
                 if self.user.data is not None:
                     shown["data"] = self.user.data
-            self._member = _encode(shown)
+            self._member = encode_json(shown)
         return self._member
 
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:

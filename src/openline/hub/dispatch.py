@@ -39,31 +39,31 @@ class Dispatch:
         if command.type in (Word.REPLY, Word.ERROR, Word.PONG):
             self._take_answer(connection, command)
         elif connection.busy:
-            self._wait(connection, command)
+            self._wait(connection, wire, command)
         else:
-            self._run(connection, self._carry_out(connection, command))
+            self._run(connection, self._carry_out(connection, wire, command))
 
     def connect_silently(self, wire: Wire) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
         connection = wire.connection
         if connection is not None and connection.stage is State.OPENING and not connection.busy:
-            self._run(connection, self._begin(connection))
+            self._run(connection, self._begin(connection, wire))
 
     def enter(self, wire: Wire, channel: str) -> None:
         """Connect the client of ``wire`` and put it into ``channel``: a raw client cannot ask for it."""
         connection = wire.connection
         if connection is not None:
-            self._run(connection, self._begin(connection, channel))
+            self._run(connection, self._begin(connection, wire, channel))
 
     # -- order
 
-    def _wait(self, connection: Connection, command: Command) -> None:
+    def _wait(self, connection: Connection, wire: Wire, command: Command) -> None:
         if connection.backlog is None:
             connection.backlog = deque()
-        connection.backlog.append(command)
+        connection.backlog.append((wire, command))
         connection.backlog_bytes += command.size
-        if connection.backlog_bytes > self._hub.settings.backlog_bytes and connection.wire is not None:
-            connection.wire.hold_reading(held=True)
+        if connection.backlog_bytes > self._hub.settings.backlog_bytes:
+            wire.hold_reading(held=True)
 
     def _run(self, connection: Connection, steps: Coroutine[Outcome[Any], None, None]) -> None:
         connection.busy += 1
@@ -82,42 +82,44 @@ class Dispatch:
         """What kept ``connection`` busy is through: carry out the commands that waited behind it."""
         connection.busy -= 1
         while connection.backlog and not connection.busy:
-            command = connection.backlog.popleft()
+            wire, command = connection.backlog.popleft()
             connection.backlog_bytes -= command.size
             if connection.backlog_bytes <= self._hub.settings.backlog_bytes // 2 and connection.wire is not None:
                 connection.wire.hold_reading(held=False)
             if not connection.backlog:
                 connection.backlog = None
-            self._run(connection, self._carry_out(connection, command))
+            self._run(connection, self._carry_out(connection, wire, command))
 
     def _take_answer(self, connection: Connection, command: Command) -> None:
         if command.type == Word.REPLY:
-            self._hub.answered(connection, command.id, command.payload)
+            self._hub.answered(connection, command.id, command.payload, binary=command.binary)
         elif command.type == Word.ERROR:
             error = CommandError(command.code or ErrorCode.FAILED, command.message or "")
             self._hub.answered(connection, command.id, error)
 
     # -- one command
 
-    async def _begin(self, connection: Connection, channel: str | None = None) -> None:
+    async def _begin(self, connection: Connection, wire: Wire, channel: str | None = None) -> None:
         try:
             await self._opening.connect_silently(connection)
-            if channel is not None:
+            if channel is not None and connection.alive:
                 await self._opening.enter(connection, channel)
         except Exception as error:
-            self._answers.refuse(connection, None, self._answers.explain(error, connection, Word.CONNECT))
+            self._answers.refuse(wire, connection, None, self._answers.explain(error, connection, Word.CONNECT))
 
-    async def _carry_out(self, connection: Connection, command: Command) -> None:
+    async def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
         try:
             if connection.stage is State.OPENING:
                 if command.type == Word.CONNECT:
                     await self._opening.connect(connection, command)
                     return
                 await self._opening.connect_silently(connection)
+                if not connection.alive:
+                    return
             if command.type == Word.PING:
-                self._answers.pong(connection, command.id)
+                self._answers.pong(wire, connection, command.id)
             else:
                 payload = await self._requests.perform(connection, command)
-                self._answers.reply(connection, command.id, payload)
+                self._answers.reply(wire, connection, command.id, payload)
         except Exception as error:
-            self._answers.refuse(connection, command.id, self._answers.explain(error, connection, command.type))
+            self._answers.refuse(wire, connection, command.id, self._answers.explain(error, connection, command.type))

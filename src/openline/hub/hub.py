@@ -51,7 +51,7 @@ class Hub:
         self.tick = tick
         self.tasks = tasks
         self.settings = settings
-        self.membership = Membership(broker, tick, timers)
+        self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
         self.lifecycle = Lifecycle(self)
         self._direct = Retention(settings.direct_count, settings.window_seconds + 10.0, settings.direct_bytes)
 
@@ -139,7 +139,7 @@ class Hub:
         if connection.stage is State.ENDED:
             raise GoneError("the client has gone")
         ask_id = secrets.token_hex(6)
-        answer: Outcome[JsonBytes] = Outcome()
+        answer: Outcome[Any] = Outcome()
         if connection.asks is None:
             connection.asks = {}
         connection.asks[ask_id] = answer
@@ -148,12 +148,14 @@ class Hub:
         )
         try:
             self.publish_directly(f"$connection:{connection.id}", type, payload, ask=ask_id)
-            return msgspec.json.decode(await answer)
+            return await answer
         finally:
             late.cancel()
             connection.asks.pop(ask_id, None)
 
-    def answered(self, connection: Connection, ask_id: object, payload: JsonBytes | CommandError) -> None:
+    def answered(
+        self, connection: Connection, ask_id: object, payload: JsonBytes | CommandError, *, binary: bool = False
+    ) -> None:
         """A client answered; an answer that nobody waits for is dropped."""
         waiting = connection.asks.get(ask_id) if connection.asks is not None and isinstance(ask_id, str) else None
         if waiting is None:
@@ -161,7 +163,7 @@ class Hub:
         if isinstance(payload, CommandError):
             waiting.fail(payload)
         else:
-            waiting.settle(payload)
+            waiting.settle(payload if binary else msgspec.json.decode(payload))
 
     # -- membership by the application
 
@@ -172,12 +174,12 @@ class Hub:
     async def _put_into(self, connection: Connection, channel: str) -> None:
         if connection.stage is State.ENDED:
             return
-        joined = await self.membership.join(connection, channel, self.policy.options(channel))
+        # What came in meanwhile lies ahead of the position that it is told, and behind what others of its channels
+        # may have brought: it is not sent.
+        await self.membership.join(connection, channel, self.policy.options(channel))
         if connection.wire is not None:
             payload = b'{"position":"%b"}' % str(self.broker.position).encode()
             self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
-            for publication in joined.publications:
-                self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
 
     def take_out(self, connection: Connection, channel: str) -> None:
         """See :meth:`Connection.unsubscribe`."""

@@ -5,13 +5,14 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, GoneError
+from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Wire
 from openline.hub.resume import Resumption
-from openline.model import Position, Request, User
+from openline.model import Request, User
+from openline.protocol.strict_json import encode_json
 
 if TYPE_CHECKING:
     from openline.hub.hub import Hub
@@ -43,18 +44,25 @@ class Lifecycle:
     async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
         """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in."""
         user = await self._authenticated(connection, token, request)
+        if user is not None and user.data is not None:
+            # Others are shown it later: what JSON cannot hold fails here, where its client can be told.
+            encode_json(user.data)
         connection.user = user
+        await self._hub.membership.join(connection, EVERYBODY, self._everybody)
+        self._look_again(connection)
         connection.stage = State.LIVE
         self.connections[connection.id] = connection
         if user is not None:
             self.users.setdefault(user.id, {})[connection] = None
-        await self._hub.membership.join(connection, EVERYBODY, self._everybody)
 
     async def _authenticated(self, connection: Connection, token: str | None, request: Request) -> User | None:
         user = await self._hub.application.authenticate(token, request).step()
+        self._look_again(connection)
+        return user
+
+    def _look_again(self, connection: Connection) -> None:
         if connection.stage is not State.OPENING or self._closing:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
-        return user
 
     def make_resumable(self, connection: Connection) -> str:
         """A new secret that takes ``connection`` up again; the one before is worth nothing any more."""
@@ -65,11 +73,11 @@ class Lifecycle:
         return connection.resume
 
     async def take_up(
-        self, newcomer: Connection, secret: str, since: Position | None, token: str | None, request: Request
+        self, newcomer: Connection, secret: str, token: str | None, request: Request
     ) -> Resumption | None:
         """Give the line of ``newcomer`` to the connection that ``secret`` names; None where this user has none.
 
-        What was missed is read already; it is written by :meth:`Resumption.replay`, behind the reply.
+        From now on what comes in for it is held; the :class:`Resumption` lets it go on.
         """
         if secret not in self._resumable:
             return None
@@ -79,14 +87,7 @@ class Lifecycle:
         if connection is None or wire is None or connection.user != user:
             return None
         self._switch(connection, newcomer, wire)
-        try:
-            return await Resumption.prepare(self._hub, connection, wire, since)
-        except BrokerError:
-            # What waits has not been carried out and will be sent again; the secret stays good.
-            connection.busy -= 1
-            connection.backlog, connection.backlog_bytes = None, 0
-            wire.close(CloseCode.TRY_LATER, "What was missed cannot be read just now.")
-            raise
+        return Resumption(self._hub, connection, wire)
 
     def _switch(self, connection: Connection, newcomer: Connection, wire: Wire) -> None:
         old = connection.wire
@@ -138,6 +139,9 @@ class Lifecycle:
         admitted = connection.stage is not State.OPENING
         if connection.wire is not None:
             self._hub.tick.flush()
+            if not connection.alive:
+                # What was flushed was too much for its line, and that was its end.
+                return
         connection.stage = State.ENDED
         for subscription in tuple(connection.subscriptions.values()):
             self._hub.membership.leave(subscription, reason if reason != "shutdown" else "closed")

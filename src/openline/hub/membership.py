@@ -39,10 +39,11 @@ class Joined:
 class Membership:
     """Knows every channel that somebody here is in, and makes the engine want just these."""
 
-    def __init__(self, broker: Broker, tick: Tick, timers: Timers) -> None:
+    def __init__(self, broker: Broker, tick: Tick, timers: Timers, *, hold_bytes: int) -> None:
         self._broker = broker
         self._tick = tick
         self._timers = timers
+        self._hold_bytes = hold_bytes
         self._channels: dict[str, Channel] = {}
 
     def __len__(self) -> int:
@@ -67,7 +68,10 @@ class Membership:
         Raises :class:`CommandError`: ``unavailable`` when the engine does not answer, ``failed`` when it left while
         we waited.
         """
+        if connection.stage is State.ENDED:
+            raise CommandError(ErrorCode.FAILED, "The connection has ended.")
         subscription = self._hold(connection, name, options, presence=presence)
+        hold = subscription.hold
         try:
             await self._broker.subscribe(name).step()
             page = await self._read(name, after, last).step() if after or last else _NOTHING
@@ -76,12 +80,16 @@ class Membership:
             raise CommandError(ErrorCode.UNAVAILABLE, "The history cannot be read just now.", retry=True) from error
         if connection.subscriptions.get(name) is not subscription:
             raise CommandError(ErrorCode.FAILED, "The subscription ended before it began.")
-        hold = subscription.hold
-        if hold is None or hold.overflowed or (after is not None and page.more):
+        if hold is None or subscription.hold is not hold:
+            # The line broke meanwhile, and nobody waits for an answer: a resume brings what is missing.
+            return Joined([], complete=True)
+        if after is not None and page.more:
             self._forsake(subscription)
-            seen = merge(page.publications, (), connection.id)
-            return Joined(seen, complete=page.complete, end=_end(page) or after)
-        publications = merge(page.publications, hold.publications, connection.id)
+            return Joined(merge(page.publications, (), connection.id), complete=True, end=_end(page))
+        if hold.overflowed:
+            self._forsake(subscription)
+            raise CommandError(ErrorCode.UNAVAILABLE, "Too much came in meanwhile; try again.", retry=True)
+        publications = merge(page.publications, hold.publications, connection.id) if page.complete else []
         self.seat(subscription)
         return Joined(publications, complete=page.complete)
 
@@ -101,7 +109,7 @@ class Membership:
         subscription = Subscription(connection, channel, presence=presence)
         channel.subscriptions.add(subscription)
         connection.subscriptions[name] = subscription
-        self.hold(subscription, Hold())
+        self.hold(subscription, Hold(self._hold_bytes))
         return subscription
 
     def hold(self, subscription: Subscription, hold: Hold) -> None:
@@ -110,13 +118,23 @@ class Membership:
         subscription.channel.holding.add(subscription)
 
     def seat(self, subscription: Subscription) -> None:
-        """``subscription`` has caught up: it goes live on its connection's line, if that has one."""
-        self._enter(subscription.channel, subscription.connection)
-        wire = subscription.connection.wire
-        if wire is None:
-            subscription.channel.release(subscription)
+        """``subscription`` has caught up: it goes live on its connection's line, if that has one.
+
+        While the connection itself still catches up, what comes in waits with the rest, so that nothing overtakes.
+        """
+        connection, channel = subscription.connection, subscription.channel
+        if subscription.begun is None:
+            subscription.begun = self._broker.position
+        if connection.hold is not None:
+            self.hold(subscription, connection.hold)
+            return
+        if connection.wire is not None:
+            self._enter(channel, connection)
+        # Looked at again: telling who watches may have been too much for this very line.
+        if connection.wire is None:
+            channel.release(subscription)
         else:
-            subscription.channel.seat(subscription, wire)
+            channel.seat(subscription, connection.wire)
 
     def _unseat(self, subscription: Subscription) -> None:
         wire = subscription.connection.wire

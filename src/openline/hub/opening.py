@@ -10,6 +10,7 @@ from openline.hub.answers import Answers
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
 from openline.hub.policy import Action
+from openline.hub.ports import Wire
 from openline.hub.resume import Resumption
 from openline.model import JsonBytes, Position
 from openline.protocol.channel_name import INTERNAL
@@ -59,14 +60,14 @@ class Opening:
         lifecycle = self._hub.lifecycle
         resumption = None
         if command.resume is not None:
-            resumption = await lifecycle.take_up(newcomer, command.resume, since, token, wire.request)
+            resumption = await lifecycle.take_up(newcomer, command.resume, token, wire.request)
         if resumption is not None:
             wire.request = None
-            await self._replay(resumption, command)
+            await self._replay(resumption, wire, since, command)
             return
         await lifecycle.admit(newcomer, token, wire.request)
         wire.request = None
-        self._answers.reply(newcomer, command.id, self._greeting(newcomer, None))
+        self._answers.reply(wire, newcomer, command.id, self._greeting(newcomer, None))
         await self._welcome(newcomer)
 
     async def _welcome(self, connection: Connection) -> None:
@@ -80,12 +81,17 @@ class Opening:
             code = CloseCode.INTERNAL_ERROR if ours else CloseCode.FORBIDDEN
             self._hub.lifecycle.end(connection, "disconnected", code=code, message=reason.message)
 
-    async def _replay(self, resumption: Resumption, command: Command) -> None:
+    async def _replay(self, resumption: Resumption, wire: Wire, since: Position | None, command: Command) -> None:
         connection = resumption.connection
         try:
+            await resumption.prepare(since)
+            # A line that broke meanwhile hears no new secret: the one it brought stays good.
             if resumption.current:
-                self._answers.reply(connection, command.id, self._greeting(connection, resumption))
+                self._answers.reply(wire, connection, command.id, self._greeting(connection, resumption))
                 await resumption.replay()
+        except Exception as error:
+            reason = self._answers.explain(error, connection, "connect")
+            resumption.abandon(CloseCode.TRY_LATER if reason.retry else CloseCode.INTERNAL_ERROR, reason.message)
         finally:
             self._go_on(connection)
 

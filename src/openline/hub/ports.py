@@ -121,7 +121,8 @@ class Broker(Protocol):
     ) -> Outcome[Page]:
         """A page of a channel's log: the oldest behind ``after``, or the newest ahead of ``before`` or the end.
 
-        It ends early once it holds ``size`` bytes; at least one publication is in it where there is one.
+        It ends early once it holds ``size`` bytes; at least one publication is in it where there is one. Settled when
+        the listener, too, has been handed everything that is in it, of a channel that is wanted.
 
         ``complete`` is false where the log does not reach back to ``after``, or ``after`` is of another epoch or from
         the future.

@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from openline.errors import CommandError, ErrorCode
+from openline.errors import BrokerError, CommandError, ErrorCode
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
 from openline.hub.policy import Action
-from openline.model import JsonBytes, Position, Publication
+from openline.model import JsonBytes, Page, Position, Publication
 from openline.protocol.channel_name import INTERNAL, check_channel
 from openline.protocol.commands import Command, Word
 from openline.protocol.json_codec import push_json
@@ -104,16 +104,28 @@ class Requests:
         before = None if command.before is None else Position.parse(command.before)
         await self._hub.policy.demand(connection, name, Action.SEE_HISTORY)
         limit = _HISTORY_LIMIT if command.limit is None else min(command.limit, _MAX_HISTORY)
-        read = self._hub.broker.read
-        page = await read(name, after=since, before=before, limit=limit).step()
+        page = await self._read_seen(name, connection.id, since, before, limit)
         recovered = b"" if since is None else b',"recovered":' + _boolean(page.complete)
-        seen = [p for p in page.publications if connection.id not in p.exclude]
         return b'{"publications":%b,"position":"%b","more":%b%b}' % (
-            _list(seen),
+            _list(page.publications),
             str(self._hub.broker.position).encode(),
             _boolean(page.more),
             recovered,
         )
+
+    async def _read_seen(
+        self, name: str, connection_id: str, since: Position | None, before: Position | None, limit: int
+    ) -> Page:
+        """A page less what excludes ``connection_id``; where nothing is left of it, the next one, to go on from."""
+        while True:
+            page = await self._hub.broker.read(name, after=since, before=before, limit=limit).step()
+            seen = tuple(p for p in page.publications if connection_id not in p.exclude)
+            if seen or not page.more or not page.publications:
+                return Page(seen, page.complete, page.more)
+            if since is not None:
+                since = page.publications[-1].position
+            else:
+                before = page.publications[0].position
 
     async def _presence(self, connection: Connection, command: Command) -> JsonBytes:
         name = self._channel(command)
@@ -149,6 +161,12 @@ class Requests:
             payload = await self._hub.application.event(connection, command).step()
         except CommandError as error:
             self._remember(connection, command, error)
+            raise
+        except BrokerError:
+            raise
+        except Exception:
+            # Whatever it did before it failed, it did: a repeat is not a second try.
+            self._remember(connection, command, CommandError(ErrorCode.FAILED, "The server failed to handle this."))
             raise
         self._remember(connection, command, payload)
         return payload

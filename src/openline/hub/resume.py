@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode
-from openline.hub.connection import Connection
-from openline.hub.membership import MAX_PAGE
+from openline.hub.connection import Connection, Subscription
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold, merge
 from openline.model import Page, Position, Publication
+from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Word
 
 if TYPE_CHECKING:
@@ -15,103 +15,115 @@ if TYPE_CHECKING:
 
 __all__ = ["Resumption"]
 
-#: What is written before the line must have taken it.
+#: What is written before the line must have taken it, and about what is read at a time, of all channels together.
 PAGE_BYTES: Final = 262_144
+#: What is read of one channel at a time, however many there are.
+MIN_READ_BYTES: Final = 4096
+_NOTHING: Final = Page(())
 
 
 class Resumption:
-    """One return of one connection.
+    """One return of one connection, from the moment that it has its new line.
 
-    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from where the
-    return began.
+    What was published up to ``start`` is read from the logs, what comes behind it is held, until both are written.
+    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from ``start``.
     """
 
     def __init__(self, hub: "Hub", connection: Connection, wire: Wire) -> None:
         self._hub = hub
         self._wire = wire
-        self._hold = Hold(hub.settings.hold_bytes)
-        self.start = hub.broker.position
+        #: Where each channel that is read went live; those that the application adds meanwhile are held only.
+        self._sources: dict[str, Subscription | None] = dict(connection.subscriptions)
+        self._sources[f"$connection:{connection.id}"] = None
+        if connection.user is not None:
+            self._sources[f"$user:{connection.user.id}"] = None
         self._pages: dict[str, Page] = {}
+        self._hold = Hold(hub.settings.hold_bytes)
         self.connection = connection
         self.lost: set[str] = set()
+        self._take_hold(tuple(connection.subscriptions.values()))
+        self.start = hub.broker.position
         #: Where the client stands before the replay.
         self.position = self.start
 
-    @classmethod
-    async def prepare(cls, hub: "Hub", connection: Connection, wire: Wire, since: Position | None) -> "Resumption":
-        """Hold what comes in from now on, and read what was missed since ``since``.
-
-        None stands for a client that has lost its position.
-        """
-        self = cls(hub, connection, wire)
-        connection.hold = self._hold
-        for subscription in connection.subscriptions.values():
-            hub.membership.hold(subscription, self._hold)
-        names = self._sources()
-        if since is not None:
-            self.lost.update(await self._read(names, since))
-        if since is None or len(self.lost) == len(names):
-            self.lost.update(names)
-        else:
-            self.position = since
-        await self._read(self.lost, self.start)
-        return self
+    def _take_hold(self, subscriptions: tuple[Subscription, ...]) -> None:
+        self.connection.hold = self._hold
+        for subscription in subscriptions:
+            self._hub.membership.hold(subscription, self._hold)
 
     @property
     def current(self) -> bool:
         """Whether the connection is still on this line: it may have lost it, or come back on yet another."""
         return self.connection.wire is self._wire
 
-    def _sources(self) -> list[str]:
-        direct = [f"$connection:{self.connection.id}"]
-        if self.connection.user is not None:
-            direct.append(f"$user:{self.connection.user.id}")
-        return [*self.connection.subscriptions, *direct]
+    async def prepare(self, since: Position | None) -> None:
+        """Read the beginning of what was missed since ``since``; None stands for a client that has lost its position.
 
-    async def _read(self, names: "list[str] | set[str]", after: Position) -> list[str]:
-        """Read a page of each; returns those that are not complete."""
-        incomplete: list[str] = []
-        for name in names:
-            page = await self._hub.broker.read(name, after=after, limit=MAX_PAGE).step()
+        Raises :class:`~openline.errors.BrokerError`, as does :meth:`replay`.
+        """
+        await self._confirm()
+        for name, subscription in self._sources.items():
+            page = _NOTHING if since is None else await self._read(name, _after(since, subscription))
             self._pages[name] = page
-            if not page.complete:
-                incomplete.append(name)
-        return incomplete
+            if since is None or not page.complete:
+                self.lost.add(name)
+        if since is not None and len(self.lost) < len(self._sources):
+            self.position = since
+
+    async def _confirm(self) -> None:
+        """Make sure that the engine misses nothing of what is wanted; what was held before that is held anew."""
+        for name, subscription in self._sources.items():
+            if subscription is not None:
+                await self._hub.broker.subscribe(name).step()
+        if self.current:
+            mine = tuple(s for s in self.connection.subscriptions.values() if s.hold is self._hold)
+            self._hold = Hold(self._hub.settings.hold_bytes)
+            self._take_hold(mine)
+            self.start = self.position = self._hub.broker.position
+
+    async def _read(self, name: str, after: Position) -> Page:
+        """A page of ``name`` up to ``start``: what comes behind that is held."""
+        size = max(PAGE_BYTES // len(self._sources), MIN_READ_BYTES)
+        page = await self._hub.broker.read(name, after=after, size=size).step()
+        wanted = tuple(p for p in page.publications if p.stamp <= self.start.stamp)
+        return Page(wanted, page.complete, more=page.more and len(wanted) == len(page.publications))
 
     async def replay(self) -> None:
         """Write what was missed, a page at a time as the line takes it, and go live.
 
         Ends early when the line is lost again.
         """
-        while (horizon := self._horizon()) is not None:
+        while self.current and not self._hold.overflowed:
+            horizon = self._horizon()
             self._write(self._until(horizon))
+            if horizon is None:
+                self._go_live()
+                return
             self._hub.tick.flush()
             await self._wire.drained().step()
-            if not self.current:
-                return
-            after = Position(self.start.epoch, horizon)
-            gaps = await self._read(self._sources(), after)
-            if not self.current:
-                return
-            for name in gaps:
-                self._tell_gap(name)
-        if self._hold.overflowed:
-            self._wire.close(CloseCode.SLOW, "Too much came in while this connection caught up.")
-            return
-        # From here to the seats there is no await: what is published next is delivered live.
-        self._write(merge(self._read_so_far(), self._hold.publications, self.connection.id))
-        self.connection.hold = None
-        for subscription in tuple(self.connection.subscriptions.values()):
-            if subscription.hold is self._hold:
-                self._hub.membership.seat(subscription)
+            await self._read_on(horizon)
+        self.abandon(CloseCode.SLOW, "Too much came in while this connection caught up.")
+
+    def abandon(self, code: CloseCode, reason: str) -> None:
+        """Close the line, if the connection is still on it: its client comes back."""
+        if self.current:
+            self._wire.close(code, reason)
+
+    def _go_live(self) -> None:
+        # Between the last write and the seats there is no await: what is published next is delivered behind it.
+        if self.current:
+            self.connection.hold = None
+            for subscription in tuple(self.connection.subscriptions.values()):
+                if subscription.hold is self._hold:
+                    self._hub.membership.seat(subscription)
 
     def _horizon(self) -> int | None:
         """The stamp up to which every source has been read and one page may go; None where the rest is one page."""
         ends = [page.publications[-1].stamp for page in self._pages.values() if page.more]
         room = PAGE_BYTES
-        for publication in self._read_so_far():
+        for publication in (*self._read_so_far(), *self._hold.publications):
             room -= publication.size
-            if room < 0:
+            if room < 0 and publication.stamp:
                 ends.append(publication.stamp)
                 break
         return min(ends, default=None)
@@ -119,19 +131,46 @@ class Resumption:
     def _read_so_far(self) -> list[Publication]:
         return sorted((p for page in self._pages.values() for p in page.publications), key=lambda p: p.stamp)
 
-    def _until(self, horizon: int) -> list[Publication]:
+    def _until(self, horizon: int | None) -> list[Publication]:
         """What was read and held up to ``horizon``; the hold keeps the rest."""
-        held = self._hold.publications
-        end = max((i + 1 for i, p in enumerate(held) if 0 < p.stamp <= horizon), default=0)
+        held, read = self._hold.publications, self._read_so_far()
+        if horizon is None:
+            end = len(held)
+        else:
+            end = max((i + 1 for i, p in enumerate(held) if 0 < p.stamp <= horizon), default=0)
+            read = [p for p in read if p.stamp <= horizon]
         passed, self._hold.publications = held[:end], held[end:]
         self._hold.size = sum(p.size for p in self._hold.publications)
-        return merge([p for p in self._read_so_far() if p.stamp <= horizon], passed, self.connection.id)
+        return merge(read, passed, self.connection.id)
+
+    async def _read_on(self, horizon: int) -> None:
+        """Drop what has been written, and read on where there is more."""
+        for name, page in tuple(self._pages.items()):
+            rest = tuple(p for p in page.publications if p.stamp > horizon)
+            if page.more and not rest:
+                self._pages[name] = await self._next(name, Position(self.start.epoch, page.publications[-1].stamp))
+            else:
+                self._pages[name] = Page(rest, more=page.more)
+
+    async def _next(self, name: str, after: Position) -> Page:
+        page = await self._read(name, after)
+        if not page.complete and self.current:
+            payload = b'{"position":"%b"}' % str(self.start).encode()
+            channel = None if name.startswith(INTERNAL) else name
+            self._hub.tick.to_wire(self._wire, self._wire.codec.notice(Word.GAP, channel, payload))
+        return page
 
     def _write(self, publications: list[Publication]) -> None:
         for publication in publications:
-            self._hub.tick.to_wire(self._wire, self._wire.codec.publication(publication))
+            if self._wanted(publication.channel):
+                self._hub.tick.to_wire(self._wire, self._wire.codec.publication(publication))
 
-    def _tell_gap(self, name: str) -> None:
-        payload = b'{"position":"%b"}' % str(self._hub.broker.position).encode()
-        channel = None if name.startswith("$") else name
-        self._hub.tick.to_wire(self._wire, self._wire.codec.notice(Word.GAP, channel, payload))
+    def _wanted(self, channel: str) -> bool:
+        """Whether the connection is still in ``channel``: the application may have taken it out meanwhile."""
+        return channel.startswith(INTERNAL) or channel in self.connection.subscriptions
+
+
+def _after(since: Position, subscription: Subscription | None) -> Position:
+    """From where a source is read: a subscription that began later has missed nothing before it began."""
+    begun = None if subscription is None else subscription.begun
+    return since if begun is None or begun.epoch != since.epoch or begun.stamp < since.stamp else begun

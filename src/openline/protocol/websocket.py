@@ -58,15 +58,13 @@ class FrameReader:
         """
         if self._done:
             return []
-        # One copy spares a view's dearer slices; a `parse_frames` that reads buffers would go before it.
-        data = bytes(data)
         items: list[Item] = []
         start = 0
         if self._between_messages():
             items, start = parse_frames(data, 0, self._max_message)
         if start < len(data):
             try:
-                self._read(data, start, items)
+                self._read(bytes(data[start:]), 0, items)
             except ProtocolError as failure:
                 # The traceback would keep `data` alive as long as the failure.
                 self.failure = failure.with_traceback(None)

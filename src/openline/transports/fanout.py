@@ -4,10 +4,12 @@ import os
 from array import array
 from collections.abc import Sequence
 
-__all__ = ["send_many"]
+from openline.accelerator import native
+
+__all__ = ["send_many", "send_many_in_python"]
 
 
-def send_many(descriptors: "array[int]", mark: int, data: bytes) -> Sequence[tuple[int, int]]:
+def send_many_in_python(descriptors: "array[int]", mark: int, data: bytes) -> Sequence[tuple[int, int]]:
     """Send ``data`` to the first ``mark`` descriptors, those below 0 left out.
 
     Returns (index, bytes taken) of each that did not take everything; -1 bytes where the peer is gone. Never raises,
@@ -29,3 +31,6 @@ def send_many(descriptors: "array[int]", mark: int, data: bytes) -> Sequence[tup
         if taken != size:
             short.append((index, taken))
     return short
+
+
+send_many = send_many_in_python if native is None else native.send_many

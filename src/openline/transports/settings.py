@@ -34,6 +34,8 @@ class LineSettings:
             raise SettingsError("outbox_bytes", "must hold at least two messages (max_message_bytes)")
         if self.max_message_bytes < 1024:
             raise SettingsError("max_message_bytes", "is 1024 or more")
+        if self.connect_within_seconds <= self.silent_after_seconds:
+            raise SettingsError("connect_within_seconds", "must be longer than silent_after_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     @property
     def _host(self) -> Host | None:
-        app: Any = self.config.loaded_app  # pyright: ignore[reportUnknownMemberType]
+        app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
         return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
 
     @property

@@ -31,7 +31,7 @@ export class Outbox {
   /** In the order in which they were made. @type {Set<T.Entry>} */
   #entries = new Set();
   #bytes = 0;
-  /** How many of a lane are sent or resting. @type {Map<string, number>} */
+  /** How many of a lane are away. @type {Map<string, number>} */
   #busy = new Map();
   #passing = 0;
   #message = 65_536;
@@ -57,8 +57,7 @@ export class Outbox {
       /** @type {T.Entry} */
       const entry = {
         ...{ text, bytes, lane, resolve, reject, key: newKey(), kind: KINDS[kind] },
-        ...{ tried: false, tries: 0, id: 0 },
-        state: "waiting",
+        ...{ away: false, tried: false, tries: 0, id: 0 },
       };
       this.#entries.add(entry);
       this.#bytes += bytes;
@@ -133,7 +132,7 @@ export class Outbox {
     this.#waiting.clear();
     this.#busy.clear();
     for (const entry of this.#entries) {
-      entry.state = "waiting";
+      entry.away = false;
       this.#clock.clearTimeout(entry.rest);
     }
     for (const { lost } of waiting) lost?.();
@@ -165,10 +164,9 @@ export class Outbox {
     if (!this.#transport) return;
     for (const entry of this.#entries) {
       const busy = this.#busy.get(entry.lane) ?? 0;
-      if (entry.state !== "waiting" || busy >= entry.kind.width) continue;
+      if (entry.away || busy >= entry.kind.width) continue;
       this.#busy.set(entry.lane, busy + 1);
-      entry.state = "sent";
-      entry.tried = true;
+      entry.away = entry.tried = true;
       const text = entry.kind.keyed ? `{"key":"${entry.key}",${entry.text.slice(1)}` : entry.text;
       entry.id = this.#send(text, { answer: (frame) => this.#settle(entry, frame) });
     }
@@ -184,15 +182,14 @@ export class Outbox {
     this.#flush();
   }
 
-  // It keeps its place in the lane meanwhile.
+  // It keeps its place meanwhile, and the lane waits for it.
   /** @param {T.Entry} entry */
   #rest(entry) {
     // A handler's answer is remembered under its key: only a new one makes the server try again.
     if (entry.kind.bound) entry.key = newKey();
-    entry.state = "resting";
     const again = () => {
       this.#release(entry);
-      entry.state = "waiting";
+      entry.away = false;
       this.#flush();
     };
     entry.rest = this.#clock.setTimeout(again, delay(entry.tries++, this.#clock.random));
@@ -217,7 +214,7 @@ export class Outbox {
     this.#bytes -= entry.bytes;
     this.#clock.clearTimeout(entry.rest);
     this.#clock.clearTimeout(entry.limit);
-    if (entry.state !== "waiting") this.#release(entry);
+    if (entry.away) this.#release(entry);
   }
 
   /** @param {T.Entry} entry */

@@ -263,7 +263,9 @@ export interface Entry {
     kind: Kind;
     /** Entries of one lane leave in order. */
     lane: string;
-    state: "waiting" | "sent" | "resting";
+    /** Sent and not answered, or resting before its next try. */
+    away: boolean;
+    /** Whether it was ever sent. */
     tried: boolean;
     tries: number;
     /** Of its last sending. */

@@ -1,0 +1,20 @@
+"""The optional native part: ``openline._native``, if it was built and ``OPENLINE_PURE`` does not forbid it."""
+
+import importlib
+import os
+from typing import Any, Final
+
+__all__ = ["native"]
+
+
+def _find() -> Any:
+    if os.environ.get("OPENLINE_PURE", "0") not in ("", "0"):
+        return None
+    try:
+        return importlib.import_module("openline._native")
+    except ImportError:
+        return None
+
+
+#: The native module; None where its pure-Python twins do the work.
+native: Final[Any] = _find()

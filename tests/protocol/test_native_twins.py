@@ -1,0 +1,76 @@
+"""The native part and its pure-Python twins do the same for any input."""
+
+import shutil
+import socket
+from array import array
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openline.accelerator import native
+from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
+from openline.transports.fanout import send_many, send_many_in_python
+
+PLAIN = st.sampled_from([Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG])
+PAYLOADS = st.one_of(
+    st.binary(max_size=200), st.text(max_size=80).map(str.encode), st.binary(min_size=126, max_size=700)
+)
+FRAMES = st.lists(st.builds(encode_masked, PLAIN, PAYLOADS, st.binary(min_size=4, max_size=4)), max_size=5)
+
+
+@given(FRAMES, st.data(), st.integers(0, 1000))
+def test_both_twins_take_the_same_frames_of_any_stream(frames: list[bytes], data: st.DataObject, limit: int) -> None:
+    stream = bytearray(b"".join(frames))
+    for _ in range(data.draw(st.integers(0, 2)) if stream else 0):
+        stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+    start = data.draw(st.integers(0, len(stream)))
+    assert parse_frames(bytes(stream), start, limit) == parse_frames_in_python(bytes(stream), start, limit)
+    assert parse_frames(memoryview(stream), 0, limit) == parse_frames_in_python(memoryview(stream), 0, limit)
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
+    pairs = [socket.socketpair() for _ in range(100)]
+    for ours, theirs in pairs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+    yield pairs
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+
+
+@pytest.mark.parametrize("twin", [send_many_in_python, send_many])
+def test_each_descriptor_gets_the_bytes_once_and_shortfalls_are_told(
+    twin: type(send_many), pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    descriptors = array("i", [ours.fileno() for ours, _ in pairs])
+    full, gone, vacant = 3, 70, 5
+    while True:
+        try:
+            pairs[full][0].send(b"y" * 65_536)
+        except BlockingIOError:
+            break
+    pairs[gone][1].close()
+    descriptors[vacant] = -1
+    short = twin(descriptors, 90, b"hello")
+    assert sorted(short) == [(full, 0), (gone, -1)]
+    for place, (_, theirs) in enumerate(pairs):
+        if place in (full, gone):
+            continue
+        expected = b"hello" if place < 90 and place != vacant else None
+        try:
+            assert theirs.recv(100) == expected
+        except BlockingIOError:
+            assert expected is None
+
+
+def test_where_there_is_a_compiler_the_native_part_is_built() -> None:
+    import os
+
+    if os.environ.get("OPENLINE_PURE", "0") in ("", "0") and shutil.which("cc") is not None:
+        assert native is not None
+    else:
+        assert parse_frames is parse_frames_in_python or native is not None
