@@ -86,7 +86,8 @@ class Connection:
         self.wire: Wire | None = wire
         self.stage = State.OPENING
         self.subscriptions: dict[str, Subscription] = {}
-        self.resume: str | None = None
+        # The secrets that take it up again, the newest first.
+        self.resume: tuple[str, ...] = ()
         self.lines = 0
         self.hold: Hold | None = None
         self.expiry: Timer | None = None

@@ -64,13 +64,18 @@ class Lifecycle:
         if connection.stage is not State.OPENING or self._closing:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
 
-    def make_resumable(self, connection: Connection) -> str:
-        """A new secret that takes ``connection`` up again; the one before is worth nothing any more."""
-        if connection.resume is not None:
-            self._resumable.pop(connection.resume, None)
-        connection.resume = secrets.token_urlsafe(24)
-        self._resumable[connection.resume] = connection
-        return connection.resume
+    def make_resumable(self, connection: Connection, used: str | None = None) -> str:
+        """A new secret that takes ``connection`` up again.
+
+        Of those before, the one that was ``used`` just now stays good: the reply with the new one may be lost.
+        """
+        for secret in connection.resume:
+            if secret != used:
+                self._resumable.pop(secret, None)
+        secret = secrets.token_urlsafe(24)
+        connection.resume = (secret,) if used is None else (secret, used)
+        self._resumable[secret] = connection
+        return secret
 
     async def take_up(
         self, newcomer: Connection, secret: str, token: str | None, request: Request
@@ -118,7 +123,7 @@ class Lifecycle:
         connection = wire.connection
         if connection is None or connection.wire is not wire:
             return
-        if clean or self._closing or connection.resume is None or connection.stage is State.OPENING:
+        if clean or self._closing or not connection.resume or connection.stage is State.OPENING:
             self.end(connection, "shutdown" if self._closing else "closed" if clean else "lost")
             return
         self._hub.membership.detach(connection)
@@ -159,8 +164,8 @@ class Lifecycle:
             others.pop(connection, None)
             if not others:
                 self.users.pop(connection.user.id, None)
-        if connection.resume is not None:
-            self._resumable.pop(connection.resume, None)
+        for secret in connection.resume:
+            self._resumable.pop(secret, None)
         if connection.expiry is not None:
             connection.expiry.cancel()
         for waiting in tuple((connection.asks or {}).values()):

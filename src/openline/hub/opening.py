@@ -87,7 +87,9 @@ class Opening:
             await resumption.prepare(since)
             # A line that broke meanwhile hears no new secret: the one it brought stays good.
             if resumption.current:
-                self._answers.reply(wire, connection, command.id, self._greeting(connection, resumption))
+                self._answers.reply(
+                    wire, connection, command.id, self._greeting(connection, resumption, command.resume)
+                )
                 await resumption.replay()
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
@@ -95,10 +97,10 @@ class Opening:
         finally:
             self._go_on(connection)
 
-    def _greeting(self, connection: Connection, resumption: Resumption | None) -> JsonBytes:
+    def _greeting(self, connection: Connection, resumption: Resumption | None, secret: str | None = None) -> JsonBytes:
         said: dict[str, object] = {
             "connection": connection.id,
-            "resume": self._hub.lifecycle.make_resumable(connection),
+            "resume": self._hub.lifecycle.make_resumable(connection, secret),
             "window": self._hub.settings.window_seconds,
             "position": str(self._hub.broker.position if resumption is None else resumption.position),
             "resumed": resumption is not None,

@@ -122,7 +122,7 @@ class Broker(Protocol):
         """A page of a channel's log: the oldest behind ``after``, or the newest ahead of ``before`` or the end.
 
         It ends early once it holds ``size`` bytes; at least one publication is in it where there is one. Settled when
-        the listener, too, has been handed everything that is in it, of a channel that is wanted.
+        :attr:`position` has passed everything in it, so that nothing of it comes once more to who joins now.
 
         ``complete`` is false where the log does not reach back to ``after``, or ``after`` is of another epoch or from
         the future.

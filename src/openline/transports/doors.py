@@ -89,7 +89,7 @@ class JsonDoor:
     def ping(self, line: Line) -> bytes:
         """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
         connection = line.wire.connection
-        return self._ping if connection is not None and connection.resume is not None else b""
+        return self._ping if connection is not None and connection.resume else b""
 
 
 class RawDoor:

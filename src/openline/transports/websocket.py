@@ -94,8 +94,9 @@ class WebSocketLine(BufferedProtocol):
             elif opcode is not Opcode.PONG:
                 self.door.message(self, opcode, payload)
         failure = self._reader.failure
-        if failure is not None and not self._closing:
+        if failure is not None:
             self.close(failure.code, failure.reason)
+            self._hang_up()
 
     def eof_received(self) -> bool:
         """The peer writes no more: without a Close frame that is the end of the line."""
@@ -162,6 +163,16 @@ class WebSocketLine(BufferedProtocol):
             self._say_goodbye(self.wire.shut(), code, "")
         # RFC 6455 §7.1.1: the server closes the TCP connection first.
         self._transport.close()
+
+    def _hang_up(self) -> None:
+        """Write no more, and wait for no answer: what the peer sends now cannot be read any more (§7.1.7).
+
+        Closing altogether, with bytes of the peer unread, could cost it our Close frame.
+        """
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _too_slow(self) -> None:
         if not self._closing:

@@ -5,8 +5,10 @@ import { read, write } from "./frames.js";
 
 /** The close code of a token that is missing, wrong or expired. */
 export const UNAUTHORIZED = 4401;
+// The connection waits to be resumed: no clean end, which 1000 or no code at all would be.
+const BACK_SOON = 4501;
 const ABNORMAL = 1006;
-const FINAL = [1000, 1001, 1002, 1003, 1007, 1008, 1009];
+const FINAL = [1000, 1002, 1003, 1007, 1008, 1009];
 
 /** @param {number} code of a close; whether to come back (section 5 of the protocol) */
 export const comesBack = (code) => !FINAL.includes(code) && !(code >= 4000 && code <= 4499);
@@ -72,7 +74,7 @@ export class Socket {
   }
 
   /** @type {T.Transport["close"]} */
-  close(code) {
+  close(code = BACK_SOON) {
     this.#silent();
     this.#socket.close(code);
   }

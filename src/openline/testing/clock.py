@@ -1,0 +1,64 @@
+"""Time that passes only when a test says so."""
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+
+__all__ = ["FakeClock", "FakeHandle"]
+
+
+class FakeHandle:
+    """A call that is yet to come."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """It will not come."""
+        self._callback = None
+
+    def ring(self) -> None:
+        """Make the call, unless it was cancelled or made already."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+
+class FakeClock:
+    """See :class:`openline.hub.ports.Clock`; its ``call_soon`` is what :class:`openline.hub.tick.Tick` wants.
+
+    Nothing is called but inside :meth:`advance` and :meth:`stall`. What a call raises comes out there.
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._now = now
+        self._order = count()
+        self._due: list[tuple[float, int, FakeHandle]] = []
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return self._now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> FakeHandle:
+        """Call ``callback`` once, ``seconds`` from now, behind everything that is due then already."""
+        handle = FakeHandle(callback)
+        heappush(self._due, (self._now + max(seconds, 0.0), next(self._order), handle))
+        return handle
+
+    def call_soon(self, callback: Callable[[], None]) -> FakeHandle:
+        """Call ``callback`` once, as soon as time is let go on, be it by nothing."""
+        return self.call_later(0.0, callback)
+
+    def advance(self, seconds: float = 0.0) -> None:
+        """Let time pass and make every call at its moment, also those that the calls ask for."""
+        end = self._now + seconds
+        while self._due and self._due[0][0] <= end:
+            due, _, handle = heappop(self._due)
+            self._now = max(self._now, due)
+            handle.ring()
+        self._now = end
+
+    def stall(self, seconds: float) -> None:
+        """Let time pass as if something held the loop: what was due meanwhile is called at the end of it."""
+        self._now += seconds
+        self.advance()

@@ -1,0 +1,51 @@
+"""The servers that the pages show, each started once, and a Chromium."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.docs.blocks import Program
+from tests.server import Process, openline
+
+
+class Shown:
+    """A program of a page, as a process."""
+
+    def __init__(self, process: Process, folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.url, self.port = process.address()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Program], Shown]]:
+    """Starts a program with ``openline serve``, once."""
+    started: dict[Program, Shown] = {}
+
+    def start(program: Program) -> Shown:
+        if program not in started:
+            folder = tmp_path_factory.mktemp("page")
+            for name, text in {**program.files, program.name: program.text}.items():
+                (folder / name).write_text(text)
+            process = openline(folder, "serve", program.target, "--port", "0")
+            with_process.append(process)
+            started[program] = Shown(process, folder)
+        return started[program]
+
+    with_process: list[Process] = []
+    yield start
+    for process in with_process:
+        with process:
+            process.end()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

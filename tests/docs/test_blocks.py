@@ -1,0 +1,91 @@
+"""Every code block of the README and of the pages in docs/ does what it says."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+import openline
+from tests.docs.blocks import ROOT, Block, Program, all_blocks, blocks
+from tests.docs.conftest import Shown
+
+SDK = Path(openline.__file__).parent / "web" / "sdk" / "openline.js"
+HARNESS = Path(__file__).with_name("run_block.mjs")
+PATIENCE = 10.0
+KINDS = ("python", "js", "html", "text")
+
+pytestmark = pytest.mark.server
+
+
+def check(command: list[str], block: Block, folder: Path) -> None:
+    """Run a block; everything that its comments promise must be printed."""
+    try:
+        ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode()
+        raise AssertionError(f"{block} has not ended; it printed:\n{said}") from None
+    missing = block.printed - Counter(ended.stdout.splitlines())
+    assert ended.returncode == 0, f"{block}\n{ended.stdout}\n{ended.stderr}"
+    assert not missing, f"{block} did not print {list(missing)} but:\n{ended.stdout}"
+
+
+def at(block: Block, port: int) -> str:
+    return block.text.replace("127.0.0.1:8000", f"127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_of_a_page_runs(block: Block, start: Callable[[Program], Shown], tmp_path: Path) -> None:
+    shown = start(block.program)
+    if block.is_client:
+        file = tmp_path / "client.py"
+        file.write_text(at(block, shown.port))
+        check([sys.executable, str(file)], block, tmp_path)
+    assert shown.process.child.poll() is None
+
+
+@pytest.mark.parametrize("block", blocks("js"), ids=str)
+def test_javascript_of_a_page_prints_what_its_comments_say(
+    block: Block, start: Callable[[Program], Shown], tmp_path: Path
+) -> None:
+    shown = start(block.program)
+    file = tmp_path / "block.js"
+    file.write_text(at(block, shown.port))
+    expected = json.dumps(list(block.printed.elements()))
+    check(["node", str(HARNESS), str(file), SDK.as_uri(), f"{shown.url}/", expected], block, tmp_path)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("block", blocks("html"), ids=str)
+def test_a_page_opens_in_a_browser_without_an_error(
+    block: Block, start: Callable[[Program], Shown], browser: Browser
+) -> None:
+    shown = start(next(b.program for b in blocks("python", page=block.page.name)))
+    page = browser.new_page()
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    with page.expect_event("websocket"):
+        page.goto(shown.url)
+    expect(page.locator("title")).not_to_have_text("")
+    page.close()
+    assert not wrong
+
+
+@pytest.mark.parametrize("block", [b for b in all_blocks() if b.word == "not run"], ids=str)
+def test_a_block_that_is_not_run_says_why(block: Block) -> None:
+    print(f"{block} is not run: {block.about}")
+    assert len(block.about.split()) > 2
+
+
+@pytest.mark.parametrize("block", all_blocks(), ids=str)
+def test_every_block_is_of_a_kind_that_some_test_runs(block: Block) -> None:
+    assert block.language in KINDS or block.word == "not run"
+
+
+@pytest.mark.parametrize("block", [b for b in all_blocks() if b.word == "same as"], ids=str)
+def test_a_block_that_stands_in_a_file_is_that_file(block: Block) -> None:
+    assert (ROOT / block.about).read_text().endswith(block.text)
