@@ -12,8 +12,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCE = re.compile(r"^(?:<!-- (?P<word>[a-z ]+): (?P<about>.*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 _IMPORT = re.compile(r"^(?:import|from) .*$", re.M)
 _PRINTED = {
-    "js": re.compile(r"console\.log\(.*\s// (.+)$|^\s*// prints: (.+)$", re.M),
-    "python": re.compile(r"\bprint\(.*\s# (.+)$", re.M),
+    "js": re.compile(r"console\.log\(.* // (.+)$|^ *// prints: (.+)$", re.M),
+    "python": re.compile(r"\bprint\(.* # (.+)$", re.M),
 }
 #: For pages that show no server of their own.
 DEFAULT = 'from openline import Openline\n\nline = Openline()\nline.channel("chat:*", history=100, public=True)\n'

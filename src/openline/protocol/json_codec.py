@@ -15,7 +15,7 @@ from openline.protocol.commands import Command, CommandId
 from openline.protocol.strict_json import check_json
 from openline.protocol.websocket import Opcode, encode_frame
 
-__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "push_json", "read_id"]
+__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "push_json", "read_id", "split_batch"]
 
 SUBPROTOCOL: Final = "openline.v1"
 
@@ -49,10 +49,24 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode: Final = msgspec.json.Decoder(_Frame).decode
+_decode_batch: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 #: What a waiting command costs beside its payload, about.
 _OVERHEAD: Final = 400
+
+
+def split_batch(data: bytes) -> list[bytes]:
+    """The commands in one text message: one, or the elements of an array of them, in order.
+
+    Raises :class:`CommandError` (``bad_message``) for an array that is no JSON.
+    """
+    if data.lstrip(b" \t\r\n")[:1] != b"[":
+        return [data]
+    try:
+        return [bytes(part) for part in _decode_batch(data)]
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object, or an array of them.") from error
 
 
 def decode_command(data: bytes) -> Command:

@@ -93,9 +93,14 @@ class FakeWire:
     def drain(self) -> None:
         """The peer reads what waits, and whatever comes from now on."""
         self._stalled = False
-        while len(self._outbox):
+        self.read(len(self._outbox))
+
+    def read(self, frames: int) -> None:
+        """The peer, as slow as before, reads ``frames`` of what waits."""
+        for _ in range(min(frames, len(self._outbox))):
             self.written.append(self._outbox.take(1))
-        self._settle_drained()
+        if not len(self._outbox):
+            self._settle_drained()
 
     def lose(self, *, clean: bool = False) -> None:
         """The line breaks, and what the peer has not read is lost; ``clean``: its client said goodbye."""

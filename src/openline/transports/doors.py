@@ -15,7 +15,7 @@ from openline.model import Request
 from openline.protocol.channel_name import is_channel
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
-from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id
+from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id, split_batch
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import TOKEN_PREFIX
@@ -80,9 +80,18 @@ class JsonDoor:
         try:
             if opcode is Opcode.BINARY:
                 raise CommandError(ErrorCode.BAD_MESSAGE, "Send text frames; bytes travel as base64.")
-            command = decode_command(payload)
+            parts = split_batch(payload)
         except CommandError as error:
-            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(payload), error))
+            self._doors.tick.to_wire(line.wire, self.codec.error(None, error))
+            return
+        for part in parts:
+            self._command(line, part)
+
+    def _command(self, line: Line, text: bytes) -> None:
+        try:
+            command = decode_command(text)
+        except CommandError as error:
+            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
             return
         self._doors.dispatch.receive(line.wire, command)
 
