@@ -38,8 +38,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Progra
     with_process: list[Process] = []
     yield start
     for process in with_process:
+        process.child.terminate()
+    for process in with_process:
         with process:
-            process.end()
+            process.wait()
 
 
 @pytest.fixture(scope="module")

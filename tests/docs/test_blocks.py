@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
 
 import openline
 from tests.docs.blocks import ROOT, Block, Program, all_blocks, blocks
@@ -57,22 +56,6 @@ def test_javascript_of_a_page_prints_what_its_comments_say(
     file.write_text(at(block, shown.port))
     expected = json.dumps(list(block.printed.elements()))
     check(["node", str(HARNESS), str(file), SDK.as_uri(), f"{shown.url}/", expected], block, tmp_path)
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("block", blocks("html"), ids=str)
-def test_a_page_opens_in_a_browser_without_an_error(
-    block: Block, start: Callable[[Program], Shown], browser: Browser
-) -> None:
-    shown = start(next(b.program for b in blocks("python", page=block.page.name)))
-    page = browser.new_page()
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    with page.expect_event("websocket"):
-        page.goto(shown.url)
-    expect(page.locator("title")).not_to_have_text("")
-    page.close()
-    assert not wrong
 
 
 @pytest.mark.parametrize("block", [b for b in all_blocks() if b.word == "not run"], ids=str)

@@ -293,7 +293,9 @@ BAD_TEXTS = [
     "",
     " ",
     "hello",
-    "[]",
+    "[1]",
+    "[[]]",
+    '[{"type":"$ping"},',
     "null",
     '"x"',
     "1",
@@ -362,6 +364,21 @@ async def test_answers_come_in_the_order_of_the_commands() -> None:
         frames = [await client.push() for _ in range(200)]
         assert [f["id"] for f in frames if f["type"] == "$reply"] == list(range(100))
         assert [f["payload"] for f in frames if f["type"] == "n"] == list(range(100))
+
+
+async def test_several_commands_in_one_message_are_carried_out_in_order_and_answered_one_by_one() -> None:
+    async with serving(application()) as served, json_client(served.ws) as client:
+        commands = [{"type": "$connect", "id": 0}, {"type": "nobody", "id": 1}, {"type": "x" * 200, "id": 2}]
+        commands += [{"type": "n", "id": 3, "channel": "chat:1"}, {"type": "$ping", "id": 4}]
+        await client.socket.send(json.dumps(commands))
+        answers = [await client.push() for _ in commands]
+        assert [(a["id"], a.get("code", a["type"])) for a in answers] == [
+            (0, "$reply"),
+            (1, "unknown_event"),
+            (2, "bad_field"),
+            (3, "$reply"),
+            (4, "$pong"),
+        ]
 
 
 # -- handlers

@@ -1,12 +1,10 @@
 """The application's functions: found by event, called with checked payloads, their results encoded."""
 
 import inspect
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast, get_type_hints
 
-import msgspec
-
+from openline.app.payloads import payload_reader
 from openline.errors import CommandError, ErrorCode, SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome, drive
@@ -21,7 +19,6 @@ __all__ = ["Authenticate", "Handlers"]
 #: Takes the token and the request; returns a User, a user id, or None for nobody; plain or async.
 Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
 
-_WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 _TAKES: Final = "takes (connection), (connection, payload) or (connection, payload, channel)"
 
 
@@ -45,8 +42,8 @@ class _Handler:
             )
         self._count = min(len(parameters), 3)
         try:
-            self._type: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
-            self._decode = None if self._type is bytes else msgspec.json.Decoder(self._type).decode
+            kind: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
+            self._read = payload_reader(kind)
         except (TypeError, NameError) as error:
             raise SettingsError(
                 f"handler {function.__qualname__}", f"payloads cannot be checked by its annotation: {error}"
@@ -66,24 +63,7 @@ class _Handler:
 
         Raises :class:`CommandError` (``bad_payload``) where it does not fit.
         """
-        if self._count < 2:
-            return None
-        if command.binary:
-            if self._type in (bytes, Any):
-                return command.payload
-            raise CommandError(ErrorCode.BAD_PAYLOAD, "Expected JSON, got bytes.", field="payload")
-        if self._decode is None:
-            raise CommandError(ErrorCode.BAD_PAYLOAD, 'Expected bytes ("encoding": "base64").', field="payload")
-        try:
-            return self._decode(command.payload)
-        except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise _misfit(str(error)) from error
-
-
-def _misfit(text: str) -> CommandError:
-    where = _WHERE.search(text)
-    field = "payload" if where is None else f"payload.{where[1]}" if where[1][:1] != "[" else f"payload{where[1]}"
-    return CommandError(ErrorCode.BAD_PAYLOAD, f"{text if where is None else text[: where.start()]}.", field=field)
+        return None if self._count < 2 else self._read(command.payload, command.binary)
 
 
 class Handlers:
