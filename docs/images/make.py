@@ -26,7 +26,10 @@ LOBBY = [
     ("tove", "Completely unimpressed by me."),
     ("mira", "That one owns the place. We only rent."),
 ]
-ELSEWHERE = [("jonas", "chat:random", "Has anybody seen the corkscrew?"), ("tove", "chat:random", "Kitchen, second drawer")]
+ELSEWHERE = [
+    ("jonas", "chat:random", "Has anybody seen the corkscrew?"),
+    ("tove", "chat:random", "Kitchen, second drawer"),
+]
 #: When they talk, whenever this runs.
 MORNING = datetime(2026, 6, 20, 9, 12)
 SAY = """async ([channel, text]) => {
@@ -47,7 +50,7 @@ class Demo:
 
     def __enter__(self) -> str:
         command = [str(Path(sys.executable).with_name("openline")), "demo", "--port", "0"]
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603  our own
         assert self._process.stderr is not None
         for said in self._process.stderr:
             if "ready on " in said:

@@ -76,8 +76,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     ``payload`` is JSON text, or plain bytes where ``binary`` says so. ``stamp`` is 0 for a volatile one. ``previous``
     is the stamp before it in its channel. ``sender`` is the JSON of the ``from`` object, None when the server itself
-    speaks. ``exclude`` holds the ids of connections that do not get it, live or recovered. ``ask`` is the id under
-    which an answer is awaited.
+    speaks. ``exclude`` holds the ids of connections that do not get it, live or recovered. ``subject`` says
+    of what it is news, where slow clients get only the latest. ``ask`` is the id under which an answer is awaited.
     """
 
     channel: str
@@ -90,6 +90,7 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     sender: JsonBytes | None = None
     exclude: frozenset[str] = frozenset()
     ask: str | None = None
+    subject: str = ""
 
     @property
     def position(self) -> Position | None:

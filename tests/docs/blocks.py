@@ -9,7 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-_FENCE = re.compile(r"^(?:<!-- (?P<word>[a-z ]+): (?P<about>.*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?:<!-- (?P<word>[a-z ]+): (?P<about>.*?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
 _IMPORT = re.compile(r"^(?:import|from) .*$", re.M)
 _PRINTED = {
     "js": re.compile(r"console\.log\(.* // (.+)$|^ *// prints: (.+)$", re.M),

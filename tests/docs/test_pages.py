@@ -85,7 +85,9 @@ def test_the_figures_on_the_pages_are_the_defaults() -> None:
 @pytest.mark.parametrize("name", re.findall(r"^\|.*`(\w+Settings\.\w+)`", text_of("docs/security.md"), re.M))
 def test_a_setting_on_the_page_about_security_exists(name: str) -> None:
     kind, _, setting = name.partition(".")
-    assert hasattr({"LineSettings": LineSettings, "HubSettings": HubSettings, "GateSettings": GateSettings}[kind](), setting)
+    assert hasattr(
+        {"LineSettings": LineSettings, "HubSettings": HubSettings, "GateSettings": GateSettings}[kind](), setting
+    )
 
 
 def test_the_browser_sdk_is_as_small_as_its_page_says() -> None:

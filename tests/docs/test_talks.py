@@ -8,8 +8,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.docs.blocks import ROOT, Block, Program, blocks
 from tests.docs.conftest import Shown
+from tests.server import openline
 
 pytestmark = [pytest.mark.browser, pytest.mark.server]
+
+#: A client that has failed to come back a few times waits for seconds.
+PATIENCE_MS = 20_000
 
 Start = Callable[[Program], Shown]
 Open = Callable[[str], Page]
@@ -72,6 +76,27 @@ def test_the_chat_of_the_tutorial_shows_messages_typing_and_who_is_there(start: 
     nobody = open_page(start(first).url)
     expect(nobody.locator("#status")).to_have_text("open")
     expect(nobody.locator("#here")).to_have_text("somebody")
+
+
+def test_the_tutorials_windows_come_back_after_a_restart_with_what_was_typed_meanwhile(
+    start: Start, open_page: Open
+) -> None:
+    program = programs("tutorial.md")[0]
+    folder = start(program).folder
+    with openline(folder, "serve", program.target, "--port", "0") as server:
+        url, port = server.address()
+        ada, bob = open_page(url), open_page(url)
+        say(ada, "before")
+        expect(bob.locator("#messages li")).to_have_text(["somebody: before"])
+        assert server.end() == 0
+    expect(ada.locator("#status")).not_to_have_text("open")
+    say(ada, "meanwhile")
+    with openline(folder, "serve", program.target, "--port", str(port)) as server:
+        for page in (ada, bob):
+            expect(page.locator("#messages li")).to_have_text(["somebody: meanwhile"], timeout=PATIENCE_MS)
+        for page in (ada, bob):
+            page.context.close()
+        assert server.end() == 0
 
 
 def test_the_bare_page_of_the_raw_door_hears_itself(start: Start, open_page: Open) -> None:

@@ -162,7 +162,7 @@ def tell(
 ) -> Story:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resume, "PAGE_BYTES", 500)
-        patch.setattr(resume, "MIN_READ_BYTES", 400, raising=False)
+        patch.setattr(resume, "MIN_READ_BYTES", 400)
         patch.setattr(membership, "MAX_PAGE", 3)
         story = Story(slow=slow, retention=retention, hold_bytes=hold_bytes, fails=fails)
         for doing, which in doings:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,10 +16,12 @@ from openline.app.runtime import Runtime
 from openline.app.settings import Settings
 from openline.errors import OpenlineError, SettingsError
 from openline.hub.connection import Connection
+from openline.hub.expendable import WhenSlow
 from openline.hub.hub import encode_payload
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions, History, Presence, Rule
 from openline.model import NOTHING_KEPT, Position, Retention
+from openline.protocol.channel_name import check_channel
 from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
@@ -94,6 +97,7 @@ class Openline:
         presence: bool | Presence = False,
         volatile: bool = False,
         last_value: bool = False,
+        when_slow: WhenSlow = "close",
         public: bool = False,
         subscribe: Rule | None = None,
         publish: Rule | None = None,
@@ -103,6 +107,9 @@ class Openline:
         """Say what the channels of ``pattern`` (a name, or a beginning with ``*`` behind it) are, and who may do what.
 
         ``history`` keeps that many publications for a day. ``last_value`` gives newcomers the latest one.
+        ``when_slow`` says what becomes of a client that cannot keep up: it is closed and resumes from history
+        (``close``), the oldest volatile publications are dropped (``drop``), or of each subject only the latest is kept
+        (``latest``); what it lost it is told with ``$gap``.
         ``volatile`` keeps nothing. The four rules are True, False or a function of ``(connection, channel)``, plain
         or async, that returns True to allow; what is not said is ``public``. Raises
         :class:`~openline.errors.SettingsError` for a bad pattern, one that is configured already, or options that
@@ -117,6 +124,7 @@ class Openline:
             presence=(Presence() if presence else None) if isinstance(presence, bool) else presence,
             volatile=volatile,
             last_value=last_value,
+            when_slow=when_slow,
             subscribe=public if subscribe is None else subscribe,
             publish=public if publish is None else publish,
             see_presence=public if see_presence is None else see_presence,
@@ -196,19 +204,31 @@ class Openline:
         exclude: Iterable[Connection] = (),
         volatile: bool = False,
         key: str | None = None,
+        subject: str = "",
     ) -> Outcome[Position | None]:
         """Publish into ``channel``; its position comes out when it is in the store. It need not be awaited.
 
         ``payload`` is what JSON can hold, or bytes. ``sender`` stands in ``from``; ``exclude`` does not get it, live
-        or later. ``key`` makes it safe to repeat for 5 minutes. Raises :class:`~openline.errors.CommandError`
+        or later. ``key`` makes it safe to repeat for 5 minutes. ``subject`` says of what this is news, where slow
+        clients get only the latest (``when_slow="latest"``). Raises :class:`~openline.errors.CommandError`
         (``bad_channel``), :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold. May be
         called from any thread.
         """
+        check_channel(channel)
         data, binary = encode_payload(payload)
         excluded = tuple(connection.id for connection in exclude)
         hub = self.running.hub
         call = partial(
-            hub.publish, channel, type, data, binary=binary, sender=sender, exclude=excluded, volatile=volatile, key=key
+            hub.publish,
+            channel,
+            type,
+            data,
+            binary=binary,
+            sender=sender,
+            exclude=excluded,
+            volatile=volatile,
+            key=key,
+            subject=subject,
         )
         return self._on_loop(call)
 
@@ -305,8 +325,9 @@ class Openline:
 def _settle(outcome: Outcome[Position | None], call: Callable[[], Outcome[Position | None]]) -> None:
     try:
         call().then(partial(_copy, outcome))
-    except Exception as error:  # what it is told here cannot be raised there
-        outcome.fail(error)
+    except Exception as error:
+        # It cannot be raised there. Its traceback holds this frame and so the outcome, which is to tell when forgotten.
+        outcome.fail(error.with_traceback(None))
 
 
 def _copy(outcome: Outcome[Position | None], other: Outcome[Position | None]) -> None:
@@ -316,12 +337,15 @@ def _copy(outcome: Outcome[Position | None], other: Outcome[Position | None]) ->
         outcome.fail(error)
 
 
+async def _started(start: Callable[[], Runtime]) -> Runtime:
+    return start()
+
+
 def _start_from_thread(start: Callable[[], Runtime]) -> Runtime:
     """Starlette and FastAPI run plain endpoints in threads of anyio, which know their loop."""
-    from_thread = sys.modules.get("anyio.from_thread")
     try:
-        if from_thread is not None:
-            return cast("Runtime", from_thread.run_sync(start))
-    except RuntimeError:
+        if "anyio" in sys.modules:
+            return cast("Runtime", import_module("anyio.from_thread").run(_started, start))
+    except RuntimeError:  # a thread of somebody else's
         pass
     raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from openline.hub.connection import Subscription
+from openline.hub.expendable import Expendable, WhenSlow
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Group, Wire
 from openline.hub.presence import Members
@@ -16,10 +17,11 @@ __all__ = ["Channel"]
 class Seats:
     """Wires grouped by codec: each publication is encoded once per group."""
 
-    __slots__ = ("_groups", "_tick")
+    __slots__ = ("_groups", "_tick", "_when_slow")
 
-    def __init__(self, tick: Tick) -> None:
+    def __init__(self, tick: Tick, when_slow: WhenSlow = "close") -> None:
         self._tick = tick
+        self._when_slow = when_slow
         self._groups: dict[Codec, Group[Any]] = {}
 
     def __len__(self) -> int:
@@ -46,7 +48,14 @@ class Seats:
         """Queue ``publication`` for all but ``skip``."""
         # A copy: a full tick is flushed at once, and who turns out to be gone leaves its group.
         for codec, group in tuple(self._groups.items()):
-            self._tick.to_group(group, codec.publication(publication), skip)
+            self._tick.to_group(group, self._frame(codec, publication), skip)
+
+    def _frame(self, codec: Codec, publication: Publication) -> bytes:
+        frame = codec.publication(publication)
+        if self._when_slow == "close" or (self._when_slow == "drop" and publication.stamp):
+            return frame
+        subject = f"{publication.type} {publication.subject}" if self._when_slow == "latest" else None
+        return Expendable.of(frame, publication.channel, subject)
 
     def notify(self, word: str, channel: str, payload: JsonBytes) -> None:
         """Queue a notice for all."""
@@ -62,7 +71,7 @@ class Channel:
     def __init__(self, name: str, options: ChannelOptions, tick: Tick) -> None:
         self.name = name
         self.options = options
-        self.seats = Seats(tick)
+        self.seats = Seats(tick, options.when_slow)
         self.watchers = Seats(tick)
         self.members = Members()
         #: Everybody who belongs here, seated, holding, or away without a line.

@@ -57,7 +57,7 @@ class Hub:
 
     # -- publishing
 
-    def publish(
+    def publish(  # noqa: PLR0913  each is a field of the publication
         self,
         channel: str,
         type: str,
@@ -68,6 +68,7 @@ class Hub:
         exclude: Iterable[str] = (),
         volatile: bool = False,
         key: str | None = None,
+        subject: str = "",
     ) -> Outcome[Position | None]:
         """Publish into ``channel``; the position comes out when it is in the store, None for a volatile one."""
         options = self.policy.options(check_channel(channel))
@@ -78,6 +79,7 @@ class Hub:
             binary=binary,
             sender=None if sender is None else sender.member,
             exclude=frozenset(exclude),
+            subject=subject,
         )
         if volatile or options.volatile:
             return cast("Outcome[Position | None]", self.broker.scatter(publication))

@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from openline.errors import CommandError, ErrorCode, SettingsError
+from openline.hub.expendable import WhenSlow
 from openline.hub.outcome import Outcome
 from openline.hub.tasks import Tasks
 from openline.model import NOTHING_KEPT, Retention
@@ -67,6 +68,7 @@ class ChannelOptions:
     presence: Presence | None = None
     volatile: bool = False
     last_value: bool = False
+    when_slow: WhenSlow = "close"
     subscribe: Rule = False
     publish: Rule = False
     see_presence: Rule = False
@@ -78,6 +80,8 @@ class ChannelOptions:
             raise SettingsError(
                 f"channel {self.pattern!r}", "a volatile channel keeps neither history nor a last value"
             )
+        if self.when_slow not in get_args(WhenSlow):
+            raise SettingsError(f"channel {self.pattern!r}", f"when_slow is one of {', '.join(get_args(WhenSlow))}")
 
 
 _UNKNOWN: Final = ChannelOptions(pattern="*")

@@ -10,6 +10,7 @@ from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.model import Request
 from openline.protocol.codec import Codec
+from openline.protocol.commands import Word
 from openline.transports.group import DescriptorGroup
 
 __all__ = ["SocketWire"]
@@ -129,10 +130,8 @@ class SocketWire:
     def _queue(self, frames: Sequence[bytes]) -> None:
         if self._outbox is None:
             self._outbox = Outbox(self._limit)
-        room = self._limit - self.waiting
         for frame in frames:
-            room -= len(frame)
-            if room < 0 or not self._outbox.put(frame):
+            if not self._outbox.put(frame, self._limit - self.waiting):
                 self._give_up()
                 return
 
@@ -148,6 +147,8 @@ class SocketWire:
             self._transport.write(self._outbox.take(CHUNK_BYTES))
         if self._transport.get_write_buffer_size():
             return
+        if self._outbox is not None and self._tell_losses(self._outbox):
+            return
         self._outbox = None
         self._stalled = False
         if self.open and self._socket >= 0:
@@ -157,6 +158,13 @@ class SocketWire:
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.settle(None)
+
+    def _tell_losses(self, outbox: Outbox) -> bool:
+        """Tell what was dropped, behind what was not; whether that waits in the transport now."""
+        lost, outbox.lost = outbox.lost, {}
+        for channel, count in lost.items():
+            self._transport.write(self.codec.notice(Word.GAP, channel, b'{"lost":%d}' % count))
+        return bool(self._transport.get_write_buffer_size())
 
     def drained(self) -> Outcome[None]:
         """See :class:`openline.hub.ports.Wire`."""
