@@ -9,6 +9,7 @@ from openline.errors import BrokerError
 from openline.hub.outcome import Outcome
 from openline.hub.ports import BrokerListener
 from openline.model import Page, Position, Publication, Retention
+from openline.protocol.channel_name import INTERNAL
 
 
 class Pending:
@@ -40,6 +41,7 @@ class SlowBroker:
         self._on_the_way: deque[Publication] = deque()
         self.pending: list[Pending] = []
         self.wanted: set[str] = set()
+        self._confirmed: set[str] = set()
 
     # -- the port
 
@@ -68,10 +70,19 @@ class SlowBroker:
 
     def subscribe(self, channel: str) -> Outcome[None]:
         self.wanted.add(channel)
-        return self._later("subscribe", lambda: channel in self.wanted and self._memory.subscribe(channel))
+        if channel in self._confirmed or channel.startswith(INTERNAL):
+            self._memory.subscribe(channel)
+            return Outcome.of(None)
+        return self._later("subscribe", lambda: self._confirm(channel))
+
+    def _confirm(self, channel: str) -> None:
+        if channel in self.wanted:
+            self._confirmed.add(channel)
+            self._memory.subscribe(channel)
 
     def unsubscribe(self, channel: str) -> None:
         self.wanted.discard(channel)
+        self._confirmed.discard(channel)
         self._memory.unsubscribe(channel)
 
     def forget(self, channel: str) -> None:
@@ -104,7 +115,7 @@ class SlowBroker:
         if isinstance(answer, Page) and answer.publications:
             while self._on_the_way and self.position.stamp < answer.publications[-1].stamp:
                 self.deliver()
-        pending.outcome.settle(None if pending.kind == "subscribe" else answer)
+        pending.outcome.settle(answer)
 
     def fail(self, pending: Pending) -> None:
         """The engine did not answer; whether it did what was asked is unknown."""

@@ -11,7 +11,7 @@ from typing import Final
 from openline.client.ending import Lost, SocketLostError
 from openline.client.frames import ConnectReply, Frame, UnreadableError, answer_of, read, write
 from openline.client.surroundings import Clock, Socket
-from openline.errors import CloseCode, ErrorCode
+from openline.errors import CloseCode, CommandError, ErrorCode
 
 __all__ = ["Attempt", "Token"]
 
@@ -50,6 +50,7 @@ class Attempt:
         self._opened = opened
         self._frame = frame
         self._is_open = False
+        self._is_over = False
         self._lost: asyncio.Future[Lost] = asyncio.get_running_loop().create_future()
         self._goodbye: int | None = None
         self._queue: deque[bytes] = deque()
@@ -66,7 +67,8 @@ class Attempt:
             async with asyncio.TaskGroup() as tasks:
                 carrier = tasks.create_task(self._carry(tasks))
                 lost = await self._lost
-                carrier.cancel()
+                if not self._is_over:
+                    carrier.cancel()
         finally:
             self._timer.cancel()
         return lost
@@ -101,6 +103,7 @@ class Attempt:
         except SocketLostError as error:
             self._end(error.why)
         finally:
+            self._is_over = True
             writer.cancel()
             await socket.close(self._goodbye)
 
@@ -108,14 +111,18 @@ class Attempt:
         """The socket, with ``$connect`` on its way; None, and it is said why, where there is none."""
         try:
             token = await self._ask_for_token()
+        except Exception as error:
+            _log.exception("There is no token to connect with")
+            self._end(Lost(CloseCode.ABNORMAL, f"there is no token: {error!r}"))
+            return None
+        try:
             hello = {"type": "$connect", "id": _CONNECT_ID, "token": token, "resume": self._resume}
             self.send(write({**hello, "since": self._since}))
             return await self._open()
         except SocketLostError as error:
             self._end(error.why)
-        except Exception as error:  # noqa: BLE001  a token is the application's code, and any failure of it is one
-            _log.exception("There is no token to connect with")
-            self._end(Lost(CloseCode.ABNORMAL, f"there is no token: {error!r}"))
+        except CommandError as error:
+            self._end(Lost(CloseCode.UNAUTHORIZED, f"the token cannot be sent: {error.message}"))
         return None
 
     async def _ask_for_token(self) -> str | None:

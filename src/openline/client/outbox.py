@@ -311,4 +311,3 @@ class Outbox:
         if entry.rest is not None:
             entry.rest.cancel()
             entry.rest = None
-

@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from openline.client.ending import Lost, SocketLostError
 from openline.client.surroundings import Socket
@@ -61,7 +61,7 @@ def opener(url: str, ssl: tls.SSLContext | None) -> Callable[[], Awaitable[Socke
                 proxy=proxy,
                 **secure,
             )
-        except (OSError, InvalidHandshake, InvalidURI) as error:
+        except (OSError, WebSocketException, UnicodeError, ImportError) as error:
             raise SocketLostError(_why_not(error)) from error
         return _WebSocket(socket)
 
@@ -86,7 +86,9 @@ def _why_not(error: Exception) -> Lost:
         return Lost(CloseCode.ABNORMAL, f"TLS failed: {error}", hopeless=True)
     if isinstance(error, OSError):
         return Lost(CloseCode.ABNORMAL, error.strerror or str(error) or type(error).__name__)
-    return Lost(CloseCode.ABNORMAL, f"it is no WebSocket server: {error}", hopeless=isinstance(error, InvalidURI))
+    if isinstance(error, InvalidHandshake):
+        return Lost(CloseCode.ABNORMAL, f"what answers there is no WebSocket server: {error}")
+    return Lost(CloseCode.ABNORMAL, f"no connection can be made: {error}", hopeless=True)
 
 
 class _WebSocket:

@@ -1,0 +1,493 @@
+"""A line: one connection to a server that outlives its sockets."""
+
+import asyncio
+import inspect
+import logging
+import ssl as tls
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from openline.client.attempt import Attempt, Token
+from openline.client.channel import Channel, Host, SubscribeOptions
+from openline.client.ending import LineClosedError, Lost, comes_back, delay
+from openline.client.events import Event, History, Presence, Status, StatusChange
+from openline.client.frames import ConnectReply, Frame, error_of, same_epoch, unwrap, write
+from openline.client.inbox import Inbox
+from openline.client.outbox import Outbox, OutboxLimits
+from openline.client.requests import Requests
+from openline.client.socket import address_of, opener
+from openline.client.surroundings import Handle, Surroundings
+from openline.errors import CloseCode, CommandError, ErrorCode, SettingsError
+
+__all__ = ["Line", "connect"]
+
+_log = logging.getLogger("openline.client")
+#: The server said that it is too busy: as if so many tries had failed already.
+_BUSY_TRIES: Final = 3
+#: So many asks of the server are answered at once.
+_MOST_ASKS: Final = 256
+_PONG: Final = b'{"type":"$pong"}'
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def connect(
+    url: str = "ws://127.0.0.1:8000/openline",
+    *,
+    token: Token = None,
+    ssl: tls.SSLContext | None = None,
+    patience: float = 10.0,
+    inbox_bytes: int = 1_048_576,
+    outbox: OutboxLimits | None = None,
+    surroundings: Surroundings | None = None,
+) -> "Line":
+    """A line to the server at ``url``, to be used as ``async with connect(…) as line``.
+
+    ``token`` may be a function, plain or async: it is asked before every attempt. Entering waits for the first
+    connection; it raises :class:`GoneError` where the server turns this client away, or where none could be had within
+    ``patience`` seconds. From then on the line comes back by itself, however long that takes. Leaving closes it, and
+    nothing of it goes on running. ``inbox_bytes`` is what may wait for the reader, of the line and of each channel.
+
+    Raises :class:`SettingsError`.
+    """
+    address = address_of(url)
+    if ssl is not None and not address.startswith("wss:"):
+        raise SettingsError("ssl", f"is for wss:// and https://, not for {url}")
+    around = surroundings or Surroundings()
+    return Line(address, token, patience, inbox_bytes, outbox or OutboxLimits(), around, ssl)
+
+
+class Line:
+    """A connection to a server; made by :func:`connect`.
+
+    Iterating over it gives the events that came without a channel, and the line's own words between them: ``$gap``,
+    ``$subscribed``, ``$unsubscribed``, ``$error``. One reader at a time; what it does not fetch in time is dropped,
+    counted and told with ``$gap``. The iteration ends when the line is closed here, and raises :class:`GoneError` where
+    it is closed for good.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Token,
+        patience: float,
+        inbox_bytes: int,
+        limits: OutboxLimits,
+        surroundings: Surroundings,
+        ssl: tls.SSLContext | None,
+    ) -> None:
+        self.url = url
+        self.status: Status = "connecting"
+        self.connection: str | None = None
+        self.user: str | None = None
+        self._token = token
+        self._patience = patience
+        self._inbox_bytes = inbox_bytes
+        self._surroundings = surroundings
+        self._clock = surroundings.clock
+        self._open = surroundings.open or opener(url, ssl)
+        self._inbox = Inbox(inbox_bytes)
+        self._outbox = Outbox(surroundings, limits)
+        self._requests = Requests(self._outbox)
+        self._channels: dict[str, Channel] = {}
+        # Channels whose `$unsubscribe` was not answered yet.
+        self._leaving: set[str] = set()
+        self._answers: dict[str, Callable[[Any], Any]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._on_status: list[Callable[[StatusChange], object]] = []
+        self._attempt: Attempt | None = None
+        self._rest: asyncio.Future[None] | None = None
+        self._tries = 0
+        self._unauthorized = False
+        # The secret that takes the connection up again, and the last position seen.
+        self._resume: str | None = None
+        self._position: str | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._running is not None:
+            raise RuntimeError("a line is entered once; make another one with connect()")
+        loop = asyncio.get_running_loop()
+        self._first: asyncio.Future[None] = loop.create_future()
+        self._begun = self._clock.now()
+        # Its owner is this block: leaving waits for it.
+        self._running = loop.create_task(self._run())
+        try:
+            await self._first
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self._inbox.get()
+
+    async def subscribe(
+        self, channel: str, *, last: int | None = None, since: str | None = None, presence: bool = False
+    ) -> Channel:
+        """Join a channel; returns when the server has let us in.
+
+        It begins with what was said behind ``since``, or with the ``last`` so many. With ``presence`` it hears who
+        comes and goes. Until the channel is left, every call with this name gives the same object, and the first
+        call's options hold. Raises :class:`CommandError`, :class:`GoneError`.
+        """
+        if since is not None and last is not None:
+            raise ValueError("since and last are two places to begin: give one of them")
+        known = self._channels.get(channel)
+        if known is None:
+            known = self._join(channel, SubscribeOptions(since=since, last=last, presence=presence))
+        await known.subscribed()
+        return known
+
+    async def publish(
+        self,
+        channel: str,
+        type: str,
+        payload: Any = None,
+        *,
+        key: str | None = None,
+        volatile: bool = False,
+        echo: bool = True,
+    ) -> Any:
+        """Publish into ``channel``, subscribed to or not.
+
+        Returns the position, or what a handler of the application returned. It survives a broken line and is applied
+        once; publications of one channel keep their order. ``key`` is made up unless given: the same key within five
+        minutes is the same publication. A ``volatile`` one is dropped where it cannot leave at once, and gives None.
+        ``echo=False``: not to this line itself.
+
+        Cancelled before the answer came, it may or may not have been applied. Raises :class:`CommandError`,
+        :class:`GoneError`.
+        """
+        return await self._requests.publish(channel, type, payload, key=key, volatile=volatile, echo=echo)
+
+    async def emit(self, type: str, payload: Any = None, *, key: str | None = None) -> Any:
+        """Send an event to the server's handler; returns what it returned.
+
+        It survives a broken line and is applied once. Where the connection itself is lost before the answer came, it
+        raises :class:`CommandError` (``unavailable``): the outcome is unknown. Raises :class:`GoneError`.
+        """
+        return await self._requests.event(type, payload, key)
+
+    async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109  its own clock
+        """Like :meth:`emit`, but raises :class:`TimeoutError` where no answer came in time."""
+        asked = asyncio.current_task()
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            if asked is not None:
+                asked.cancel()
+
+        alarm = self._clock.call_later(timeout, give_up)
+        try:
+            return await self.emit(type, payload)
+        except asyncio.CancelledError:
+            if not late or asked is None or asked.uncancel() > 0:
+                raise
+            raise TimeoutError(f"no answer to {type!r} within {timeout:g} s") from None
+        finally:
+            alarm.cancel()
+
+    async def history(
+        self, channel: str, *, limit: int | None = None, before: str | None = None, since: str | None = None
+    ) -> History:
+        """Read what was said in ``channel``: the newest, or what stands ``before`` or behind (``since``) a position.
+
+        100 unless told, oldest first. Raises :class:`CommandError`, :class:`GoneError`.
+        """
+        return await self._requests.history(channel, limit=limit, before=before, since=since)
+
+    async def presence(self, channel: str) -> Presence:
+        """Ask who is in ``channel``; raises :class:`CommandError`, :class:`GoneError`."""
+        return await self._requests.presence(channel)
+
+    def answer(self, type: str) -> Callable[[F], F]:
+        """Decorate the function, plain or async, that answers what the server asks under ``type``; one for each.
+
+        It takes the payload. Where it raises :class:`CommandError` the server is told so, and of anything else only
+        that it failed.
+        """
+
+        def register(function: F) -> F:
+            if type in self._answers:
+                raise ValueError(f"{type!r} is answered already")
+            self._answers[type] = function
+            return function
+
+        return register
+
+    def on_status(self, function: F) -> F:
+        """Call ``function`` with every :class:`StatusChange` from now on. What it raises is logged."""
+        self._on_status.append(function)
+        return function
+
+    async def close(self) -> None:
+        """End the connection at once, for everybody; what was not answered raises :class:`GoneError`.
+
+        Returns when nothing of it runs any more. Leaving the block does the same.
+        """
+        if self._attempt is not None:
+            self._attempt.drop(CloseCode.NORMAL)
+        self._end(Lost(CloseCode.NORMAL, "it was closed here"))
+        if self._running is not None:
+            await self._running
+
+    # -- the one task of a line
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await self._keep()
+                for task in self._answering:
+                    task.cancel()
+        finally:
+            self._hang_up()
+            self._end(Lost(CloseCode.ABNORMAL, "a fault of the client"))
+
+    async def _keep(self) -> None:
+        """Open the line, again and again, until it is closed for good."""
+        while self.status != "closed":
+            self._attempt = Attempt(
+                self._open,
+                self._clock,
+                token=self._token,
+                resume=self._resume,
+                since=self._position if self._resume is not None else None,
+                opened=self._opened,
+                frame=self._frame,
+            )
+            self._become("connecting")
+            lost = await self._attempt.run()
+            self._hang_up()
+            if not self._is_closed():
+                await self._lost(lost)
+
+    def _is_closed(self) -> bool:
+        # A function, because type checkers believe that nobody else can have set the status meanwhile.
+        return self.status == "closed"
+
+    async def _lost(self, why: Lost) -> None:
+        again = self._resume is not None if why.refused else comes_back(why.code)
+        if why.refused:
+            self._resume = None
+        if why.code == CloseCode.UNAUTHORIZED and callable(self._token) and not self._unauthorized:
+            self._unauthorized = True
+            return
+        if why.code == CloseCode.TRY_LATER:
+            self._tries = max(self._tries, _BUSY_TRIES)
+        pause = delay(self._tries, self._surroundings.chance)
+        self._tries += 1
+        if again and not self._first.done():
+            again = not why.hopeless and self._clock.now() + pause - self._begun <= self._patience
+        if again:
+            self._become("waiting", retry_in=pause, code=why.code, reason=why.text)
+            await self._pause(pause)
+        else:
+            self._end(why)
+
+    async def _pause(self, seconds: float) -> None:
+        self._rest = asyncio.get_running_loop().create_future()
+        alarm: Handle = self._clock.call_later(seconds, self._wake)
+        try:
+            await self._rest
+        finally:
+            alarm.cancel()
+            self._rest = None
+
+    def _wake(self) -> None:
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(None)
+
+    def _hang_up(self) -> None:
+        """No answer will come on this line."""
+        self._attempt = None
+        self._outbox.lost()
+        for channel in self._channels.values():
+            channel.lost()
+
+    def _end(self, why: Lost) -> None:
+        if self.status == "closed":
+            return
+        self.status = "closed"
+        error = LineClosedError(self.url, why)
+        ended = None if why.code == CloseCode.NORMAL else error
+        for channel in self._channels.values():
+            channel.end(ended)
+        self._channels.clear()
+        self._outbox.close(error)
+        self._inbox.end(ended)
+        self._wake()
+        if self._running is not None and not self._first.done():
+            self._first.set_exception(error)
+            # Who entered is told; but they may have been cancelled.
+            self._first.exception()
+        self._become("closed", code=why.code, reason=why.text)
+
+    def _become(self, status: Status, **details: Any) -> None:
+        self.status = status
+        change = StatusChange(status=status, **details)
+        for function in tuple(self._on_status):
+            try:
+                function(change)
+            except Exception:
+                _log.exception("A function that was to hear of the status failed")
+
+    # -- what comes
+
+    def _opened(self, reply: ConnectReply) -> None:
+        seen = self._position
+        self._tries = 0
+        self._unauthorized = False
+        self.connection, self.user = reply.connection, reply.user
+        self._resume, self._position = reply.resume, reply.position
+        assert self._attempt is not None
+        self._outbox.carry(self._attempt)
+        recovered = {kept.channel: kept.recovered for kept in reply.subscriptions} if reply.resumed else {}
+        gaps = self._rejoin(recovered, seen)
+        self._outbox.opened(resumed=reply.resumed, message=reply.limits.message)
+        restarted = seen is not None and not same_epoch(seen, reply.position)
+        self._become("open", resumed=reply.resumed, restarted=restarted)
+        if not self._first.done():
+            self._first.set_result(None)
+        if reply.resumed and reply.recovered is False:
+            self._inbox.put(Event("$gap", {"position": reply.position}, position=reply.position))
+        for channel in gaps:
+            channel.gap(reply.position)
+
+    def _rejoin(self, recovered: dict[str, bool], seen: str | None) -> list[Channel]:
+        """Make the server's subscriptions ours again; those that have lost something.
+
+        ``recovered``: what the connection still has. ``seen``: the last position of the connection before.
+        """
+        for name in tuple(self._leaving):
+            if name in recovered and name not in self._channels:
+                self._leave(name)
+            else:
+                self._leaving.discard(name)
+        gaps: list[Channel] = []
+        for channel in tuple(self._channels.values()):
+            whole = recovered.get(channel.name) if channel.live else None
+            if whole is None:
+                channel.rejoin(seen)
+            else:
+                channel.carry_on()
+            if whole is False:
+                gaps.append(channel)
+        return gaps
+
+    def _frame(self, frame: Frame) -> None:
+        if frame.type in ("$reply", "$error"):
+            if not self._outbox.answered(frame) and frame.type == "$error":
+                self._inbox.put(Event("$error", error_payload(error_of(frame))))
+            return
+        if frame.type == "$ping":
+            self._outbox.tell(_PONG)
+            return
+        self._position = frame.position or self._position
+        if frame.channel is not None:
+            self._pushed(frame, frame.channel)
+        elif frame.type.startswith("$"):
+            pass
+        elif frame.id is not None:
+            self._asked(frame, frame.id)
+        else:
+            self._inbox.put(frame, len(bytes(frame.payload)))
+
+    def _pushed(self, frame: Frame, name: str) -> None:
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.push(frame)
+        if frame.type in ("$subscribed", "$unsubscribed"):
+            self._inbox.put(frame, len(bytes(frame.payload)))
+
+    # -- what the server asks
+
+    def _asked(self, frame: Frame, id: int | str) -> None:
+        handler = self._answers.get(frame.type)
+        if handler is None:
+            error = CommandError(ErrorCode.UNKNOWN_EVENT, "Nobody answers this here.")
+        elif len(self._answering) >= _MOST_ASKS:
+            error = CommandError(ErrorCode.TOO_MANY, "So many are answered at once.")
+        else:
+            task = self._tasks.create_task(self._answer(handler, frame, id, self.connection))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+            return
+        self._outbox.tell(_refusal(id, error))
+
+    async def _answer(self, handler: Callable[[Any], Any], frame: Frame, id: int | str, asked: str | None) -> None:
+        try:
+            value = handler(unwrap(frame))
+            answer = self._outbox.reply(id, await value if inspect.isawaitable(value) else value)
+        except CommandError as error:
+            answer = _refusal(id, error)
+        except LineClosedError:
+            return
+        except Exception:
+            _log.exception("The answer to %r failed", frame.type)
+            answer = _refusal(id, CommandError(ErrorCode.FAILED, "The handler failed."))
+        # The line may be another one by now, but the connection must be the one that was asked.
+        if self.connection == asked:
+            self._outbox.tell(answer)
+
+    # -- channels
+
+    def _join(self, name: str, options: SubscribeOptions) -> Channel:
+        host = Host(
+            surroundings=self._surroundings,
+            outbox=self._outbox,
+            requests=self._requests,
+            inbox_bytes=self._inbox_bytes,
+            ended=self._forget,
+            left=self._left,
+        )
+        channel = Channel(name, options, host)
+        if self.status == "closed":
+            channel.end(LineClosedError(self.url, Lost(CloseCode.NORMAL, "it was closed")))
+        else:
+            self._channels[name] = channel
+            channel.join()
+        return channel
+
+    def _left(self, channel: Channel) -> None:
+        if self._forget(channel) and self._resume is not None:
+            self._leaving.add(channel.name)
+            self._leave(channel.name)
+
+    def _leave(self, name: str) -> None:
+        answered = partial(self._has_left, name)
+        self._outbox.call({"type": "$unsubscribe", "channel": name}, answered)
+
+    def _has_left(self, name: str, _: Frame) -> None:
+        self._leaving.discard(name)
+
+    def _forget(self, channel: Channel) -> bool:
+        """False if it was none of ours any more."""
+        return self._channels.get(channel.name) is channel and self._channels.pop(channel.name) is channel
+
+
+def error_payload(error: CommandError) -> dict[str, Any]:
+    """What an event says of an error that belongs to no command."""
+    said = {"code": error.code, "message": error.message, "field": error.field, "retry": error.retry or None}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _refusal(id: int | str, error: CommandError) -> bytes:
+    # Long texts are cut, so that a refusal always fits.
+    message = msgspec.to_builtins(error.message)[:1000]
+    return write({"type": "$error", "id": id, "code": error.code[:64], "message": message})
