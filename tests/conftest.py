@@ -1,4 +1,4 @@
-"""How hypothesis searches: the same everywhere, but that CI looks elsewhere every time and prints how to come back."""
+"""How hypothesis searches (CI looks elsewhere every time and prints how to come back), and the one browser."""
 
 import os
 
@@ -9,3 +9,5 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("here"), derandomize=False)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+pytest_plugins = ["tests.chromium"]

@@ -1,5 +1,6 @@
 """A TCP relay whose line can be cut and mended: the network between a browser and the server."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -8,7 +9,7 @@ __all__ = ["Relay"]
 
 
 class Relay:
-    """Listens on ``port`` of loopback and passes bytes on to ``target``; ``cut`` resets every line and refuses new ones."""
+    """Listens on ``port`` and passes bytes on to ``target``; ``cut`` ends every line and refuses new ones."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -43,10 +44,8 @@ class Relay:
 
     @staticmethod
     def _drop(side: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):
             side.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         side.close()
 
     def _run(self) -> None:

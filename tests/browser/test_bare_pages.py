@@ -20,7 +20,10 @@ JSON = """(url) => new Promise((done) => {
     socket.send(JSON.stringify({ type: "$subscribe", channel: "chat:lobby", id: 1 }));
     socket.send(JSON.stringify({ type: "message", channel: "chat:lobby", payload: "hi" }));
   };
-  socket.onmessage = (event) => { got.push(JSON.parse(event.data)); if (got.length === 2) { done(got); socket.close(); } };
+  socket.onmessage = (event) => {
+    got.push(JSON.parse(event.data));
+    if (got.length === 2) { done(got); socket.close(); }
+  };
 })"""
 SAY = """(url) => new Promise((done) => {
   const socket = new WebSocket(url);

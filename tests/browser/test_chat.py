@@ -37,7 +37,9 @@ def test_two_people_chat_and_markup_stays_text(demo: Demo, open_page: Callable[[
     say(ada, "hello bob")
     expect(bob.locator("#messages .text")).to_have_text(["hello bob"])
     say(bob, '<img src=x onerror="document.title=1"><b>hi</b>')
-    expect(ada.locator("#messages .text")).to_have_text(["hello bob", '<img src=x onerror="document.title=1"><b>hi</b>'])
+    expect(ada.locator("#messages .text")).to_have_text(
+        ["hello bob", '<img src=x onerror="document.title=1"><b>hi</b>']
+    )
     assert ada.locator("#messages img").count() == 0
     assert bob.locator("li[data-kind=message]").first.get_attribute("data-author") == "ada"
 
@@ -117,7 +119,9 @@ def test_a_restart_of_the_server_costs_no_message(demo: Demo, open_page: Callabl
     assert texts(ada) == texts(bob)
 
 
-def test_after_kill_9_both_are_told_that_history_was_lost_and_go_on(demo: Demo, open_page: Callable[[str], Page]) -> None:
+def test_after_kill_9_both_are_told_that_history_was_lost_and_go_on(
+    demo: Demo, open_page: Callable[[str], Page]
+) -> None:
     ada, bob = join(open_page, demo.port, "ada"), join(open_page, demo.port, "bob")
     say(ada, "before")
     expect(bob.locator("#messages .text")).to_have_text(["before"])

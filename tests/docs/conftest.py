@@ -1,11 +1,9 @@
-"""The servers that the pages show, each started once, and a Chromium."""
+"""The servers that the pages show, each started once."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.docs.blocks import Program
 from tests.server import Process, openline
@@ -42,12 +40,3 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Progra
     for process in with_process:
         with process:
             process.wait()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()

@@ -6,7 +6,7 @@ import socket as sockets
 
 import pytest
 from clients import BareSocket, bare_line, json_client
-from server import plainly_serving, serving, until
+from server import Served, plainly_serving, serving, until
 
 from openline import History, LineSettings, Openline, Settings
 from openline.protocol.websocket import Opcode
@@ -21,10 +21,11 @@ def application(**line_settings: float) -> Openline:
     return line
 
 
-def shrink(socket: BareSocket) -> None:
-    """Take little into the kernel's own buffer, so that the server's fills."""
-    raw = socket.writer.get_extra_info("socket")
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+def shrink(served: Served) -> None:
+    """Let the kernel keep little for those who do not read, so that what waits waits here."""
+    for line in served.connections:
+        raw = line._transport.get_extra_info("socket")
+        raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 16_384)
 
 
 async def reply(socket: BareSocket) -> dict:  # type: ignore[type-arg]
@@ -40,7 +41,7 @@ async def test_a_client_that_stops_reading_is_closed_with_4500_and_resumes_witho
     async with hosting(line) as served, json_client(served.ws) as other:
         await other.get("$subscribe", channel="chat:1")
         async with bare_line(served.port, limit=1024) as slow:
-            shrink(slow)
+            shrink(served)
             slow.send_text('{"type":"$connect","id":1}')
             told = await reply(slow)
             slow.send_text('{"type":"$subscribe","channel":"chat:1","id":2}')
@@ -77,7 +78,7 @@ async def test_a_line_is_given_up_even_if_its_client_never_reads_the_close() -> 
     line = application(outbox_bytes=262_144, close_within_seconds=0.1)
     async with serving(line) as served:
         async with bare_line(served.port, "/raw/chat:1", limit=1024) as slow:
-            shrink(slow)
+            shrink(served)
             slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
             while len(line.connections):
                 line.publish("chat:1", "n", "x" * SIZE)
@@ -88,7 +89,7 @@ async def test_a_line_is_given_up_even_if_its_client_never_reads_the_close() -> 
 async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in_order() -> None:
     line = application(outbox_bytes=2_000_000)
     async with serving(line) as served, bare_line(served.port, limit=1024) as slow:
-        shrink(slow)
+        shrink(served)
         slow.send_text('{"type":"$subscribe","channel":"chat:1","id":1}')
         await reply(slow)
         (connection,) = line.connections
@@ -98,6 +99,9 @@ async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in
             line.publish("chat:1", "n", [n, "x" * SIZE])
             n += 1
             await asyncio.sleep(0)
+        for _ in range(20):
+            line.publish("chat:1", "n", [n, "x" * SIZE])
+            n += 1
         slow.send_text('{"type":"$subscribe","channel":"chat:2","id":2}')
         await until(lambda: "chat:2" in connection.channels)
         for _ in range(20):
@@ -117,7 +121,7 @@ async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in
 async def test_a_channel_that_many_have_left_is_tidied_up_around_a_client_that_is_slow_just_then() -> None:
     line = application(outbox_bytes=2_000_000)
     async with serving(line) as served, bare_line(served.port, limit=1024) as slow:
-        shrink(slow)
+        shrink(served)
         slow.send_text('{"type":"$subscribe","channel":"chat:1","id":1}')
         await reply(slow)
         (connection,) = line.connections
@@ -141,7 +145,7 @@ async def test_a_channel_that_many_have_left_is_tidied_up_around_a_client_that_i
                 n += 1
                 await asyncio.sleep(0)
             leave.set()
-        for _ in range(20):
+        for _ in range(50):
             line.publish("chat:1", "n", [n, "x" * SIZE])
             n += 1
             await asyncio.sleep(0)

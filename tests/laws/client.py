@@ -73,6 +73,9 @@ class Wanting:
         """Whether it waits for an answer."""
         return bool(self._asked)
 
+    def is_in(self, name: str) -> bool:
+        return name in self._rooms and self._rooms[name].live
+
     def lose(self, frames: int) -> None:
         """The line breaks when ``frames`` of what waited had come through."""
         self.wire.read(frames)
@@ -109,10 +112,17 @@ class Wanting:
                 self._subscribed(about, since, frame["payload"])
             else:
                 self._connected(since, frame["payload"])
+        elif frame["type"] == "$subscribed":
+            self._put_into(frame["channel"], frame["payload"]["position"], frame["payload"]["position"])
         elif frame["type"] == "$gap":
             self._tell(frame.get("channel", DIRECT), 0, stamp(frame["payload"]["position"]))
         else:
             self._pushed(frame)
+
+    def _put_into(self, name: str, position: str, began: str) -> None:
+        """The application did it: whatever was said before it began is none of ours."""
+        self._rooms[name] = Room(position, live=True)
+        self._tell(name, -1, stamp(began))
 
     def _connected(self, since: str | None, reply: Frame) -> None:
         first = self.connection is None
@@ -126,7 +136,14 @@ class Wanting:
         self.connection, self._resume, self.position = reply["connection"], reply["resume"], reply["position"]
         if self.began is None:
             self.began = stamp(self.position)
-        for name in self._names:
+        for name in resumed:
+            if name not in self._names and name not in self._rooms:
+                # While it was away: it began somewhere in between.
+                self._put_into(name, self.position, str(self._rig.memory.position))
+        if not reply["resumed"]:
+            for name in self._rooms.keys() - set(self._names):
+                del self._rooms[name]
+        for name in (*self._names, *(self._rooms.keys() - set(self._names))):
             room = self._rooms.setdefault(name, Room(self.position))
             if room.live and name in resumed:
                 if not resumed[name]:
@@ -160,7 +177,7 @@ class Wanting:
             assert stamp(frame["position"]) > self._last, (frame, self._last)
             self._last = stamp(frame["position"])
             self.position = frame["position"]
-        if name == DIRECT or self._rooms[name].live:
+        if name == DIRECT or (name in self._rooms and self._rooms[name].live):
             self._receive(name, frame)
 
     def _receive(self, name: str, frame: Frame) -> None:

@@ -15,10 +15,11 @@ from tests.laws.client import DIRECT, Wanting
 from tests.rig import KEPT, Rig, open_to_all
 
 CHANNELS = ("a", "b")
+THERE = "there"
 Step = tuple[str, int]
 DOINGS = (
     "settle",
-    *("say", "say", "exclude", "bypass", "emit", "all"),
+    *("say", "say", "exclude", "bypass", "emit", "all", "say_there", "put_there"),
     *("lose", "dial", "stall", "drain", "read"),
     *("apply", "settle", "settle", "settle", "settle", "deliver", "deliver", "fail"),
 )
@@ -70,6 +71,15 @@ class Story:
         if self.client.connection is not None:
             number = len(self.said)
             self.said.append((DIRECT, [], self.rig.hub.publish_directly("$all", "said", [number, []])))
+
+    def say_there(self, which: int) -> None:
+        self._publish(THERE, [])
+
+    def put_there(self, which: int) -> None:
+        """The application subscribes the client, who did not ask for it."""
+        connection = self.rig.hub.lifecycle.connections.get(self.client.connection or "")
+        if connection is not None and THERE not in connection.subscriptions:
+            connection.subscribe(THERE).then(lambda outcome: None)
 
     # -- what the client and the line do
 
@@ -132,7 +142,7 @@ class Story:
     def check(self, *, told_allowed: bool) -> None:
         stamps = self.stamps()
         report, began = self.client.report, self.client.began or 0
-        for source in (*CHANNELS, DIRECT):
+        for source in (*CHANNELS, THERE, DIRECT):
             received = [number for number in report.received[source] if number in stamps]
             in_order = sorted(set(received), key=stamps.__getitem__)
             assert received == in_order, (source, received)
@@ -141,6 +151,8 @@ class Story:
                 for number, (channel, excluded, _) in enumerate(self.said)
                 if channel == source and stamps.get(number, -1) > began and not excluded
             }
+            if source == THERE and not self.client.is_in(THERE):
+                continue
             missing = wanted.difference(received)
             for number in missing:
                 assert any(low < stamps[number] <= high for low, high in report.told[source]), (
@@ -149,7 +161,7 @@ class Story:
                     stamps[number],
                     report,
                 )
-            if not told_allowed and source != DIRECT:
+            if not told_allowed and source in CHANNELS:
                 assert not missing
                 assert not report.told[source]
 

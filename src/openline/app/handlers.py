@@ -41,6 +41,8 @@ class _Handler:
                 f"handler {function.__qualname__}", "thread=True is for plain functions; an async one never blocks"
             )
         self._count = min(len(parameters), 3)
+        #: What the payload is where a client sends none.
+        self._default: Any = parameters[1].default if self._count > 1 else None
         try:
             kind: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
             self._read = payload_reader(kind)
@@ -52,8 +54,9 @@ class _Handler:
     async def call(self, tasks: Tasks, *given: Any) -> Any:
         """Call the function in its own way, as many arguments as it takes; raises what it raises."""
         if self._thread:
-            return await tasks.start_in_thread(self._function, *given[: self._count]).step()
-        result: Any = self._function(*given[: self._count])
+            result: Any = await tasks.start_in_thread(self._function, *given[: self._count]).step()
+        else:
+            result = self._function(*given[: self._count])
         if isinstance(result, Awaitable) and not isinstance(result, Outcome):
             result = await tasks.start(cast("Awaitable[Any]", result)).step()
         return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
@@ -63,7 +66,11 @@ class _Handler:
 
         Raises :class:`CommandError` (``bad_payload``) where it does not fit.
         """
-        return None if self._count < 2 else self._read(command.payload, command.binary)
+        if self._count < 2:
+            return None
+        if command.payload == b"null" and self._default is not inspect.Parameter.empty:
+            return self._default
+        return self._read(command.payload, command.binary)
 
 
 class Handlers:

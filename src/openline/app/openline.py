@@ -259,6 +259,13 @@ class Openline:
         runtime.loop.call_soon_threadsafe(_settle, outcome, call)
         return outcome
 
+    def disconnect_user(self, user: str, reason: str = "") -> int:
+        """End all connections of the user with this id on this node, for good; returns how many there were."""
+        connections = self.connections_of(user)
+        for connection in connections:
+            connection.disconnect(reason)
+        return len(connections)
+
     @property
     def connections(self) -> tuple[Connection, ...]:
         """Everybody who is connected to this node, or may still come back."""

@@ -15,7 +15,7 @@ from openline.errors import CloseCode, CommandError, ErrorCode
 
 __all__ = ["Attempt", "Token"]
 
-Token = str | None | Callable[[], str | None | Awaitable[str | None]]
+Token = str | None | Callable[[], str | Awaitable[str | None] | None]
 
 _log = logging.getLogger("openline.client")
 _CONNECT_ID: Final = 0
@@ -33,7 +33,7 @@ class Attempt:
 
     def __init__(
         self,
-        open: Callable[[], Awaitable[Socket]],
+        dial: Callable[[], Awaitable[Socket]],
         clock: Clock,
         *,
         token: Token,
@@ -42,7 +42,7 @@ class Attempt:
         opened: Callable[[ConnectReply], None],
         frame: Callable[[Frame], None],
     ) -> None:
-        self._open = open
+        self._dial = dial
         self._clock = clock
         self._token = token
         self._resume = resume
@@ -118,7 +118,7 @@ class Attempt:
         try:
             hello = {"type": "$connect", "id": _CONNECT_ID, "token": token, "resume": self._resume}
             self.send(write({**hello, "since": self._since}))
-            return await self._open()
+            return await self._dial()
         except SocketLostError as error:
             self._end(error.why)
         except CommandError as error:

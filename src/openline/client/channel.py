@@ -13,7 +13,6 @@ from openline.client.events import Event, History, Member, Presence
 from openline.client.frames import (
     Frame,
     Left,
-    Place,
     SubscribeReply,
     UnreadableError,
     answer_of,
@@ -138,9 +137,9 @@ class Channel:
     def join(self) -> None:
         """Subscribe, or go on with the next page."""
         self._timer = None
-        start: dict[str, Any] = {"last": self._options.last} if self._since is None else {"since": self._since}
-        frame = {"type": "$subscribe", "channel": self.name, **start, "presence": self._options.presence or None}
-        self._host.outbox.call(frame, self._answered)
+        # Where `since` cannot be recovered, the `last` ones are better than nothing.
+        start = {"since": self._since, "last": self._options.last, "presence": self._options.presence or None}
+        self._host.outbox.call({"type": "$subscribe", "channel": self.name, **start}, self._answered)
 
     def carry_on(self) -> None:
         """The connection was taken up again, with this subscription. Who came and went in between was not told."""
@@ -162,13 +161,13 @@ class Channel:
             self._timer.cancel()
             self._timer = None
 
-    def end(self, error: Exception | None) -> None:
-        """It is over: the iteration ends, with ``error`` if there is one."""
+    def end(self, read: Exception | None, wait: Exception | None = None) -> None:
+        """It is over: the iteration ends, with ``read`` if there is one; who still waits to get in gets ``wait``."""
         self._live, self._over = False, True
         self.lost()
-        self._inbox.end(error)
+        self._inbox.end(read)
         if not self._ready.done():
-            self._ready.set_exception(error or CommandError("closed", "The channel was left."))
+            self._ready.set_exception(wait or read or CommandError("closed", "The channel was left."))
             # Whoever waits for it is told; but nobody may be waiting.
             self._ready.exception()
 
@@ -183,7 +182,7 @@ class Channel:
         try:
             match frame.type:
                 case "$gap":
-                    self.gap(answer_of(frame.payload, Place).position)
+                    self._inbox.put(frame, len(bytes(frame.payload)))
                 case "$unsubscribed":
                     self._inbox.put(Event(frame.type, unwrap(frame), self.name), len(bytes(frame.payload)))
                     self._ended(None)

@@ -11,7 +11,6 @@ __all__ = ["LineClosedError", "Lost", "SocketLostError", "comes_back", "delay"]
 _FINAL: Final = frozenset(
     {
         CloseCode.NORMAL,
-        CloseCode.GOING_AWAY,
         CloseCode.PROTOCOL_ERROR,
         CloseCode.UNSUPPORTED_DATA,
         CloseCode.INVALID_DATA,
@@ -64,11 +63,12 @@ class SocketLostError(OpenlineError):
 class LineClosedError(GoneError):
     """The line is closed for good: nothing more will come on it, and nothing is sent.
 
-    ``code`` is that of the close, ``reason`` is for people.
+    ``url`` is the server's, ``code`` that of the close, ``reason`` is for people.
     """
 
     def __init__(self, url: str, why: Lost) -> None:
         super().__init__(f"the line to {url} is closed: {why.text}")
+        self.url = url
         self.code = why.code
         self.reason = why.text
 
@@ -83,4 +83,4 @@ def delay(tries: int, chance: Callable[[], float]) -> float:
 
     All of it is chance, so that a crowd comes back spread out.
     """
-    return chance() * min(_MOST_SECONDS, _FIRST_SECONDS * 2 ** min(tries, 10))
+    return chance() * min(_MOST_SECONDS, _FIRST_SECONDS * 2.0 ** min(tries, 10))

@@ -17,7 +17,6 @@ __all__ = [
     "ConnectReply",
     "Frame",
     "Left",
-    "Place",
     "SubscribeReply",
     "UnreadableError",
     "answer_of",
@@ -36,6 +35,7 @@ __all__ = [
 _log = logging.getLogger("openline.client")
 
 _Place = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\.[0-9]{1,16}\Z")]
+_BYTES: Final[tuple[type[bytes], ...]] = (bytes, bytearray, memoryview)  # type: ignore[assignment]  # all are buffers
 T = TypeVar("T")
 
 
@@ -64,12 +64,6 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     def kept(self) -> "Frame":
         """The same, without the text that it was read from."""
         return msgspec.structs.replace(self, payload=msgspec.Raw(bytes(self.payload)))
-
-
-class Place(msgspec.Struct, frozen=True):
-    """The payload of words that tell a position."""
-
-    position: _Place | None = None
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -184,7 +178,7 @@ def error_of(frame: Frame) -> CommandError:
 
 def wrap(payload: Any) -> dict[str, Any]:
     """The fields that carry a payload."""
-    if isinstance(payload, bytes | bytearray | memoryview):
+    if isinstance(payload, _BYTES):
         return {"payload": base64.b64encode(payload).decode(), "encoding": "base64"}
     return {} if payload is None else {"payload": payload}
 

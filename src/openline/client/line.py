@@ -1,35 +1,31 @@
 """A line: one connection to a server that outlives its sockets."""
 
 import asyncio
-import inspect
 import logging
 import ssl as tls
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
-
+from openline.client.answers import Answers
 from openline.client.attempt import Attempt, Token
-from openline.client.channel import Channel, Host, SubscribeOptions
+from openline.client.channel import Channel, SubscribeOptions
 from openline.client.ending import LineClosedError, Lost, comes_back, delay
 from openline.client.events import Event, History, Presence, Status, StatusChange
-from openline.client.frames import ConnectReply, Frame, error_of, same_epoch, unwrap, write
+from openline.client.frames import ConnectReply, Frame, error_of, same_epoch
 from openline.client.inbox import Inbox
 from openline.client.outbox import Outbox, OutboxLimits
 from openline.client.requests import Requests
 from openline.client.socket import address_of, opener
+from openline.client.subscriptions import Subscriptions
 from openline.client.surroundings import Handle, Surroundings
-from openline.errors import CloseCode, CommandError, ErrorCode, SettingsError
+from openline.errors import CloseCode, CommandError, SettingsError
 
 __all__ = ["Line", "connect"]
 
 _log = logging.getLogger("openline.client")
 #: The server said that it is too busy: as if so many tries had failed already.
 _BUSY_TRIES: Final = 3
-#: So many asks of the server are answered at once.
-_MOST_ASKS: Final = 256
 _PONG: Final = b'{"type":"$pong"}'
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,18 +82,14 @@ class Line:
         self.user: str | None = None
         self._token = token
         self._patience = patience
-        self._inbox_bytes = inbox_bytes
         self._surroundings = surroundings
         self._clock = surroundings.clock
-        self._open = surroundings.open or opener(url, ssl)
+        self._dial = surroundings.dial or opener(url, ssl)
         self._inbox = Inbox(inbox_bytes)
         self._outbox = Outbox(surroundings, limits)
         self._requests = Requests(self._outbox)
-        self._channels: dict[str, Channel] = {}
-        # Channels whose `$unsubscribe` was not answered yet.
-        self._leaving: set[str] = set()
-        self._answers: dict[str, Callable[[Any], Any]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._channels = Subscriptions(surroundings, self._outbox, self._requests, inbox_bytes)
+        self._answers = Answers(self._outbox)
         self._on_status: list[Callable[[StatusChange], object]] = []
         self._attempt: Attempt | None = None
         self._rest: asyncio.Future[None] | None = None
@@ -109,7 +101,7 @@ class Line:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        if self._running is not None:
+        if self._running is not None or self._is_closed():
             raise RuntimeError("a line is entered once; make another one with connect()")
         loop = asyncio.get_running_loop()
         self._first: asyncio.Future[None] = loop.create_future()
@@ -139,17 +131,13 @@ class Line:
     ) -> Channel:
         """Join a channel; returns when the server has let us in.
 
-        It begins with what was said behind ``since``, or with the ``last`` so many. With ``presence`` it hears who
-        comes and goes. Until the channel is left, every call with this name gives the same object, and the first
-        call's options hold. Raises :class:`CommandError`, :class:`GoneError`.
+        It begins with what was said behind ``since``, or, without it or where that is lost, with the ``last`` so many.
+        With ``presence`` it hears who comes and goes. Until the channel is left, every call with this name gives the
+        same object, and the first call's options hold. Raises :class:`CommandError`, :class:`GoneError`.
         """
-        if since is not None and last is not None:
-            raise ValueError("since and last are two places to begin: give one of them")
-        known = self._channels.get(channel)
-        if known is None:
-            known = self._join(channel, SubscribeOptions(since=since, last=last, presence=presence))
-        await known.subscribed()
-        return known
+        joined = self._channels.join(channel, SubscribeOptions(since=since, last=last, presence=presence))
+        await joined.subscribed()
+        return joined
 
     async def publish(
         self,
@@ -179,28 +167,11 @@ class Line:
         It survives a broken line and is applied once. Where the connection itself is lost before the answer came, it
         raises :class:`CommandError` (``unavailable``): the outcome is unknown. Raises :class:`GoneError`.
         """
-        return await self._requests.event(type, payload, key)
+        return await self._requests.event(type, payload, key=key)
 
     async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109  its own clock
         """Like :meth:`emit`, but raises :class:`TimeoutError` where no answer came in time."""
-        asked = asyncio.current_task()
-        late = False
-
-        def give_up() -> None:
-            nonlocal late
-            late = True
-            if asked is not None:
-                asked.cancel()
-
-        alarm = self._clock.call_later(timeout, give_up)
-        try:
-            return await self.emit(type, payload)
-        except asyncio.CancelledError:
-            if not late or asked is None or asked.uncancel() > 0:
-                raise
-            raise TimeoutError(f"no answer to {type!r} within {timeout:g} s") from None
-        finally:
-            alarm.cancel()
+        return await self._requests.event(type, payload, within=timeout)
 
     async def history(
         self, channel: str, *, limit: int | None = None, before: str | None = None, since: str | None = None
@@ -223,9 +194,7 @@ class Line:
         """
 
         def register(function: F) -> F:
-            if type in self._answers:
-                raise ValueError(f"{type!r} is answered already")
-            self._answers[type] = function
+            self._answers.register(type, function)
             return function
 
         return register
@@ -243,8 +212,19 @@ class Line:
         if self._attempt is not None:
             self._attempt.drop(CloseCode.NORMAL)
         self._end(Lost(CloseCode.NORMAL, "it was closed here"))
-        if self._running is not None:
-            await self._running
+        # An answer to the server is ended by the line, and cannot wait for it.
+        if self._running is not None and not self._answers.is_one(asyncio.current_task()):
+            await self._finished(self._running)
+
+    async def _finished(self, running: asyncio.Task[None]) -> None:
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError:
+            running.cancel()
+            await asyncio.wait([running])
+            raise
+        if not running.cancelled():
+            running.result()
 
     # -- the one task of a line
 
@@ -253,8 +233,7 @@ class Line:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 await self._keep()
-                for task in self._answering:
-                    task.cancel()
+                self._answers.cancel()
         finally:
             self._hang_up()
             self._end(Lost(CloseCode.ABNORMAL, "a fault of the client"))
@@ -263,7 +242,7 @@ class Line:
         """Open the line, again and again, until it is closed for good."""
         while self.status != "closed":
             self._attempt = Attempt(
-                self._open,
+                self._dial,
                 self._clock,
                 token=self._token,
                 resume=self._resume,
@@ -317,8 +296,7 @@ class Line:
         """No answer will come on this line."""
         self._attempt = None
         self._outbox.lost()
-        for channel in self._channels.values():
-            channel.lost()
+        self._channels.lost()
 
     def _end(self, why: Lost) -> None:
         if self.status == "closed":
@@ -326,9 +304,7 @@ class Line:
         self.status = "closed"
         error = LineClosedError(self.url, why)
         ended = None if why.code == CloseCode.NORMAL else error
-        for channel in self._channels.values():
-            channel.end(ended)
-        self._channels.clear()
+        self._channels.end(ended, error)
         self._outbox.close(error)
         self._inbox.end(ended)
         self._wake()
@@ -358,7 +334,7 @@ class Line:
         assert self._attempt is not None
         self._outbox.carry(self._attempt)
         recovered = {kept.channel: kept.recovered for kept in reply.subscriptions} if reply.resumed else {}
-        gaps = self._rejoin(recovered, seen)
+        gaps = self._channels.rejoin(recovered, seen)
         self._outbox.opened(resumed=reply.resumed, message=reply.limits.message)
         restarted = seen is not None and not same_epoch(seen, reply.position)
         self._become("open", resumed=reply.resumed, restarted=restarted)
@@ -369,31 +345,10 @@ class Line:
         for channel in gaps:
             channel.gap(reply.position)
 
-    def _rejoin(self, recovered: dict[str, bool], seen: str | None) -> list[Channel]:
-        """Make the server's subscriptions ours again; those that have lost something.
-
-        ``recovered``: what the connection still has. ``seen``: the last position of the connection before.
-        """
-        for name in tuple(self._leaving):
-            if name in recovered and name not in self._channels:
-                self._leave(name)
-            else:
-                self._leaving.discard(name)
-        gaps: list[Channel] = []
-        for channel in tuple(self._channels.values()):
-            whole = recovered.get(channel.name) if channel.live else None
-            if whole is None:
-                channel.rejoin(seen)
-            else:
-                channel.carry_on()
-            if whole is False:
-                gaps.append(channel)
-        return gaps
-
     def _frame(self, frame: Frame) -> None:
         if frame.type in ("$reply", "$error"):
             if not self._outbox.answered(frame) and frame.type == "$error":
-                self._inbox.put(Event("$error", error_payload(error_of(frame))))
+                self._inbox.put(Event("$error", _payload(error_of(frame))))
             return
         if frame.type == "$ping":
             self._outbox.tell(_PONG)
@@ -401,10 +356,13 @@ class Line:
         self._position = frame.position or self._position
         if frame.channel is not None:
             self._pushed(frame, frame.channel)
+        elif frame.type == "$gap":
+            self._inbox.put(frame, len(bytes(frame.payload)))
         elif frame.type.startswith("$"):
             pass
         elif frame.id is not None:
-            self._asked(frame, frame.id)
+            asked = self.connection
+            self._answers.asked(frame, frame.id, self._tasks, lambda: self.connection == asked)
         else:
             self._inbox.put(frame, len(bytes(frame.payload)))
 
@@ -415,79 +373,8 @@ class Line:
         if frame.type in ("$subscribed", "$unsubscribed"):
             self._inbox.put(frame, len(bytes(frame.payload)))
 
-    # -- what the server asks
 
-    def _asked(self, frame: Frame, id: int | str) -> None:
-        handler = self._answers.get(frame.type)
-        if handler is None:
-            error = CommandError(ErrorCode.UNKNOWN_EVENT, "Nobody answers this here.")
-        elif len(self._answering) >= _MOST_ASKS:
-            error = CommandError(ErrorCode.TOO_MANY, "So many are answered at once.")
-        else:
-            task = self._tasks.create_task(self._answer(handler, frame, id, self.connection))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
-            return
-        self._outbox.tell(_refusal(id, error))
-
-    async def _answer(self, handler: Callable[[Any], Any], frame: Frame, id: int | str, asked: str | None) -> None:
-        try:
-            value = handler(unwrap(frame))
-            answer = self._outbox.reply(id, await value if inspect.isawaitable(value) else value)
-        except CommandError as error:
-            answer = _refusal(id, error)
-        except LineClosedError:
-            return
-        except Exception:
-            _log.exception("The answer to %r failed", frame.type)
-            answer = _refusal(id, CommandError(ErrorCode.FAILED, "The handler failed."))
-        # The line may be another one by now, but the connection must be the one that was asked.
-        if self.connection == asked:
-            self._outbox.tell(answer)
-
-    # -- channels
-
-    def _join(self, name: str, options: SubscribeOptions) -> Channel:
-        host = Host(
-            surroundings=self._surroundings,
-            outbox=self._outbox,
-            requests=self._requests,
-            inbox_bytes=self._inbox_bytes,
-            ended=self._forget,
-            left=self._left,
-        )
-        channel = Channel(name, options, host)
-        if self.status == "closed":
-            channel.end(LineClosedError(self.url, Lost(CloseCode.NORMAL, "it was closed")))
-        else:
-            self._channels[name] = channel
-            channel.join()
-        return channel
-
-    def _left(self, channel: Channel) -> None:
-        if self._forget(channel) and self._resume is not None:
-            self._leaving.add(channel.name)
-            self._leave(channel.name)
-
-    def _leave(self, name: str) -> None:
-        answered = partial(self._has_left, name)
-        self._outbox.call({"type": "$unsubscribe", "channel": name}, answered)
-
-    def _has_left(self, name: str, _: Frame) -> None:
-        self._leaving.discard(name)
-
-    def _forget(self, channel: Channel) -> bool:
-        """False if it was none of ours any more."""
-        return self._channels.get(channel.name) is channel and self._channels.pop(channel.name) is channel
-
-
-def error_payload(error: CommandError) -> dict[str, Any]:
+def _payload(error: CommandError) -> dict[str, Any]:
     """What an event says of an error that belongs to no command."""
     said = {"code": error.code, "message": error.message, "field": error.field, "retry": error.retry or None}
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _refusal(id: int | str, error: CommandError) -> bytes:
-    # Long texts are cut, so that a refusal always fits.
-    message = msgspec.to_builtins(error.message)[:1000]
-    return write({"type": "$error", "id": id, "code": error.code[:64], "message": message})

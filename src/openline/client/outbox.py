@@ -13,6 +13,7 @@ from openline.client.ending import delay
 from openline.client.frames import Frame, error_of, wrap, write
 from openline.client.surroundings import Handle, Surroundings
 from openline.errors import CommandError, ErrorCode
+from openline.protocol.commands import CommandId
 
 __all__ = ["EVENT", "PUBLICATION", "READ", "Kind", "Outbox", "OutboxLimits", "Transport"]
 
@@ -84,6 +85,11 @@ class _Entry:
         self.rest: Handle | None = None
 
 
+def _settle(answered: asyncio.Future[Frame | None], frame: Frame | None) -> None:
+    if not answered.done():
+        answered.set_result(frame)
+
+
 def _new_key() -> str:
     return secrets.token_hex(16)
 
@@ -101,7 +107,7 @@ class Outbox:
         self._limits = limits
         self._transport: Transport | None = None
         self._last_id = 0
-        self._waiting: dict[int | str, Answer] = {}
+        self._waiting: dict[CommandId, Answer] = {}
         # By lane, each in the order in which they were made.
         self._lanes: dict[str, dict[_Entry, None]] = {}
         self._busy: dict[str, int] = {}
@@ -116,11 +122,13 @@ class Outbox:
         """Whether everything was answered, and nobody waits."""
         return not (self._count or self._bytes or self._lanes or self._busy or self._waiting or self._passing)
 
-    async def submit(self, kind: Kind, frame: dict[str, Any], *, lane: str, key: str | None = None) -> Frame:
+    async def submit(
+        self, kind: Kind, frame: dict[str, Any], *, lane: str, key: str | None = None, within: float | None = None
+    ) -> Frame:
         """Keep a command until it is answered; the reply.
 
-        Raises :class:`CommandError` where it is refused or does not fit. Cancelled, it is given up: what has not left
-        yet never does.
+        Raises :class:`CommandError` where it is refused or does not fit, and :class:`TimeoutError` after ``within``
+        seconds. Late or cancelled, it is given up: what has not left yet never does.
         """
         text = self.write(frame)
         key = _new_key() if key is None else key
@@ -133,10 +141,13 @@ class Outbox:
         self._count += 1
         self._bytes += len(text)
         self._flush(lane)
+        alarm = None if within is None else self._clock.call_later(within, partial(self._late, entry, within))
         try:
             return await entry.answer
         finally:
             self._give_up(entry)
+            if alarm is not None:
+                alarm.cancel()
 
     async def drop_or_send(self, frame: dict[str, Any]) -> Frame | None:
         """Send a publication that nobody keeps; None where it cannot leave at once, or its line broke."""
@@ -146,7 +157,7 @@ class Outbox:
         answered: asyncio.Future[Frame | None] = asyncio.get_running_loop().create_future()
         self._passing += 1
         try:
-            self._send(self._transport, text, lambda frame: answered.done() or answered.set_result(frame))
+            self._send(self._transport, text, partial(_settle, answered))
             answer = await answered
         finally:
             self._passing -= 1
@@ -170,9 +181,9 @@ class Outbox:
         if self._transport is not None:
             self._transport.send(text)
 
-    def reply(self, id: int | str, payload: Any) -> bytes:
+    def reply(self, ask: CommandId, payload: Any) -> bytes:
         """The text of an answer to the server; raises :class:`CommandError` where it would not fit."""
-        return self.write({"type": "$reply", "id": id, **wrap(payload)})
+        return self.write({"type": "$reply", "id": ask, **wrap(payload)})
 
     def answered(self, frame: Frame) -> bool:
         """Give a ``$reply`` or an ``$error`` to who waits for it; False if nobody does."""
@@ -275,6 +286,11 @@ class Outbox:
         entry.rest = None
         self._release(entry)
         self._flush(entry.lane)
+
+    @staticmethod
+    def _late(entry: _Entry, within: float) -> None:
+        if not entry.answer.done():
+            entry.answer.set_exception(TimeoutError(f"no answer within {within:g} s"))
 
     def _give_up(self, entry: _Entry) -> None:
         """Nobody waits for it any more."""

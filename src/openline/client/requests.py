@@ -28,10 +28,10 @@ class Requests:
             return _outcome(await self._outbox.drop_or_send(frame))
         return _outcome(await self._outbox.submit(PUBLICATION, frame, lane=f"channel {channel}", key=key))
 
-    async def event(self, type: str, payload: Any, key: str | None) -> Any:
+    async def event(self, type: str, payload: Any, *, key: str | None = None, within: float | None = None) -> Any:
         """See :meth:`~openline.client.Line.emit`."""
         frame = {"type": check_event(type), **wrap(payload)}
-        return unwrap(await self._outbox.submit(EVENT, frame, lane="event", key=key))
+        return unwrap(await self._outbox.submit(EVENT, frame, lane="event", key=key, within=within))
 
     async def history(self, channel: str, *, limit: int | None, before: str | None, since: str | None) -> History:
         """See :meth:`~openline.client.Line.history`."""
@@ -46,7 +46,10 @@ class Requests:
 
 def _outcome(reply: Frame | None) -> Any:
     """The position, or what a handler of the application returned; None where nothing is kept."""
-    payload = {} if reply is None else unwrap(reply)
+    payload: Any = None if reply is None else unwrap(reply)
     if payload == {}:
         return None
-    return payload["position"] if isinstance(payload, dict) and payload.keys() == {"position"} else payload
+    try:
+        return payload["position"] if payload.keys() == {"position"} else payload
+    except AttributeError:  # no mapping
+        return payload

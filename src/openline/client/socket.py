@@ -4,7 +4,7 @@ import asyncio
 import ssl as tls
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -43,29 +43,26 @@ def address_of(url: str) -> str:
 
 def opener(url: str, ssl: tls.SSLContext | None) -> Callable[[], Awaitable[Socket]]:
     """What opens a WebSocket to ``url``, a result of :func:`address_of`."""
-    host = urlsplit(url).hostname or ""
-    secure = {} if ssl is None else {"ssl": ssl}
-    # No proxy leads to this machine itself.
-    proxy = None if _is_here(host) else True
+    options: dict[str, Any] = {
+        "subprotocols": [SUBPROTOCOL],
+        "compression": None,
+        "ping_interval": None,
+        "open_timeout": None,
+        "close_timeout": _CLOSE_SECONDS,
+        "max_size": _MOST_BYTES,
+    }
+    if ssl is not None:
+        options["ssl"] = ssl
+    if _is_here(urlsplit(url).hostname or ""):
+        options["proxy"] = None  # no proxy leads to this machine itself
 
-    async def open() -> Socket:
+    async def dial() -> Socket:
         try:
-            socket = await connect(
-                url,
-                subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
-                compression=None,
-                ping_interval=None,
-                open_timeout=None,
-                close_timeout=_CLOSE_SECONDS,
-                max_size=_MOST_BYTES,
-                proxy=proxy,
-                **secure,
-            )
+            return _WebSocket(await connect(url, **options))
         except (OSError, WebSocketException, UnicodeError, ImportError) as error:
             raise SocketLostError(_why_not(error)) from error
-        return _WebSocket(socket)
 
-    return open
+    return dial
 
 
 def _is_here(host: str) -> bool:

@@ -64,9 +64,9 @@ class Socket(Protocol):
 class Surroundings:
     """Time and chance (from 0 to 1), and how a socket is opened: None for a WebSocket to the URL.
 
-    ``open`` raises :class:`~openline.client.ending.SocketLostError` where there is none to be had.
+    ``dial`` raises :class:`~openline.client.ending.SocketLostError` where there is none to be had.
     """
 
     clock: Clock = field(default_factory=LoopClock)
     chance: Callable[[], float] = random.random
-    open: Callable[[], Awaitable[Socket]] | None = None
+    dial: Callable[[], Awaitable[Socket]] | None = None

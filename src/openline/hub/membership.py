@@ -75,6 +75,9 @@ class Membership:
         try:
             await self._broker.subscribe(name).step()
             page = await self._read(name, after, last).step() if after or last else _NOTHING
+            lost = not page.complete
+            if lost and last:
+                page = await self._read(name, None, last).step()
         except BrokerError as error:
             self._forsake(subscription)
             raise CommandError(ErrorCode.UNAVAILABLE, "The history cannot be read just now.", retry=True) from error
@@ -83,15 +86,15 @@ class Membership:
         if hold is None or subscription.hold is not hold:
             # The line broke meanwhile, and nobody waits for an answer: a resume brings what is missing.
             return Joined([], complete=True)
-        if after is not None and page.more:
+        if after is not None and page.more and not lost:
             self._forsake(subscription)
             return Joined(merge(page.publications, (), connection.id), complete=True, end=_end(page))
         if hold.overflowed:
             self._forsake(subscription)
             raise CommandError(ErrorCode.UNAVAILABLE, "Too much came in meanwhile; try again.", retry=True)
-        publications = merge(page.publications, hold.publications, connection.id) if page.complete else []
+        publications = [] if lost and not last else merge(page.publications, hold.publications, connection.id)
         self.seat(subscription)
-        return Joined(publications, complete=page.complete)
+        return Joined(publications, complete=not lost)
 
     def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
         if after is not None:

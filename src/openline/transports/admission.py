@@ -47,14 +47,21 @@ class Gate:
         """
         given = _joined(headers)
         scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
-        if self._trusts(peer):
+        trusted = self._trusts(peer)
+        if trusted:
             forwarded = _last(given.get("x-forwarded-proto")).lower()
             scheme = _HTTP_SCHEMES.get(forwarded, forwarded) or scheme
             host = _last(given.get("x-forwarded-host")) or host
             client = self._client(given.get("x-forwarded-for"), peer)
-        self._check_host(host)
         origin = given.get("origin")
-        listed = self._check_origin(origin, scheme, host)
+        try:
+            self._check_host(host)
+            listed = self._check_origin(origin, scheme, host)
+        except RequestRefused as refusal:
+            if trusted or not any(name.startswith("x-forwarded-") for name in given):
+                raise
+            remedy = f"If {peer} is your proxy, start it with --trust-proxy {peer}\n"
+            raise RequestRefused(refusal.status, refusal.reason + remedy) from None
         return Request(
             path=path,
             query=query,

@@ -116,17 +116,22 @@ class WebSocketLine(BufferedProtocol):
 
     def _suspect(self) -> None:
         """Nothing has come: look once more after the loop has read, it may have been us who were late."""
-        if self._heard:
+        if self._lives:
             self._ping_in(self._rest)
         else:
             self._timer = self._doors.timers.after(0.0, self._judge)
 
     def _judge(self) -> None:
-        if self._heard:
+        if self._lives:
             self._ping_in(self._rest)
         elif not self._closing:
             self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
             self._transport.abort()
+
+    @property
+    def _lives(self) -> bool:
+        """Whether something was heard; while nothing is read (see ``hold_reading``), nothing can be."""
+        return self._heard or not self._transport.is_reading()
 
     @property
     def _rest(self) -> float:

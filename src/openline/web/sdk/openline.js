@@ -16,14 +16,17 @@ export { OpenlineError } from "./openline/frames.js";
 /** @type {Map<string, T.Line>} */
 const lines = new Map();
 
+// The door stands beside this script, below a mount too; a bundle may stand anywhere.
+const BESIDE = /^https?:.*\/openline\.js$/.test(import.meta.url) ? new URL("openline", import.meta.url) : "/openline";
+
 /**
  * The line to the server at `url`: the one of this page, or a new one if there is none or it was closed.
  *
- * @param {string | URL} [url] `/openline` of the server that the page came from unless told; `https` means `wss`
+ * @param {string | URL} [url] unless told, `openline` beside this script; `https` means `wss`
  * @param {T.Options} [options] of a line that is new; one that is there keeps its own
  * @returns {T.Line}
  */
-export function connect(url = "/openline", options = {}) {
+export function connect(url = BESIDE, options = {}) {
   const address = addressOf(url);
   const known = lines.get(address);
   if (known && known.status !== "closed") return known;

@@ -160,8 +160,8 @@ export class Channel {
   join() {
     const { last, presence } = this.#options;
     const since = this.#since;
-    const from = since === undefined ? { last } : { since };
-    const frame = { type: "$subscribe", channel: this.name, ...from, presence: presence || undefined };
+    // Where `since` cannot be recovered, the `last` ones are better than nothing.
+    const frame = { type: "$subscribe", channel: this.name, since, last, presence: presence || undefined };
     this.#host.outbox.call(frame, (answer) => this.#answered(answer));
   }
 
@@ -206,7 +206,7 @@ export class Channel {
     if (!this.live) return;
     const payload = frame.payload ?? {};
     if (!frame.type.startsWith("$")) this.#deliver(frame, false);
-    else if (frame.type === "$gap") this.gap(payload.position);
+    else if (frame.type === "$gap") this.#events.emit("$gap", payload);
     else if (frame.type === "$unsubscribed") this.#ended(frame.type, payload, "the server ended the subscription");
     else if (frame.type === "$joined" || frame.type === "$left") this.#moved(frame.type, payload);
   }
@@ -234,13 +234,13 @@ export class Channel {
   /** @param {Record<string, any>} reply */
   #page({ publications = [], more, position, recovered, presence }) {
     this.#tries = 0;
+    if (recovered === false) this.gap(position);
     for (const publication of publications) this.#deliver(publication, true);
     if (this.#over) return;
     this.#since = position;
     this.live = !more;
     if (more) this.join();
     else this.#resolve({ position, recovered });
-    if (recovered === false) this.gap(position);
     if (presence) this.#present(presence);
   }
 

@@ -78,7 +78,8 @@ export interface Channel {
    * - `$presence`, a {@link Presence}: after every subscribe and every change, when asked for with `presence: true`;
    * - `$joined` `{member, count}`, `$left` `{member, reason, count}`: the same, one by one;
    * - `$typing`, the {@link Member}s who are typing now;
-   * - `$gap` `{position}`: publications were lost in front of this position; read the history, or start over;
+   * - `$gap` `{position}`: publications were lost in front of this position; read the history, or start over. `{lost}`:
+   *   this client was too slow, and so many were dropped, as the channel's settings say;
    * - `$unsubscribed` `{reason}`: the server ended the subscription;
    * - `$error`, an {@link OpenlineError}: the subscription was refused, now or after a reconnect.
    */

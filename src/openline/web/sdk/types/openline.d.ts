@@ -1,7 +1,7 @@
 /**
  * The line to the server at `url`: the one of this page, or a new one if there is none or it was closed.
  *
- * @param {string | URL} [url] `/openline` of the server that the page came from unless told; `https` means `wss`
+ * @param {string | URL} [url] unless told, `openline` beside this script; `https` means `wss`
  * @param {T.Options} [options] of a line that is new; one that is there keeps its own
  * @returns {T.Line}
  */

@@ -1,0 +1,330 @@
+"""Transactions of the store: a batch of entries stamped and written in a few statements, and pruning in small steps."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import cache
+from typing import Any, Final
+
+from openline.brokers.sqlite_entry import STAMPED, Entry, Kind
+from openline.brokers.sqlite_file import RESERVE, Store
+from openline.brokers.sqlite_keys import Keys
+from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Damaged, Kept, log_row
+
+__all__ = ["Writer"]
+
+#: How long the row of a channel that nobody uses, with nothing in its log, is kept: what it knows saves false alarms.
+IDLE_MS: Final = 3_600_000
+#: Rows that one statement drops at most, and how many may wait for it in a channel that is being published to.
+PRUNE_ROWS: Final = 256
+SLACK: Final = 64
+#: Channels that one step of a sweep looks at.
+SWEEP_CHANNELS: Final = 32
+#: Channels whose rows are kept at hand.
+MAX_CACHED: Final = 20_000
+#: Rows in one statement: the interpreter is let go a few times per batch, not once per row.
+CHUNKS: Final = (64, 16, 4, 1)
+#: Pages in the write-ahead log from which on it is cut to nothing, should readers have kept it from being used anew.
+WAL_PAGES: Final = 16_384
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+
+_KEEP: Final = "head = excluded.head, number = excluded.number, total = excluded.total, floor = excluded.floor"
+_UPSERT: Final = (
+    f" ON CONFLICT (id) DO UPDATE SET {_KEEP}, keep_count = excluded.keep_count, keep_ms = excluded.keep_ms,"
+    " keep_size = excluded.keep_size, touched = excluded.touched, crc = excluded.crc"
+)
+_log = logging.getLogger("openline")
+
+
+class Writer:
+    """Belongs to one thread; ``wanted`` are the channels whose rows must stay."""
+
+    def __init__(self, store: Store, wanted: Container[str]) -> None:
+        self._store = store
+        self._state = store.state
+        self._sql = store.connection
+        self._wanted = wanted
+        self._keys = Keys(store.connection)
+        self._cached: dict[str, ChannelRow] = {}
+        self._next_id: int = self._sql.execute("SELECT coalesce(max(id), 0) + 1 FROM channel").fetchone()[0]
+        #: The newest stamp that was handed out. The event loop hands them out itself while nothing waits for us.
+        self.stamp = self._state.stamp
+        #: Up to here they may be handed out.
+        self.reserved = self._state.reserved
+        self._rows: list[tuple[object, ...]] = []
+        self._dirty: dict[str, ChannelRow] = {}
+        self._swept = 0
+        self._unmoved = 0
+
+    # -- batches
+
+    def write(self, batch: Sequence[Entry]) -> Exception | None:
+        """Fill in every entry and commit what is to be kept.
+
+        What prevented it comes back; then nothing of the batch is kept, and the entries that should be have an
+        ``error``.
+        """
+        if not any(map(self._needs_file, batch)) and self.stamp + len(batch) + RESERVE // 2 < self.reserved:
+            self._stamp(batch)
+            return None
+        failure = self._transact(lambda: self._apply(batch))
+        if failure is not None:
+            for entry in batch:
+                if self._stored(entry) or entry.stamp > self.reserved:
+                    entry.error = f"the engine's store did not take it: {failure}"
+        return failure
+
+    def _stored(self, entry: Entry) -> bool:
+        """Whether what is answered about ``entry`` rests on the file."""
+        return entry.kind is Kind.APPEND or entry.key is not None
+
+    def _needs_file(self, entry: Entry) -> bool:
+        return (
+            self._stored(entry)
+            or entry.kind is Kind.FORGET
+            or (entry.kind is Kind.TOUCH and entry.name not in self._cached)
+        )
+
+    def _stamp(self, batch: Sequence[Entry]) -> None:
+        # Where there is nothing to stamp, the event loop may be handing out stamps right now.
+        for entry in batch:
+            if entry.kind in STAMPED:
+                self.stamp += 1
+                entry.stamp = self.stamp
+
+    def _transact(self, work: Callable[[], None]) -> Exception | None:
+        """Do ``work`` in one transaction, all of it or nothing."""
+        self._rows.clear()
+        self._dirty.clear()
+        at, forgotten = self._state.at, self._state.forgotten
+        try:
+            self._store.check_place()
+            self._sql.execute("BEGIN IMMEDIATE")
+            work()
+            self._flush()
+            reserved = self._save_state()
+            self._sql.execute("COMMIT")
+        except Exception as error:
+            # Whatever it was, nobody is told that it was stored; and the thread goes on.
+            self._state.at, self._state.forgotten = at, forgotten
+            self._roll_back()
+            return error
+        self.reserved = reserved
+        self._mark()
+        return None
+
+    def _save_state(self) -> int:
+        state = self._state
+        state.stamp, reserved = self.stamp, self.reserved
+        if self.stamp + RESERVE // 2 >= reserved:
+            reserved = self.stamp + RESERVE
+        state.reserved = reserved
+        self._sql.execute(
+            "UPDATE state SET stamp = ?, reserved = ?, forgotten = ?, at = ?",
+            (state.stamp, reserved, state.forgotten, state.at),
+        )
+        return reserved
+
+    def _roll_back(self) -> None:
+        self._cached.clear()
+        try:
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
+        except sqlite3.Error:
+            _log.exception("A transaction could not be rolled back")
+
+    def _mark(self) -> None:
+        try:
+            self._store.mark.write(self._state.epoch, self._state.stamp)
+        except OSError:
+            # It vouches for less than there is, which only makes it notice less.
+            _log.exception("The mark of the store could not be written")
+
+    def _apply(self, batch: Sequence[Entry]) -> None:
+        # All stamps first: what needs no file keeps its own, whatever becomes of the rest.
+        self._stamp(batch)
+        self._keys.look_up(batch)
+        self._load({e.name for e in batch if e.kind in {Kind.APPEND, Kind.TOUCH, Kind.FORGET}})
+        for entry in batch:
+            self._state.at = max(self._state.at, entry.at)
+            if entry.kind is Kind.APPEND:
+                self._append(entry)
+            elif entry.kind is Kind.DIRECT:
+                self._keys.repeats(entry)
+            elif entry.kind is Kind.TOUCH:
+                self._touch(entry)
+            elif entry.kind is Kind.FORGET:
+                self._forget(entry)
+        self._keys.store()
+
+    def _append(self, entry: Entry) -> None:
+        if self._keys.repeats(entry):
+            return
+        channel = self._touch(entry)
+        if entry.kept != channel.kept:
+            self._keep(channel, entry.kept, entry.at)
+        entry.previous, size = channel.head, entry.publication.size if entry.publication else 0
+        if entry.kept.count > 0 and entry.kept.ms > 0 and entry.kept.size >= size:
+            self._rows.append(log_row(channel, entry.stamp, entry.previous, entry.at, entry.body))
+        else:
+            channel.floor = entry.stamp
+        channel.head = entry.stamp
+        channel.number += 1
+        channel.total += size
+        self._dirty[channel.name] = channel
+
+    def _keep(self, channel: ChannelRow, kept: Kept, at: int) -> None:
+        """From now on ``channel`` remembers as much as ``kept`` says; what it had forgotten does not come back."""
+        if channel.kept.grows_to(kept):
+            self._flush_rows()
+            seen = self._sql.execute(
+                "SELECT previous FROM log WHERE channel = ? AND stamp > ? AND number > ? AND ahead >= ? AND at > ?"
+                " ORDER BY stamp LIMIT 1",
+                (channel.id, *channel.bounds(at)),
+            ).fetchone()
+            channel.floor = channel.head if seen is None else max(channel.floor, seen[0])
+        channel.kept = kept
+
+    def _touch(self, entry: Entry) -> ChannelRow:
+        channel = self._cached.get(entry.name)
+        if channel is None:
+            channel = ChannelRow(self._next_id, entry.name, self._state.forgotten)
+            self._next_id += 1
+            self._cached[entry.name] = self._dirty[entry.name] = channel
+        channel.touched = entry.at
+        return channel
+
+    def _forget(self, entry: Entry) -> None:
+        channel = self._cached.get(entry.name)
+        if channel is not None:
+            channel.floor = channel.head
+            self._dirty[entry.name] = channel
+
+    # -- statements
+
+    def _load(self, names: Iterable[str]) -> None:
+        """Have the rows of channels at hand, where there are any."""
+        if len(self._cached) > MAX_CACHED:
+            self._cached.clear()
+        for chunk in _chunks([name for name in names if name not in self._cached]):
+            found = self._sql.execute(_select_channels(len(chunk)), chunk)
+            for row in found.fetchall():
+                channel = ChannelRow.of(row)
+                self._cached[channel.name] = channel
+
+    def _flush(self) -> None:
+        self._flush_rows()
+        for chunk in _chunks([channel.row() for channel in self._dirty.values()]):
+            self._sql.execute(_upsert_channels(len(chunk)), [value for row in chunk for value in row])
+        for channel in self._dirty.values():
+            if channel.number - channel.pruned >= SLACK:
+                self._prune(channel, self._state.at)
+
+    def _flush_rows(self) -> None:
+        for chunk in _chunks(self._rows):
+            self._sql.execute(_insert_rows(len(chunk)), [value for row in chunk for value in row])
+        self._rows.clear()
+
+    def _prune(self, channel: ChannelRow, now: int) -> bool:
+        """Drop some of the rows that nobody sees any more; returns whether there may be others."""
+        dropped = self._sql.execute(
+            "DELETE FROM log WHERE channel = ?1 AND stamp IN (SELECT stamp FROM"
+            " (SELECT stamp, number, ahead, at FROM log WHERE channel = ?1 ORDER BY stamp LIMIT ?6)"
+            " WHERE NOT (stamp > ?2 AND number > ?3 AND ahead >= ?4 AND at > ?5))",
+            (channel.id, *channel.bounds(now), PRUNE_ROWS),
+        ).rowcount
+        channel.pruned = channel.number
+        return dropped == PRUNE_ROWS
+
+    def checkpoint(self, batch: Sequence[Entry]) -> None:
+        """Now and then move what was written into the file itself, by this one connection: see docs/storage.md."""
+        self._unmoved += 16_384 + sum(2 * len(e.body) for e in batch)
+        if self._unmoved < CHECKPOINT_BYTES:
+            return
+        self._unmoved = 0
+        try:
+            _, pages, _ = self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if pages > WAL_PAGES:
+                self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            # What was committed stays where it is; the next one tries again.
+            _log.warning("The store's write-ahead log could not be moved into its file: %s", error)
+
+    # -- sweeping
+
+    def sweep(self, now: int) -> bool:
+        """One small step of dropping what nobody sees any more, in a transaction of its own.
+
+        Returns whether there is more; the next call goes on behind it.
+        """
+        more: list[bool] = []
+        failure = self._transact(lambda: more.append(self._sweep(now)))
+        if failure is not None:
+            _log.warning("The store could not be swept: %s", failure)
+        return failure is None and more[0]
+
+    def _sweep(self, now: int) -> bool:
+        self._state.at = max(self._state.at, now)
+        keys_left = self._keys.sweep(now)
+        rows: list[tuple[Any, ...]] = self._sql.execute(
+            f"SELECT {CHANNEL_COLUMNS} FROM channel WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
+            (self._swept, SWEEP_CHANNELS),
+        ).fetchall()
+        for row in rows:
+            if self._sweep_channel(row, now):
+                return True
+            self._swept = row[0]
+        if len(rows) < SWEEP_CHANNELS:
+            self._swept = 0
+            return keys_left
+        return True
+
+    def _sweep_channel(self, row: tuple[Any, ...], now: int) -> bool:
+        channel = self._cached.get(row[1])
+        try:
+            channel = channel or ChannelRow.of(row)
+        except Damaged:
+            # Its publications cannot be told from what should be dropped.
+            return False
+        if self._prune(channel, now):
+            return True
+        if channel.touched + IDLE_MS < now and channel.name not in self._wanted:
+            rest = self._sql.execute("SELECT 1 FROM log WHERE channel = ? LIMIT 1", (channel.id,)).fetchone()
+            if rest is None:
+                self._cached.pop(channel.name, None)
+                self._sql.execute("DELETE FROM channel WHERE id = ?", (channel.id,))
+                self._state.forgotten = max(self._state.forgotten, channel.head)
+        return False
+
+    def close(self) -> None:
+        """Write down that everything is on the disk. Never raises."""
+        self._state.stamp = self._state.reserved = self.stamp
+        self._store.close()
+
+
+def _chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    start = 0
+    for size in CHUNKS:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size
+
+
+def _marks(columns: str, rows: int) -> str:
+    one = f"({', '.join('?' * len(columns.split(',')))})"
+    return ", ".join([one] * rows)
+
+
+@cache
+def _insert_rows(rows: int) -> str:
+    return f"INSERT INTO log ({LOG_COLUMNS}) VALUES {_marks(LOG_COLUMNS, rows)}"  # noqa: S608
+
+
+@cache
+def _upsert_channels(rows: int) -> str:
+    return f"INSERT INTO channel ({CHANNEL_COLUMNS}) VALUES {_marks(CHANNEL_COLUMNS, rows)}{_UPSERT}"  # noqa: S608
+
+
+@cache
+def _select_channels(rows: int) -> str:
+    return f"SELECT {CHANNEL_COLUMNS} FROM channel WHERE name IN ({', '.join('?' * rows)})"  # noqa: S608
