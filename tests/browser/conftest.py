@@ -32,9 +32,7 @@ class Demo:
     def start(self) -> None:
         command = [str(Path(sys.executable).parent / "openline"), "demo", "--port", str(self.port)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stderr=log, stdout=log, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-            )
+            self._process = subprocess.Popen(command, stderr=log, stdout=log)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:

@@ -7,6 +7,7 @@ import socket as sockets
 import ssl
 import subprocess
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ not_an_app = {}
 def make():
     return line
 """
+#: What keeps the tests of hanging handlers short.
+IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
 MOUNTED = """
 from fastapi import FastAPI
 from chat import line
@@ -87,7 +90,7 @@ def test_every_command_has_help_that_fits_a_terminal(arguments: list[str]) -> No
 
 
 def test_help_names_the_environment_and_the_defaults() -> None:
-    said = CliRunner().invoke(main, ["serve", "--help"]).output
+    said = " ".join(CliRunner().invoke(main, ["serve", "--help"]).output.split())
     for word in ("127.0.0.1", "8000", "env var: HOST", "env var: PORT", "--allow-origin", "--reload", "chat:line"):
         assert word in said
 
@@ -286,8 +289,7 @@ async def test_a_signal_closes_every_line_with_1012_and_ends_with_0_quickly(
 
 @pytest.mark.parametrize("event", ["hang", "block"])
 async def test_a_handler_that_hangs_does_not_keep_the_process(folder: Path, event: str) -> None:
-    program = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n" + CHAT
-    (folder / "hanging.py").write_text(program)
+    (folder / "hanging.py").write_text(IMPATIENT + CHAT)
     with openline(folder, "serve", "hanging:line", "--port", "0") as process:
         url, _ = process.address()
         async with json_client(ws(url)) as client:
@@ -296,10 +298,14 @@ async def test_a_handler_that_hangs_does_not_keep_the_process(folder: Path, even
             process.child.send_signal(signal.SIGTERM)
             assert await client.close_code() == 1012
             assert await asyncio.to_thread(process.wait) == 0
-        assert "Traceback" not in process.said
+        assert "1 handlers had to be cancelled" in process.said
 
 
 async def test_a_client_that_never_answers_the_close_does_not_keep_the_process(folder: Path) -> None:
+    (folder / "chat.py").write_text(
+        "from openline import LineSettings, Openline, Settings\n"
+        "line = Openline(settings=Settings(line=LineSettings(close_within_seconds=0.2)))\n"
+    )
     with openline(folder, "serve", "chat:line", "--port", "0") as process:
         _, port = process.address()
         async with bare_socket(port) as socket:
@@ -323,6 +329,7 @@ async def test_a_second_signal_does_not_wait(folder: Path) -> None:
 
 
 async def test_under_a_plain_uvicorn_the_mounted_lines_close_with_1012_too(folder: Path) -> None:
+    (folder / "chat.py").write_text(IMPATIENT + CHAT)
     with plain_uvicorn(folder, "mounted:app", "--port", "0") as process:
         found = process.wait_for(re.compile(r"running on (http://127.0.0.1:\d+)"))
         async with json_client(ws(found[1])) as client, json_client(ws(found[1])) as busy:
@@ -332,30 +339,45 @@ async def test_under_a_plain_uvicorn_the_mounted_lines_close_with_1012_too(folde
             process.child.send_signal(signal.SIGTERM)
             assert await client.close_code() == 1012
             assert await busy.close_code() == 1012
-            await asyncio.to_thread(process.wait, 14)
-        assert "Traceback" not in process.said
+            await asyncio.to_thread(process.wait, 5)
 
 
 # -- reload
 
 
+async def saved(file: Path, text: str, seen: Awaitable[object]) -> object:
+    """Save ``text`` until its effect is ``seen``: a change that the watcher's first look finds made already is none."""
+
+    async def save() -> None:
+        while True:
+            file.write_text(text)
+            await asyncio.sleep(0.4)
+
+    async with asyncio.TaskGroup() as tasks:
+        saving = tasks.create_task(save())
+        result = await seen
+        saving.cancel()
+    return result
+
+
 async def test_with_reload_a_change_is_served_and_a_mistake_waits_for_the_next_change(folder: Path) -> None:
+    file = folder / "chat.py"
     with openline(folder, "serve", "chat:line", "--port", "0", "--reload") as process:
         url, port = process.address()
+
+        def said(words: str, beyond: int) -> Awaitable[object]:
+            return asyncio.to_thread(process.wait_for, re.compile(words), beyond)
+
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Hello, Ada!"
             beyond = len(process.said)
-            (folder / "chat.py").write_text(CHAT.replace("Hello", "Welcome"))
-            assert await client.close_code() == 1012
-        await asyncio.to_thread(process.wait_for, re.compile("ready on"), beyond)
+            assert await saved(file, CHAT.replace("Hello", "Welcome"), client.close_code()) == 1012
+        await said("ready on", beyond)
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Welcome, Ada!"
+        await saved(file, "from openline import Openline\n", said("has no 'line'", beyond))
         beyond = len(process.said)
-        (folder / "chat.py").write_text("from openline import Openline\n")
-        await asyncio.to_thread(process.wait_for, re.compile("has no 'line'"), beyond)
-        beyond = len(process.said)
-        (folder / "chat.py").write_text(CHAT)
-        await asyncio.to_thread(process.wait_for, re.compile("ready on"), beyond)
+        await saved(file, CHAT, said("ready on", beyond))
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Hello, Ada!"
         assert process.end() == 0

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast, get_type_hints
 
 from openline.app.payloads import payload_reader
+from openline.app.threads import Threads
 from openline.errors import CommandError, ErrorCode, SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome, drive
@@ -19,6 +20,7 @@ __all__ = ["Authenticate", "Handlers"]
 #: Takes the token and the request; returns a User, a user id, or None for nobody; plain or async.
 Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
 
+_THREADS: Final = Threads()
 _TAKES: Final = "takes (connection), (connection, payload) or (connection, payload, channel)"
 
 
@@ -54,7 +56,7 @@ class _Handler:
     async def call(self, tasks: Tasks, *given: Any) -> Any:
         """Call the function in its own way, as many arguments as it takes; raises what it raises."""
         if self._thread:
-            result: Any = await tasks.start_in_thread(self._function, *given[: self._count]).step()
+            result: Any = await tasks.start(_THREADS.call(self._function, *given[: self._count])).step()
         else:
             result = self._function(*given[: self._count])
         if isinstance(result, Awaitable) and not isinstance(result, Outcome):

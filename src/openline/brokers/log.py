@@ -12,8 +12,8 @@ __all__ = ["Log"]
 class Log:
     """Publications, oldest first, with the time each came in.
 
-    A channel without history is a log that keeps nothing. ``trimmed`` is the newest stamp that is kept no more, ``head``
-    the newest that was published.
+    A channel without history is a log that keeps nothing. ``trimmed`` is the newest stamp that is kept no more,
+    ``head`` the newest that was published.
     """
 
     __slots__ = ("_entries", "_retention", "_size", "head", "touched", "trimmed")

@@ -1,7 +1,7 @@
 """The file beside a store that says who holds it, and up to where its log reached when it was last written.
 
-The lock is the operating system's, so it ends with the process, however that ends. The text in it vouches for the end of
-the log: a store that has less than its mark says was rolled back, cut, or copied without all of its files.
+The lock is the operating system's, so it ends with the process, however that ends. The text in it vouches for the end
+of the log: a store that has less than its mark says was rolled back, cut, or copied without all of its files.
 """
 
 import contextlib

@@ -96,12 +96,15 @@ class Reader:
         try:
             return self._read(self._sql, reading)
         except Damaged:
-            if reading.channel not in self._damaged:
-                self._damaged.add(reading.channel)
-                _log.error("The log of %r in %s is damaged; nobody can read across that", reading.channel, self._path)
+            self._tell_of_damage(reading.channel)
             return _LOST
         finally:
             self._sql.execute("COMMIT")
+
+    def _tell_of_damage(self, channel: str) -> None:
+        if channel not in self._damaged and len(self._damaged) < MAX_WAITING:
+            self._damaged.add(channel)
+            _log.error("The log of %r in %s is damaged; nobody can read across that", channel, self._path)
 
     def _read(self, sql: sqlite3.Connection, reading: Reading) -> Page:
         row = sql.execute(
@@ -129,9 +132,14 @@ class Reader:
         for row in _closing(rows):
             if not (row[1] > floor and row[3] > number and row[4] >= ahead and row[5] > at):
                 break
-            publication = decode_row(channel.name, reading.epoch, row)
+            try:
+                publication = decode_row(channel.name, reading.epoch, row)
+            except Damaged:
+                self._tell_of_damage(channel.name)
+                break
             if found and found[-1].previous != publication.stamp:
-                raise Damaged
+                self._tell_of_damage(channel.name)
+                break
             room -= publication.size
             if len(found) >= reading.limit or (found and room < 0):
                 return Page(tuple(reversed(found)), more=True)
@@ -140,7 +148,7 @@ class Reader:
 
 
 def _after(channel: ChannelRow, reading: Reading, after: int, sql: sqlite3.Connection) -> Page:
-    """The oldest behind ``after``, each following the one before it, up to the newest: anything else is not complete."""
+    """The oldest behind ``after``, each following the one before it, up to the newest: else it is not complete."""
     found: list[Publication] = []
     last, room = after, reading.size
     rows = sql.execute(

@@ -131,8 +131,8 @@ class ChannelRow:
     def row(self) -> tuple[object, ...]:
         """What stands in the table."""
         k = self.kept
-        facts = (self.id, self.name, self.head, self.number, self.total, self.floor)
-        facts = (*facts, k.count, k.ms, k.size, self.touched)
+        place = (self.id, self.name, self.head, self.number, self.total, self.floor)
+        facts = (*place, k.count, k.ms, k.size, self.touched)
         return (*facts, _checksum(facts, b""))
 
     def bounds(self, now: int) -> tuple[int, int, int, int]:
