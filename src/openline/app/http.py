@@ -17,7 +17,11 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _OK = text_page("ok\n")
 _DRAINING = text_page("draining\n")
-_METHOD = text_page("This is read with GET.\n")
+_METHOD = text_page("This is read with GET.\n", allow="GET, HEAD")
+_NOTHING = text_page("There is nothing here.\n")
+_DOOR = text_page(
+    "This is a door for WebSockets: new WebSocket(...) opens it.\n", upgrade="websocket", connection="upgrade"
+)
 
 
 async def serve_http(runtime: Runtime, pages: Mapping[str, Page], scope: Scope, path: str, send: Send) -> None:
@@ -31,11 +35,9 @@ async def serve_http(runtime: Runtime, pages: Mapping[str, Page], scope: Scope, 
     elif path in pages:
         await respond(pages[path], scope, send)
     elif runtime.doors.is_door(path):
-        await respond(
-            text_page("This is a door for WebSockets: new WebSocket(...) opens it.\n"), scope, send, status=426
-        )
+        await respond(_DOOR, scope, send, status=426)
     else:
-        await respond(text_page("There is nothing here.\n"), scope, send, status=404)
+        await respond(_NOTHING, scope, send, status=404)
 
 
 async def serve_lifespan(line: "Openline", receive: Receive, send: Send) -> None:

@@ -30,7 +30,7 @@ _CSP: Final = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 )
-
+_FORBIDDEN: Final = re.compile(rb"q=0(\.0*)?")
 
 # Comments that have their lines to themselves: what stands beside code, or in a string, is left alone.
 _COMMENTS: Final = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:(?!\*/).)*\*/[ \t]*)\n", re.MULTILINE | re.DOTALL)
@@ -54,9 +54,11 @@ class Page:
         self.headers: Mapping[str, str] = headers
 
 
-def text_page(text: str) -> Page:
-    """A line of plain text that is not to be kept."""
-    return Page(text.encode(), "text/plain; charset=utf-8", cache="no-store")
+def text_page(text: str, **headers: str) -> Page:
+    """A line of plain text that is not to be kept; ``headers`` go out with it."""
+    page = Page(text.encode(), "text/plain; charset=utf-8", cache="no-store")
+    page.headers = {**page.headers, **headers}
+    return page
 
 
 def file_page(path: Path) -> Page:
@@ -82,6 +84,12 @@ def sdk_pages() -> dict[str, Page]:
     return {path: Page(_COMMENTS.sub(b"", page.body), _TYPES["js"], guarded=True) for path, page in scripts.items()}
 
 
+def _takes_gzip(accepted: bytes) -> bool:
+    """Whether ``Accept-Encoding`` names gzip, and not in order to forbid it (RFC 9110 §12.5.3)."""
+    entries = (entry.replace(b" ", b"").lower().partition(b";") for entry in accepted.split(b","))
+    return any(coding == b"gzip" and not _FORBIDDEN.fullmatch(weight) for coding, _, weight in entries)
+
+
 async def respond(page: Page, scope: MutableMapping[str, Any], send: Send, *, status: int = 200) -> None:
     """Answer a GET or HEAD with ``page``: 304 where the client has it already, compressed where it may be."""
     given = {name: value for name, value in scope["headers"] if name in (b"if-none-match", b"accept-encoding")}
@@ -89,7 +97,7 @@ async def respond(page: Page, scope: MutableMapping[str, Any], send: Send, *, st
     body = page.body
     if status == 200 and page.etag.encode() in given.get(b"if-none-match", b""):
         status, body = 304, b""
-    elif page.zipped is not None and b"gzip" in given.get(b"accept-encoding", b""):
+    elif page.zipped is not None and _takes_gzip(given.get(b"accept-encoding", b"")):
         body = page.zipped
         headers += [(b"content-encoding", b"gzip")]
     if page.zipped is not None:

@@ -33,13 +33,12 @@ class Keys:
         pairs = [(e.name, e.key) for e in batch if e.key is not None]
         if not pairs:
             return
-        # Keys of entries that came in a little apart are looked up at the time of the first; see ``repeats``.
-        at, start = batch[0].at, 0
+        start = 0
         for size in CHUNKS:
             while len(pairs) - start >= size:
                 chunk = pairs[start : start + size]
                 start += size
-                found = self._sql.execute(_select(size), (at, *(value for pair in chunk for value in pair)))
+                found = self._sql.execute(_select(size), [value for pair in chunk for value in pair])
                 self._known.update({(row[0], row[1]): (row[2], row[3]) for row in found.fetchall()})
 
     def repeats(self, entry: Entry) -> bool:
@@ -78,7 +77,11 @@ class Keys:
 @cache
 def _select(pairs: int) -> str:
     marks = ", ".join(["(?, ?)"] * pairs)
-    return f"SELECT channel, key, stamp, until FROM keys WHERE until > ? AND (channel, key) IN (VALUES {marks})"  # noqa: S608
+    # A join in this order looks each one up; other ways of saying it walk over all keys.
+    return (
+        f"WITH asked (c, k) AS (VALUES {marks}) SELECT channel, key, stamp, until"  # noqa: S608
+        " FROM asked CROSS JOIN keys ON channel = c AND key = k"
+    )
 
 
 @cache

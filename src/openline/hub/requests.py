@@ -88,9 +88,9 @@ class Requests:
             raise CommandError(ErrorCode.BAD_FIELD, "`channel` is missing.", field="channel")
         return check_channel(command.channel)
 
-    def _members(self, name: str, limit: int) -> JsonBytes:
+    def _members(self, name: str, limit: int, after: int = 0) -> JsonBytes:
         channel = self._hub.membership.get(name)
-        return b'{"count":0,"members":[]}' if channel is None else channel.members.as_json(limit)
+        return b'{"count":0,"members":[]}' if channel is None else channel.members.as_json(limit, after)
 
     async def _unsubscribe(self, connection: Connection, command: Command) -> JsonBytes:
         subscription = connection.subscriptions.get(self._channel(command))
@@ -130,7 +130,8 @@ class Requests:
     async def _presence(self, connection: Connection, command: Command) -> JsonBytes:
         name = self._channel(command)
         options = await self._hub.policy.demand(connection, name, Action.SEE_PRESENCE)
-        return self._members(name, 0 if options.presence is None else options.presence.limit)
+        limit = 0 if options.presence is None else options.presence.limit
+        return self._members(name, min(limit, command.limit or limit), command.after or 0)
 
     # -- publications and events
 

@@ -47,6 +47,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     echo: bool = True
     since: str | None = None
     before: str | None = None
+    after: int | None = None
     last: int | None = None
     limit: int | None = None
     presence: bool = False

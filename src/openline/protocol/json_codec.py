@@ -39,6 +39,7 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
     echo: bool | None = None
     since: str | None = None
     before: str | None = None
+    after: _Natural | None = None
     last: _Natural | None = None
     limit: _Natural | None = None
     presence: bool | None = None
@@ -97,6 +98,7 @@ def decode_command(data: bytes) -> Command:
         echo=frame.echo is not False,
         since=frame.since,
         before=frame.before,
+        after=frame.after,
         last=frame.last,
         limit=frame.limit,
         presence=frame.presence is True,

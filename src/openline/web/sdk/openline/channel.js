@@ -140,8 +140,9 @@ export class Channel {
     return { ...reply, publications: reply.publications.map((/** @type {T.Frame} */ said) => eventOf(said, true)) };
   }
 
-  presence() {
-    return this.#host.outbox.submit("read", { type: "$presence", channel: this.name });
+  /** @type {T.Channel["presence"]} */
+  presence({ limit, after } = {}) {
+    return this.#host.outbox.submit("read", { type: "$presence", channel: this.name, limit, after });
   }
 
   typing() {

@@ -98,8 +98,8 @@ export interface Channel {
   /** Reads what was said, oldest first; 100 unless told. */
   history(range?: { limit?: number; before?: string; since?: string }): Promise<History>;
 
-  /** Asks who is here. */
-  presence(): Promise<Presence>;
+  /** Asks who is here: up to 1 000 at once; where there are more, `next` is the `after` of the next page. */
+  presence(page?: { limit?: number; after?: number }): Promise<Presence>;
 
   /** Lets the others know that somebody is typing here. May be called with every key: it speaks every 3 s at most. */
   typing(): void;
@@ -168,6 +168,7 @@ export interface Member {
 export interface Presence {
   count: number;
   members: Member[];
+  next?: number;
 }
 
 export interface History {

@@ -19,7 +19,10 @@ export class Channel implements T.Channel {
         before?: string;
         since?: string;
     }): Promise<T.History>;
-    presence(): Promise<any>;
+    presence(page?: {
+        limit?: number;
+        after?: number;
+    }): Promise<T.Presence>;
     typing(): void;
     unsubscribe(): void;
     /** Subscribes, or goes on with the next page. */

@@ -93,8 +93,11 @@ export interface Channel {
         before?: string;
         since?: string;
     }): Promise<History>;
-    /** Asks who is here. */
-    presence(): Promise<Presence>;
+    /** Asks who is here: up to 1 000 at once; where there are more, `next` is the `after` of the next page. */
+    presence(page?: {
+        limit?: number;
+        after?: number;
+    }): Promise<Presence>;
     /** Lets the others know that somebody is typing here. May be called with every key: it speaks every 3 s at most. */
     typing(): void;
     /** Leaves the channel; no handler is called afterwards. */
@@ -157,6 +160,7 @@ export interface Member {
 export interface Presence {
     count: number;
     members: Member[];
+    next?: number;
 }
 export interface History {
     publications: Event[];
