@@ -92,6 +92,10 @@ class Rig:
         outcome = self.hub.publish(channel, "said", json.dumps(payload).encode(), **options)
         return outcome.result() if outcome.done else None
 
+    def receive(self, wire: FakeWire, frame: Frame) -> None:
+        """A command comes in."""
+        self.dispatch.receive(wire, decode_command(json.dumps(frame).encode()))
+
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -150,11 +154,8 @@ class Client:
         if "id" not in frame:
             self._ids += 1
             frame["id"] = self._ids
-        self.send_bytes(json.dumps(frame).encode())
+        self.rig.receive(self.wire, frame)
         return frame["id"]
-
-    def send_bytes(self, data: bytes) -> None:
-        self.rig.dispatch.receive(self.wire, decode_command(data))
 
     def heard(self) -> list[Frame]:
         """What has come since the last call."""

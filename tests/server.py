@@ -151,3 +151,13 @@ def openline(folder: Path, *arguments: str, environment: dict[str, str] | None =
 def plain_uvicorn(folder: Path, *arguments: str) -> Process:
     """``uvicorn …`` as a child process, in ``folder``."""
     return Process([sys.executable, "-m", "uvicorn", *arguments], folder)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate that vouches for itself and for this machine, and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = "openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -subj /CN=localhost"
+    names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*command.split(), "-addext", names, *files], check=True, capture_output=True)
+    return certificate, key

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from clients import bare_socket, fetch
-from server import Served, plainly_serving, serving
 
+from clients import bare_socket, fetch
 from openline import Openline
 from openline.cli.demo import demo_line
+from server import Served, plainly_serving, serving
 
 
 async def get(served: Served, path: str, *lines: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
@@ -44,7 +44,7 @@ async def test_the_sdk_is_served_with_every_module_that_it_imports() -> None:
 async def test_a_file_that_the_client_has_already_is_not_sent_again() -> None:
     async with serving(Openline()) as served:
         _, headers, body = await get(served, "/openline.js")
-        for given in (headers["etag"], f'W/{headers["etag"]}', f'"x", {headers["etag"]}'):
+        for given in (headers["etag"], f"W/{headers['etag']}", f'"x", {headers["etag"]}'):
             status, again, rest = await get(served, "/openline.js", f"If-None-Match: {given}")
             assert (status, again["etag"], rest) == (304, headers["etag"], b"")
         status, _, whole = await get(served, "/openline.js", 'If-None-Match: "other"')

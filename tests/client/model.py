@@ -198,3 +198,5 @@ class World:
             if link is not None:
                 link.socket.push({"type": "$ping"})
             await self.stage.clock.advance(7.0)
+            if link is not None and link.socket.sent and link.socket.sent[-1]["type"] == "$pong":
+                link.socket.sent.pop()

@@ -10,7 +10,7 @@ from openline.errors import CommandError
 from .model import World
 from .stage import on_stage, settle, start
 
-RUNS = 60
+RUNS = 100
 STEPS = 150
 CHANNELS = ["chat:a", "chat:b"]
 

@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
-from clients import bare_line, json_client, opened
-from server import plainly_serving, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from clients import bare_line, json_client, opened
 from openline import Connection, LineSettings, Openline, Paths, Settings
+from server import plainly_serving, serving
 
 hostings = pytest.mark.parametrize("hosting", [serving, plainly_serving])
 
@@ -30,7 +30,15 @@ async def test_text_and_bytes_reach_everybody_else_as_they_are(hosting) -> None:
         opened(f"{served.ws}/raw/chat:1") as bob,
         opened(f"{served.ws}/raw/chat:2") as other,
     ):
-        for data in ("hello", "", 'a "quoted" \\ text\u2028\u0000\U0001f600', '{"a":1}', "123", b"", b"\x00\xff" * 1000):
+        for data in (
+            "hello",
+            "",
+            'a "quoted" \\ text\u2028\u0000\U0001f600',
+            '{"a":1}',
+            "123",
+            b"",
+            b"\x00\xff" * 1000,
+        ):
             await ada.send(data)
             assert await bob.recv() == data
         await bob.send("end")
@@ -126,7 +134,9 @@ async def test_who_may_only_write_writes_and_hears_nothing() -> None:
                 await socket.recv()
 
 
-@pytest.mark.parametrize("name", ["a%20b", "a%2Fb", "%24all", "%24user:ada", "x" * 129, "chat:*", "%00", "a%0Ab", ":x", ""])
+@pytest.mark.parametrize(
+    "name", ["a%20b", "a%2Fb", "%24all", "%24user:ada", "x" * 129, "chat:*", "%00", "a%0Ab", ":x", ""]
+)
 @hostings
 async def test_what_is_no_channel_name_closes_with_4404(hosting, name: str) -> None:  # type: ignore[no-untyped-def]
     async with hosting(application()) as served, bare_line(served.port, f"/raw/{name}") as socket:
@@ -161,12 +171,15 @@ async def test_the_root_is_the_raw_lobby_where_there_is_one_and_doors_may_be_els
 
 async def test_a_dead_raw_peer_is_ended_by_pings() -> None:
     settings = Settings(line=LineSettings(ping_every_seconds=0.05, pong_within_seconds=0.05))
-    async with serving(application(settings)) as served:
-        async with bare_line(served.port, "/raw/chat:1") as dead, opened(f"{served.ws}/raw/chat:1") as living:
-            assert (await dead.item())[0] == 9
-            assert await dead.close_code() == 4501
-            await served.until(lambda: len(served.connections) == 1)
-            await living.send("still here")
+    async with (
+        serving(application(settings)) as served,
+        bare_line(served.port, "/raw/chat:1") as dead,
+        opened(f"{served.ws}/raw/chat:1") as living,
+    ):
+        assert (await dead.item())[0] == 9
+        assert await dead.close_code() == 4501
+        await served.until(lambda: len(served.connections) == 1)
+        await living.send("still here")
 
 
 @hostings

@@ -3,11 +3,11 @@
 import logging
 
 import pytest
-from clients import bare_line, bare_socket, fetch, json_client, opened, upgrade_head
-from server import plainly_serving, serving
 from websockets.exceptions import ConnectionClosed
 
+from clients import bare_line, bare_socket, fetch, json_client, opened, upgrade_head
 from openline import CommandError, LineSettings, Openline, Request, Settings, User
+from server import plainly_serving, serving
 
 SECRET = "s3cret-Token~1"
 QUICK = Settings(line=LineSettings(connect_within_seconds=0.5, silent_after_seconds=0.01))
@@ -126,9 +126,8 @@ async def test_a_silent_client_whose_request_brought_the_token_is_let_in() -> No
     def connected(connection) -> None:  # type: ignore[no-untyped-def]
         met.append(connection.user.id)
 
-    async with serving(line) as served:
-        async with bare_line(served.port, "/openline", f"Authorization: Bearer {SECRET}"):
-            await served.until(lambda: met)
+    async with serving(line) as served, bare_line(served.port, "/openline", f"Authorization: Bearer {SECRET}"):
+        await served.until(lambda: met)
     assert met == ["ada"]
 
 

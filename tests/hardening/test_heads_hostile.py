@@ -1,13 +1,14 @@
 """Requests made to hurt a running server: slow, silent, endless, smuggled; each has a defined end, and others go on."""
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
-from clients import BareSocket, bare_line, bare_socket, fetch, json_client, upgrade_head
-from server import Served, serving
 
+from clients import BareSocket, bare_line, bare_socket, fetch, json_client, upgrade_head
 from openline import LineSettings, Openline, Settings
+from server import Served, serving
 
 QUICK = Settings(line=LineSettings(head_within_seconds=0.2, silent_after_seconds=0.01))
 
@@ -43,11 +44,14 @@ async def drip(socket: BareSocket, data: bytes) -> None:
 
 @pytest.mark.parametrize("head", [upgrade_head(), b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * 50])
 async def test_a_head_that_comes_byte_by_byte_is_cut_off_in_time_however_lively_it_is(head: bytes) -> None:
-    async with serving(application(QUICK)) as served, bare_socket(served.port) as socket:
-        async with asyncio.TaskGroup() as tasks:
-            dripping = tasks.create_task(drip(socket, head))
-            assert b" 408 " in await socket.rest(within=2)
-            dripping.cancel()
+    async with (
+        serving(application(QUICK)) as served,
+        bare_socket(served.port) as socket,
+        asyncio.TaskGroup() as tasks,
+    ):
+        dripping = tasks.create_task(drip(socket, head))
+        assert b" 408 " in await socket.rest(within=2)
+        dripping.cancel()
 
 
 async def test_empty_lines_do_not_keep_a_connection() -> None:
@@ -108,10 +112,8 @@ async def test_what_follows_a_chunked_body_counts_too(tail: bytes) -> None:
     async with serving(application()) as served:
         async with bare_socket(served.port) as socket:
             socket.send(b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n" + tail)
-            try:
+            with contextlib.suppress(ConnectionError):
                 await socket.rest()
-            except ConnectionError:
-                pass
         await served.until(lambda: not served.connections)
         await alive(served)
 
@@ -258,7 +260,11 @@ async def test_the_target_of_a_raw_door_is_decoded_once() -> None:
 
 async def test_what_a_client_sends_cannot_split_the_answer() -> None:
     async with serving(application()) as served:
-        for line in ("Sec-WebSocket-Protocol: a\rSet-Cookie: x=1", "Sec-WebSocket-Protocol: a b", "Origin: http://x\ry"):
+        for line in (
+            "Sec-WebSocket-Protocol: a\rSet-Cookie: x=1",
+            "Sec-WebSocket-Protocol: a b",
+            "Origin: http://x\ry",
+        ):
             async with bare_socket(served.port) as socket:
                 socket.send(upgrade_head("/openline", line))
                 head = await socket.head()

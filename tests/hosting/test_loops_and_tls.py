@@ -3,34 +3,24 @@
 import asyncio
 import json
 import ssl
-import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
-from clients import JsonClient, bare_line, bare_socket, fetch, json_client, opened, upgrade_head
-from server import Served, plainly_serving, serving, until
 
+from clients import JsonClient, bare_line, bare_socket, fetch, json_client, opened, upgrade_head
 from openline import History, LineSettings, Openline, Request, Settings
 from openline.transports.websocket import WebSocketLine
+from server import Served, make_certificate, plainly_serving, serving, until
 
 Scenario = Callable[[Served, Openline, dict[str, Any]], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "1"]
-        + ["-keyout", str(key), "-out", str(certificate)],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 def application() -> Openline:

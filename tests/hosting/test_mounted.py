@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from clients import bare_socket, fetch, json_client, opened, upgrade_head
 from fastapi import FastAPI, WebSocket
-from server import Served, plainly_serving, serving, until
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 
+from clients import bare_socket, fetch, json_client, opened, upgrade_head
 from openline import Openline
 from openline.transports.websocket import WebSocketLine
+from server import Served, plainly_serving, serving, until
 
 hostings = pytest.mark.parametrize("hosting", [plainly_serving, serving])
 
@@ -265,9 +265,9 @@ async def test_messages_that_came_before_the_answer_are_not_lost() -> None:
 
 
 async def test_a_root_path_before_the_application_changes_nothing() -> None:
-    async with plainly_serving(fastapi_app(realtime(), "/live"), root_path="/api") as served:
-        async with json_client(f"{served.ws}/live") as client:
-            assert (await client.ask("$ping"))["type"] == "$pong"
+    app = fastapi_app(realtime(), "/live")
+    async with plainly_serving(app, root_path="/api") as served, json_client(f"{served.ws}/live") as client:
+        assert (await client.ask("$ping"))["type"] == "$pong"
 
 
 async def test_the_application_keeps_its_own_lifespan() -> None:

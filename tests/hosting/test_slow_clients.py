@@ -5,11 +5,11 @@ import json
 import socket as sockets
 
 import pytest
-from clients import BareSocket, bare_line, json_client
-from server import Served, plainly_serving, serving, until
 
+from clients import BareSocket, bare_line, json_client
 from openline import History, LineSettings, Openline, Settings
 from openline.protocol.websocket import Opcode
+from server import Served, plainly_serving, serving, until
 
 COUNT = 1_500
 SIZE = 10_000
@@ -37,7 +37,7 @@ async def reply(socket: BareSocket) -> dict:  # type: ignore[type-arg]
 
 @pytest.mark.parametrize("hosting", [serving, plainly_serving])
 async def test_a_client_that_stops_reading_is_closed_with_4500_and_resumes_without_a_hole(hosting) -> None:  # type: ignore[no-untyped-def]
-    line = application(outbox_bytes=262_144, close_within_seconds=0.5)
+    line = application(outbox_bytes=262_144)
     async with hosting(line) as served, json_client(served.ws) as other:
         await other.get("$subscribe", channel="chat:1")
         async with bare_line(served.port, limit=1024) as slow:
@@ -76,14 +76,13 @@ async def test_a_client_that_stops_reading_is_closed_with_4500_and_resumes_witho
 
 async def test_a_line_is_given_up_even_if_its_client_never_reads_the_close() -> None:
     line = application(outbox_bytes=262_144, close_within_seconds=0.1)
-    async with serving(line) as served:
-        async with bare_line(served.port, "/raw/chat:1", limit=1024) as slow:
-            shrink(served)
-            slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            while len(line.connections):
-                line.publish("chat:1", "n", "x" * SIZE)
-                await asyncio.sleep(0)
-            await served.until(lambda: not served.connections)
+    async with serving(line) as served, bare_line(served.port, "/raw/chat:1", limit=1024) as slow:
+        shrink(served)
+        slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        while len(line.connections):
+            line.publish("chat:1", "n", "x" * SIZE)
+            await asyncio.sleep(0)
+        await served.until(lambda: not served.connections)
 
 
 async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in_order() -> None:

@@ -324,7 +324,7 @@ class Openline:
                 # Mounted, we are not told of the end either; the server waits for its ASGI calls.
                 await self._runtime.finish()
         elif scope["type"] == "http":
-            await serve_http(self.start(), _sdk_pages() | self._pages, scope, path, send)
+            await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, send)
 
 
 def _settle(outcome: Outcome[Position | None], call: Callable[[], Outcome[Position | None]]) -> None:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -77,7 +78,8 @@ def tree(folder: Traversable, prefix: str) -> dict[str, Page]:
     return pages
 
 
-def sdk_pages() -> dict[str, Page]:
+@cache
+def sdk_pages() -> Mapping[str, Page]:
     """The browser SDK: ``/openline.js`` and its modules beside it, without comments, which are a third of them."""
     pages = tree(files("openline").joinpath("web", "sdk"), "/")
     scripts = {path: page for path, page in pages.items() if path.endswith(".js")}

@@ -28,6 +28,8 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit as stop:
             raise not_listening(self.config, stop) from None
+        if sockets is not None:
+            self._log_started_message(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop. uvicorn would raise the signal again at the end, as if nothing had been put in order."""
@@ -36,7 +38,10 @@ class Server(uvicorn.Server):
 
     def _log_started_message(self, listeners: Any) -> None:
         host, port = listeners[0].getsockname()[:2] if listeners else (self.config.host, self.config.port)
-        log_ready(str(host), port, secure=self.config.is_ssl)
+        shown = f"[{host}]" if ":" in str(host) else host
+        scheme = "https" if self.config.is_ssl else "http"
+        more = ", and starts anew at every change" if self.config.reload else ""
+        _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
 
 
 def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:
@@ -48,13 +53,6 @@ def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:
             f"{config.host}:{config.port}", f"cannot listen there ({reason}); try another --port or --host"
         )
     return SettingsError("the application", "did not start; the lines above say why")
-
-
-def log_ready(host: str, port: int, *, secure: bool, more: str = "") -> None:
-    """Say that the server is ready, and where."""
-    shown = f"[{host}]" if ":" in host else host
-    scheme = "https" if secure else "http"
-    _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
 
 
 def serve(

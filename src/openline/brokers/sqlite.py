@@ -128,9 +128,7 @@ class SqliteBroker:
         except UnicodeEncodeError:
             return Outcome.failed(CommandError(ErrorCode.BAD_FIELD, "There is text in it that is not Unicode."))
         kind = Kind.DIRECT if direct else Kind.APPEND
-        entry = Entry(
-            kind, publication.channel, self._at, publication=publication, retention=retention, key=key, body=body
-        )
+        entry = Entry(kind, publication.channel, self._at, publication, retention, key, body)
         writer = self._writer
         if direct and key is None and not self._waiting and writer is not None and self._closed is None:
             stamp = writer.stamp_at_once()
@@ -146,7 +144,7 @@ class SqliteBroker:
         if not self._waiting:
             self._pass_on(publication)
             return _DONE
-        entry = Entry(Kind.SCATTER, publication.channel, self._at, publication=publication)
+        entry = Entry(Kind.SCATTER, publication.channel, self._at, publication)
         self._put(entry)
         scattered: Outcome[None] = Outcome()
         entry.outcome.then(lambda outcome: _copy_failure(outcome, scattered))

@@ -3,11 +3,11 @@
 from enum import Enum, auto
 from typing import Final
 
-from openline.brokers.sqlite_rows import Kept
+from openline.brokers.sqlite_rows import Kept, kept_of
 from openline.hub.outcome import Outcome
 from openline.model import NOTHING_KEPT, Position, Publication, Retention
 
-__all__ = ["STAMPED", "Entry", "Kind"]
+__all__ = ["Entry", "Kind"]
 
 
 class Kind(Enum):
@@ -29,18 +29,16 @@ class Kind(Enum):
     STOP = auto()
 
 
-#: What gets a stamp, and what takes its place in the order of deliveries.
-STAMPED: Final = frozenset({Kind.APPEND, Kind.DIRECT})
-_TOLD: Final = STAMPED | {Kind.SCATTER}
-_NONE: Final = Kept()
 #: What an entry costs beside its publication, about.
 _COST: Final = 512
+_NONE: Final = Kept()
 
 
 class Entry:
-    """One thing to do; ``at`` is the store's time when it came in.
+    """One thing to do; ``at`` is the store's time when it came in, ``size`` about the bytes that it costs as it waits.
 
-    The writer fills in ``stamp`` and ``previous``, ``repeated`` where its key was known, or ``error``.
+    ``stamped`` says that it gets a stamp, ``told`` that it takes its place in the order of deliveries. The writer fills
+    in ``stamp`` and ``previous``, ``repeated`` where its key was known, or ``error``.
     """
 
     __slots__ = (
@@ -56,7 +54,11 @@ class Entry:
         "publication",
         "repeated",
         "retention",
+        "size",
         "stamp",
+        "stamped",
+        "told",
+        "weight",
     )
 
     def __init__(
@@ -64,7 +66,6 @@ class Entry:
         kind: Kind,
         name: str,
         at: int,
-        *,
         publication: Publication | None = None,
         retention: Retention = NOTHING_KEPT,
         key: str | None = None,
@@ -75,20 +76,15 @@ class Entry:
         self.at = at
         self.publication = publication
         self.retention = retention
-        self.kept = Kept.of(retention) if kind is Kind.APPEND else _NONE
+        self.kept = kept_of(retention) if kind is Kind.APPEND else _NONE
         self.key = key
         self.body = body
+        #: What it counts for in its log.
+        self.weight = 0 if publication is None else publication.size
+        self.size = _COST + len(body) + self.weight
+        self.stamped = kind is Kind.APPEND or kind is Kind.DIRECT
+        self.told = self.stamped or kind is Kind.SCATTER
         self.outcome: Outcome[Position] = Outcome()
         self.stamp = self.previous = 0
         self.repeated = False
         self.error: str | None = None
-
-    @property
-    def told(self) -> bool:
-        """Whether it takes its place in the order of deliveries."""
-        return self.kind in _TOLD
-
-    @property
-    def size(self) -> int:
-        """Bytes that it costs while it waits, about."""
-        return _COST + len(self.body) + (0 if self.publication is None else self.publication.size)

@@ -1,18 +1,35 @@
 """What stands in the store's tables: publications and channels as rows, each with a checksum, and back."""
 
 import binascii
+import struct
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from openline.model import Publication, Retention
 
-__all__ = ["CHANNEL_COLUMNS", "LOG_COLUMNS", "ChannelRow", "Damaged", "Kept", "decode_row", "encode_body", "log_row"]
+__all__ = [
+    "CHANNEL_COLUMNS",
+    "LOG_COLUMNS",
+    "ChannelRow",
+    "Damaged",
+    "Kept",
+    "decode_row",
+    "encode_body",
+    "kept_of",
+    "log_row",
+]
 
 LOG_COLUMNS: Final = "channel, stamp, previous, number, ahead, at, crc, body"
 CHANNEL_COLUMNS: Final = "id, name, head, number, total, floor, keep_count, keep_ms, keep_size, touched, crc"
 #: No stamp, count or time in the store is above it.
 _MOST: Final = 2**53
+#: The whole numbers of a row of the log.
+_FACTS: Final = struct.Struct("<6q")
+
+
+LogRow = tuple[int, int, int, int, int, int, int, bytes]
 
 
 class Damaged(Exception):  # noqa: N818  what it is, not an error that is raised to users
@@ -37,27 +54,27 @@ _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 def encode_body(publication: Publication) -> bytes:
     """The body of a row; raises :class:`UnicodeEncodeError` for text that is no text."""
     p = publication
-    return _encode(_Body(p.type, bytes(p.payload), p.binary, p.sender, tuple(p.exclude), p.ask))
+    return _encode(_Body(p.type, p.payload, p.binary, p.sender, tuple(p.exclude), p.ask))
 
 
-def log_row(channel: "ChannelRow", stamp: int, previous: int, at: int, body: bytes) -> tuple[object, ...]:
+def log_row(channel: "ChannelRow", stamp: int, previous: int, at: int, body: bytes) -> LogRow:
     """The row of what is published next in ``channel``.
 
     ``number`` counts the channel's publications, ``ahead`` their bytes up to this one. So whether a row is still to be
     seen follows from the row and its channel alone, and nothing is counted when rows are dropped, in whatever portions.
     """
     facts = (channel.id, stamp, previous, channel.number + 1, channel.total, at)
-    return (*facts, _checksum(facts, body), body)
+    return (*facts, _row_checksum(facts, body), body)
 
 
 def decode_row(name: str, epoch: str, row: tuple[Any, ...]) -> Publication:
     """The publication of a row; raises :class:`Damaged` where it is not what was written."""
     *facts, crc, body = row
-    if not isinstance(body, bytes) or _checksum(tuple(facts), body) != crc:
-        raise Damaged
     try:
+        if _row_checksum(tuple(facts), body) != crc:
+            raise Damaged
         parts = _decode(body)
-    except msgspec.MsgspecError as error:
+    except (TypeError, struct.error, msgspec.MsgspecError) as error:
         raise Damaged from error
     return Publication(
         name,
@@ -73,8 +90,12 @@ def decode_row(name: str, epoch: str, row: tuple[Any, ...]) -> Publication:
     )
 
 
-def _checksum(facts: tuple[object, ...], body: bytes) -> int:
-    return binascii.crc32(repr(facts).encode(), binascii.crc32(body))
+def _row_checksum(facts: tuple[int, ...], body: bytes) -> int:
+    return binascii.crc32(_FACTS.pack(*facts), binascii.crc32(body))
+
+
+def _checksum(facts: tuple[object, ...]) -> int:
+    return binascii.crc32(repr(facts).encode())
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -84,18 +105,19 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     ms: int = 0
     size: int = 0
 
-    @classmethod
-    def of(cls, retention: Retention) -> "Kept":
-        """``retention`` in whole milliseconds, and no larger than the store's numbers."""
-        return cls(
-            max(0, min(retention.count, _MOST)),
-            int(max(0.0, min(retention.seconds, _MOST / 1000)) * 1000),
-            max(0, min(retention.size, _MOST)),
-        )
-
     def grows_to(self, other: "Kept") -> bool:
         """Whether ``other`` would show what this one hides."""
         return other.count > self.count or other.ms > self.ms or other.size > self.size
+
+
+@lru_cache
+def kept_of(retention: Retention) -> Kept:
+    """``retention`` in whole milliseconds, and no larger than the store's numbers."""
+    return Kept(
+        max(0, min(retention.count, _MOST)),
+        int(max(0.0, min(retention.seconds, _MOST / 1000)) * 1000),
+        max(0, min(retention.size, _MOST)),
+    )
 
 
 class ChannelRow:
@@ -119,7 +141,7 @@ class ChannelRow:
     def of(cls, row: tuple[Any, ...]) -> "ChannelRow":
         """The channel of a row; raises :class:`Damaged`."""
         *facts, crc = row
-        if _checksum(tuple(facts), b"") != crc:
+        if _checksum(tuple(facts)) != crc:
             raise Damaged
         channel = cls(facts[0], facts[1], facts[2])
         channel.number, channel.total, channel.floor = facts[3:6]
@@ -133,7 +155,7 @@ class ChannelRow:
         k = self.kept
         place = (self.id, self.name, self.head, self.number, self.total, self.floor)
         facts = (*place, k.count, k.ms, k.size, self.touched)
-        return (*facts, _checksum(facts, b""))
+        return (*facts, _checksum(facts))
 
     def bounds(self, now: int) -> tuple[int, int, int, int]:
         """What to compare a row with: it is seen when stamp > 0th, number > 1st, ahead >= 2nd and at > 3rd."""

@@ -2,20 +2,20 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
-from openline.brokers.sqlite_entry import STAMPED, Entry, Kind
+from openline.brokers.sqlite_entry import Entry, Kind
 from openline.brokers.sqlite_file import RESERVE, Store
 from openline.brokers.sqlite_keys import Keys
-from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Damaged, Kept, log_row
+from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Damaged, Kept, LogRow, log_row
 
 __all__ = ["Writer"]
 
 #: How long the row of a channel that nobody uses, with nothing in its log, is kept: what it knows saves false alarms.
 IDLE_MS: Final = 3_600_000
-#: Rows that one statement drops at most, and how many may wait for it in a channel that is being published to.
+#: Rows that one step drops at most, and how many may wait for it in a channel that is being published to.
 PRUNE_ROWS: Final = 256
 SLACK: Final = 64
 #: Channels that one step of a sweep looks at.
@@ -51,7 +51,7 @@ class Writer:
         self.stamp = self._state.stamp
         #: Up to here they may be handed out.
         self.reserved = self._state.reserved
-        self._rows: list[tuple[object, ...]] = []
+        self._rows: list[tuple[ChannelRow, LogRow]] = []
         self._dirty: dict[str, ChannelRow] = {}
         self._swept = 0
         self._unmoved = 0
@@ -88,7 +88,7 @@ class Writer:
     def _stamp(self, batch: Sequence[Entry]) -> None:
         # Where there is nothing to stamp, the event loop may be handing out stamps right now.
         for entry in batch:
-            if entry.kind in STAMPED:
+            if entry.stamped:
                 self.stamp += 1
                 entry.stamp = self.stamp
 
@@ -141,12 +141,14 @@ class Writer:
             _log.exception("The mark of the store could not be written")
 
     def _apply(self, batch: Sequence[Entry]) -> None:
+        if len(self._cached) > MAX_CACHED:
+            self._cached.clear()
         # All stamps first: what needs no file keeps its own, whatever becomes of the rest.
         self._stamp(batch)
         self._keys.look_up(batch)
-        self._load({e.name for e in batch if e.kind in {Kind.APPEND, Kind.TOUCH, Kind.FORGET}})
+        self._load({entry.name for entry in batch if entry.name not in self._cached and entry.kind is not Kind.DIRECT})
+        self._state.at = max(self._state.at, batch[-1].at)
         for entry in batch:
-            self._state.at = max(self._state.at, entry.at)
             if entry.kind is Kind.APPEND:
                 self._append(entry)
             elif entry.kind is Kind.DIRECT:
@@ -163,14 +165,14 @@ class Writer:
         channel = self._touch(entry)
         if entry.kept != channel.kept:
             self._keep(channel, entry.kept, entry.at)
-        entry.previous, size = channel.head, entry.publication.size if entry.publication else 0
-        if entry.kept.count > 0 and entry.kept.ms > 0 and entry.kept.size >= size:
-            self._rows.append(log_row(channel, entry.stamp, entry.previous, entry.at, entry.body))
+        entry.previous, kept = channel.head, entry.kept
+        if kept.count > 0 and kept.ms > 0 and kept.size >= entry.weight:
+            self._rows.append((channel, log_row(channel, entry.stamp, entry.previous, entry.at, entry.body)))
         else:
             channel.floor = entry.stamp
         channel.head = entry.stamp
         channel.number += 1
-        channel.total += size
+        channel.total += entry.weight
         self._dirty[channel.name] = channel
 
     def _keep(self, channel: ChannelRow, kept: Kept, at: int) -> None:
@@ -202,11 +204,9 @@ class Writer:
 
     # -- statements
 
-    def _load(self, names: Iterable[str]) -> None:
+    def _load(self, names: Collection[str]) -> None:
         """Have the rows of channels at hand, where there are any."""
-        if len(self._cached) > MAX_CACHED:
-            self._cached.clear()
-        for chunk in _chunks([name for name in names if name not in self._cached]):
+        for chunk in _chunks(tuple(names)):
             found = self._sql.execute(_select_channels(len(chunk)), chunk)
             for row in found.fetchall():
                 channel = ChannelRow.of(row)
@@ -218,27 +218,30 @@ class Writer:
             self._sql.execute(_upsert_channels(len(chunk)), [value for row in chunk for value in row])
         for channel in self._dirty.values():
             if channel.number - channel.pruned >= SLACK:
-                self._prune(channel, self._state.at)
+                # Faster than it fills.
+                self._prune(channel, self._state.at, max(PRUNE_ROWS, 2 * (channel.number - channel.pruned)))
 
     def _flush_rows(self) -> None:
-        for chunk in _chunks(self._rows):
+        # What would be too many at the end of the batch is not written in the first place.
+        seen = [row for channel, row in self._rows if row[3] > channel.number - channel.kept.count]
+        for chunk in _chunks(seen):
             self._sql.execute(_insert_rows(len(chunk)), [value for row in chunk for value in row])
         self._rows.clear()
 
-    def _prune(self, channel: ChannelRow, now: int) -> bool:
-        """Drop some of the rows that nobody sees any more; returns whether there may be others."""
+    def _prune(self, channel: ChannelRow, now: int, most: int = PRUNE_ROWS) -> bool:
+        """Drop some of the rows that nobody sees any more, ``most`` of them; returns whether there may be others."""
         dropped = self._sql.execute(
-            "DELETE FROM log WHERE channel = ?1 AND stamp IN (SELECT stamp FROM"
+            "DELETE FROM log WHERE channel = ?1 AND stamp <= (SELECT max(stamp) FROM"
             " (SELECT stamp, number, ahead, at FROM log WHERE channel = ?1 ORDER BY stamp LIMIT ?6)"
             " WHERE NOT (stamp > ?2 AND number > ?3 AND ahead >= ?4 AND at > ?5))",
-            (channel.id, *channel.bounds(now), PRUNE_ROWS),
+            (channel.id, *channel.bounds(now), most),
         ).rowcount
         channel.pruned = channel.number
-        return dropped == PRUNE_ROWS
+        return dropped == most
 
     def checkpoint(self, batch: Sequence[Entry]) -> None:
         """Now and then move what was written into the file itself, by this one connection: see docs/storage.md."""
-        self._unmoved += 16_384 + sum(2 * len(e.body) for e in batch)
+        self._unmoved += 16_384 + 2 * sum(entry.size for entry in batch)
         if self._unmoved < CHECKPOINT_BYTES:
             return
         self._unmoved = 0

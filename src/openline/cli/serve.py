@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from openline.app.openline import Openline
-from openline.app.server import Server, configure, log_ready, not_listening, set_up_logging
+from openline.app.server import Server, configure, not_listening, set_up_logging
 from openline.app.server import serve as run
 from openline.cli.options import apply, serving_options
 from openline.errors import OpenlineError, SettingsError
@@ -87,15 +87,7 @@ def serve_reloading(config: uvicorn.Config, target: str, *, log_level: str, opti
         listener = config.bind_socket()
     except SystemExit as stop:
         raise not_listening(config, stop) from None
-    os.environ[_RELOADED] = json.dumps(
-        {
-            "target": target,
-            "log_level": log_level,
-            "options": options,
-            "address": listener.getsockname()[:2],
-            "secure": config.is_ssl,
-        }
-    )
+    os.environ[_RELOADED] = json.dumps({"target": target, "log_level": log_level, "options": options})
     ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
 
 
@@ -104,12 +96,10 @@ def reloaded() -> Any:
     told = json.loads(os.environ[_RELOADED])
     set_up_logging(told["log_level"])
     try:
-        app = prepare(told["target"], told["options"])
+        return prepare(told["target"], told["options"])
     except OpenlineError as error:
         _log.error("%s", error)
         raise SystemExit(1) from None
-    log_ready(*told["address"], secure=told["secure"], more=", and starts anew at every change")
-    return app
 
 
 def load(target: str) -> Any:
