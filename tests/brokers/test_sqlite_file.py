@@ -9,7 +9,7 @@ import pytest
 
 from openline.brokers import sqlite_file
 from openline.brokers.sqlite_file import STEPS, connect, migrate, open_store
-from openline.brokers.sqlite_mark import Mark
+from openline.brokers.sqlite_mark import boot_id
 from openline.errors import SettingsError
 from openline.testing.broker_bench import texts
 from tests.brokers.stores import NOON, left_behind, opened, rows
@@ -250,7 +250,7 @@ async def test_only_what_was_synced_survives_the_operating_system(path: Path, sy
 async def test_a_clean_end_survives_the_operating_system(path: Path) -> None:
     epoch = await used(path)
     mark = Path(f"{path}-mark")
-    mark.write_text(mark.read_text().replace(Mark.take(str(path.with_name("x")))._boot, "an-earlier-boot"))
+    mark.write_text(mark.read_text().replace(boot_id(), "an-earlier-boot"))
     assert await opened_epoch(path) == epoch
 
 

@@ -1,5 +1,6 @@
 """A real Chromium, the real demo server in a process of its own, and a network between them that can be cut."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -21,18 +22,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Demo:
-    """``openline demo`` as a process; it may be ended in any way and started again on the same port."""
+    """``openline demo`` as a process; it may be ended in any way and started again on the same port.
 
-    def __init__(self, log: Path) -> None:
+    It keeps its chat in ``folder``, or forgets it with ``engine``.
+    """
+
+    def __init__(self, folder: Path, *engine: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
-        self._log = log
+        self._folder = folder
+        self._engine = engine
+        self._log = folder / "demo.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [str(Path(sys.executable).parent / "openline"), "demo", "--port", str(self.port)]
+        environment = {**os.environ, "XDG_STATE_HOME": str(self._folder)}
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stderr=log, stdout=log)
+            self._process = subprocess.Popen([*command, *self._engine], stderr=log, stdout=log, env=environment)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
@@ -52,7 +59,16 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    demo = Demo(tmp_path / "demo.log")
+    demo = Demo(tmp_path)
+    demo.start()
+    yield demo
+    demo.end()
+
+
+@pytest.fixture
+def forgetful_demo(tmp_path: Path) -> Iterator[Demo]:
+    """One whose history is in memory."""
+    demo = Demo(tmp_path, "--engine", "memory")
     demo.start()
     yield demo
     demo.end()

@@ -103,25 +103,48 @@ def test_what_is_written_while_the_network_is_cut_arrives_once_and_in_order(
     assert bob.locator("#messages li[data-kind=presence]").count() <= 1
 
 
-def test_a_restart_of_the_server_costs_no_message(demo: Demo, open_page: Callable[[str], Page]) -> None:
+def talk_over_a_restart(demo: Demo, open_page: Callable[[str], Page], how: signal.Signals) -> tuple[Page, Page]:
+    """Both talk on while the server is ended and started again; then both show the same, nothing twice."""
     ada, bob = join(open_page, demo.port, "ada"), join(open_page, demo.port, "bob")
     for number in range(20):
         say(ada, f"ada {number}")
         say(bob, f"bob {number}")
         if number == 6:
-            demo.end(signal.SIGTERM)
+            demo.end(how)
         if number == 12:
             demo.start()
     sent(ada, 40)
     sent(bob, 40)
-    assert sorted(texts(ada)) == sorted(texts(bob))
     assert len(set(texts(ada))) == 40
     assert texts(ada) == texts(bob)
+    return ada, bob
 
 
-def test_after_kill_9_both_are_told_that_history_was_lost_and_go_on(
-    demo: Demo, open_page: Callable[[str], Page]
+def test_a_restart_costs_no_message_and_no_history(demo: Demo, open_page: Callable[[str], Page]) -> None:
+    ada, bob = talk_over_a_restart(demo, open_page, signal.SIGTERM)
+    for page in (ada, bob):
+        assert page.locator("#messages li[data-kind=gap]").count() == 0
+
+
+def test_a_restart_costs_no_message_where_history_is_in_memory(
+    forgetful_demo: Demo, open_page: Callable[[str], Page]
 ) -> None:
+    talk_over_a_restart(forgetful_demo, open_page, signal.SIGTERM)
+
+
+def test_after_kill_9_both_resume_and_end_with_the_same_list(demo: Demo, open_page: Callable[[str], Page]) -> None:
+    ada, bob = talk_over_a_restart(demo, open_page, signal.SIGKILL)
+    for page in (ada, bob):
+        assert page.locator("#messages li[data-kind=gap]").count() == 0
+    carol = join(open_page, demo.port, "carol")
+    sent(carol, 40)
+    assert texts(carol) == texts(ada)
+
+
+def test_after_kill_9_without_a_file_both_are_told_that_history_was_lost_and_go_on(
+    forgetful_demo: Demo, open_page: Callable[[str], Page]
+) -> None:
+    demo = forgetful_demo
     ada, bob = join(open_page, demo.port, "ada"), join(open_page, demo.port, "bob")
     say(ada, "before")
     expect(bob.locator("#messages .text")).to_have_text(["before"])

@@ -182,9 +182,7 @@ async def on_stage(**options: Any) -> AsyncIterator[Stage]:
         yield stage
     finally:
         await stage.line.close()
-        entering.cancel()
         await asyncio.wait([entering])
-    assert not entering.cancelled()
     entering.exception()
     await settle()
     assert stage.clock.timers == 0

@@ -199,11 +199,13 @@ async def test_a_first_connection_that_is_hopeless_is_tried_once() -> None:
 
 async def test_a_line_that_was_open_comes_back_however_long_it_takes_and_however_hopeless_it_looks() -> None:
     async with opened(patience=0.0) as stage:
-        stage.failures.extend([Lost(1006, "HTTP 404", hopeless=True)] * 20)
+        stage.failures.extend([Lost(1006, "HTTP 404", hopeless=True)] * 99)
         stage.socket.end()
         await settle()
         await stage.clock.advance(1000)
-        assert len(stage.sockets) == 2
+        assert (len(stage.sockets), stage.line.status) == (1, "waiting")
+        stage.failures.clear()
+        await stage.clock.advance(20)
         await stage.open()
         assert stage.line.status == "open"
 

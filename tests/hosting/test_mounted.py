@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 
 from clients import bare_socket, fetch, json_client, opened, upgrade_head
-from openline import Openline
+from openline import LineSettings, Openline
 from openline.transports.websocket import WebSocketLine
 from server import Served, plainly_serving, serving, until
 
@@ -315,3 +315,24 @@ def test_starlettes_test_client_works() -> None:
             socket.send_text("hi")
             assert socket.receive_text() == "hi"
         assert client.get("/healthz").text == "ok\n"
+
+
+async def test_under_openline_serve_routes_of_the_application_take_large_bodies_and_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("openline.transports.uvicorn_host._DEFAULT_LIMITS", LineSettings(head_within_seconds=0.05))
+    app = FastAPI()
+
+    @app.post("/size")
+    async def size(request: Request) -> int:
+        await asyncio.sleep(0.2)
+        return len(await request.body())
+
+    async with serving(app) as served, bare_socket(served.port) as socket:
+        request = b"POST /size HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000
+        # The second one waits behind the first, and neither is a head that is late or too large.
+        socket.send(request + request)
+        for _ in range(2):
+            assert await socket.status() == 200
+            assert await socket.reader.readexactly(7) == b"1000000"
+        assert b" 408 " in await socket.rest(within=2)

@@ -1,178 +1,159 @@
-"""No bytes for an old member reach a reused descriptor, and each member gets what was queued while it was in."""
+"""No bytes for an old member reach a reused descriptor, over real sockets whose numbers the kernel gives out again."""
 
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from openline.hub.tick import Tick
+from openline.testing import FakeClock
+from openline.transports import group as group_module
 from openline.transports.group import DescriptorGroup
-from tests.transports.pairs import PairTransport
+from tests.transports.sockets import Line
 
-LIMIT = 20_000
-GROUPS = 2
+WHICH = st.integers(0, 7)
 
 
-class Member:
-    """One line, and what its peer must get: ``due`` whole, or a beginning of it where the line was cut."""
+class Seat:
+    """A line, and what it is to receive: all that is queued from its joins to its leaves, in order."""
 
-    def __init__(self) -> None:
-        self.transport = PairTransport()
-        self.wire = self.transport.make_wire(LIMIT)
-        self.due = bytearray()
-        self.whole = True
-        #: Which of its stays in a group is the present one.
-        self.stays: dict[int, int] = {}
+    def __init__(self, *, secure: bool) -> None:
+        self.line = Line(outbox_bytes=30_000, secure=secure)
+        self.owed: list[bytes] = []
+        self.groups: set[int] = set()
+        self.cut = False
 
 
 class Descriptors(RuleBasedStateMachine):
-    """Lines come and go and are cut while frames are queued; the kernel gives the numbers of the old to the new."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tick = Tick(lambda _: None)
-        self.groups = [DescriptorGroup() for _ in range(GROUPS)]
-        self.members: list[Member] = []
-        self.closing: list[Member] = []
-        self.queued: list[tuple[bytes, list[tuple[Member, int | None, int]]]] = []
-        self.numbers = 0
-        for _ in range(3):
-            self.opens()
-
-    def frame(self, size: int) -> bytes:
-        self.numbers += 1
-        return (b"<%07d>" % self.numbers).ljust(size, b".")
-
-    def some(self, data: st.DataObject) -> Member:
-        return data.draw(st.sampled_from(self.members))
-
-    @precondition(lambda self: len(self.members) < 8)
-    @rule()
-    def opens(self) -> None:
-        self.members.append(Member())
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), group=st.integers(0, GROUPS - 1))
-    def joins(self, data: st.DataObject, group: int) -> None:
-        member = self.some(data)
-        if group not in member.stays:
-            self._join(member, group)
-
-    def _join(self, member: Member, group: int) -> None:
-        self.numbers += 1
-        member.stays[group] = self.numbers
-        self.groups[group].join(member.wire)
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), group=st.integers(0, GROUPS - 1))
-    def leaves(self, data: st.DataObject, group: int) -> None:
-        self._leave(self.some(data), group)
-
-    def _leave(self, member: Member, group: int) -> None:
-        member.stays.pop(group, None)
-        self.groups[group].leave(member.wire)
-        self.tick.left(self.groups[group])
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), group=st.integers(0, GROUPS - 1))
-    def comes_and_goes_until_the_group_is_sparse(self, data: st.DataObject, group: int) -> None:
-        member = self.some(data)
-        for _ in range(50):
-            self._leave(member, group)
-            self._join(member, group)
-
-    @rule(data=st.data(), group=st.integers(0, GROUPS - 1), size=st.sampled_from([9, 1000, 6000]))
-    def is_published(self, data: st.DataObject, group: int, size: int) -> None:
-        skipped = data.draw(st.sets(st.sampled_from(self.members), max_size=2)) if self.members else set()
-        frame = self.frame(size)
-        self.tick.to_group(self.groups[group], frame, frozenset(member.wire for member in skipped))
-        stays = [(m, group, m.stays[group]) for m in self.members if group in m.stays and m not in skipped]
-        self.queued.append((frame, stays))
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), size=st.sampled_from([9, 1000, 6000]))
-    def is_sent_to_one(self, data: st.DataObject, size: int) -> None:
-        member, frame = self.some(data), self.frame(size)
-        self.tick.to_wire(member.wire, frame)
-        self.queued.append((frame, [(member, None, 0)]))
-
-    @rule()
-    def the_turn_ends(self) -> None:
-        for frame, stays in self.queued:
-            for member, group, stay in stays:
-                if member in self.members and (group is None or member.stays.get(group) == stay):
-                    member.due += frame
-        self.queued.clear()
-        self.tick.flush()
-        for member in [m for m in self.members if not m.wire.open]:
-            # Cut: too slow, or its peer has gone.
-            assert member.transport.too_slow == 1
-            member.whole = False
-            self._retire(member)
-        for member in self.members:
-            assert member.wire.waiting <= LIMIT
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data(), size=st.sampled_from([1, 3000, 100_000]), runs=st.booleans())
-    def reads(self, data: st.DataObject, size: int, runs: bool) -> None:
-        member = data.draw(st.sampled_from(self.members + self.closing))
-        if member.transport.theirs.fileno() >= 0:
-            member.transport.read(size)
-        if runs:
-            member.transport.pump()
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data())
-    def hangs_up(self, data: st.DataObject) -> None:
-        member = self.some(data)
-        member.transport.drain()
-        member.transport.theirs.close()
-        member.whole = False
-
-    @precondition(lambda self: self.members)
-    @rule(data=st.data())
-    def is_closed(self, data: st.DataObject) -> None:
-        member = self.some(data)
-        member.transport.write(member.wire.shut())
-        self._retire(member)
-
-    def _retire(self, member: Member) -> None:
-        assert not member.wire.places
-        member.stays.clear()
-        self.members.remove(member)
-        self.closing.append(member)
-
-    @precondition(lambda self: self.closing)
-    @rule()
-    def is_gone(self) -> None:
-        self._settle(self.closing.pop(0))
-
-    @precondition(lambda self: self.closing)
-    @rule()
-    def is_gone_and_another_gets_its_number(self) -> None:
-        old = self.closing.pop(0)
-        number = old.transport.ours.fileno()
-        self._settle(old)
-        self.members.append(Member())
-        numbers = {end.fileno() for end in (self.members[-1].transport.ours, self.members[-1].transport.theirs)}
-        assert number in numbers
-        for group in range(GROUPS):
-            self._join(self.members[-1], group)
-
-    def _settle(self, member: Member) -> None:
-        if member.transport.theirs.fileno() >= 0:
-            member.transport.drain()
-        got = bytes(member.transport.got)
-        member.transport.close()
-        assert got == member.due if member.whole else member.due.startswith(got)
+    @initialize()
+    def begin(self) -> None:
+        self.clock = FakeClock()
+        self.tick = Tick(self.clock.call_soon)
+        self.groups = [DescriptorGroup(), DescriptorGroup()]
+        self.seats: list[Seat] = []
+        self.ended: list[Seat] = []
+        self.queued: list[tuple[Seat, int | None, bytes]] = []
+        self.number = 0
+        self.sparse_at = group_module._SPARSE_AT
+        group_module._SPARSE_AT = 2
 
     def teardown(self) -> None:
-        self.the_turn_ends()
-        assert all(len(group) == sum(n in m.stays for m in self.members) for n, group in enumerate(self.groups))
-        for member in self.members + self.closing:
-            self._settle(member)
+        if hasattr(self, "groups"):
+            self.flush()
+            for seat in self.seats:
+                self._check(seat, finished=not seat.line.slow)
+            for seat in self.seats + self.ended:
+                seat.line.discard()
+            group_module._SPARSE_AT = self.sparse_at
+
+    def _seat(self, which: int) -> Seat | None:
+        return self.seats[which % len(self.seats)] if self.seats else None
+
+    def _frame(self, size: int) -> bytes:
+        self.number += 1
+        return b"<%d:%s>" % (self.number, b"x" * size)
+
+    # -- lines come and go
+
+    @rule(secure=st.booleans(), into=st.sets(st.integers(0, 1)))
+    def open(self, secure: bool, into: set[int]) -> None:
+        if len(self.seats) < 8:
+            seat = Seat(secure=secure)
+            self.seats.append(seat)
+            for index in into:
+                self.join(len(self.seats) - 1, index)
+
+    @rule(which=WHICH, index=st.integers(0, 1))
+    def join(self, which: int, index: int) -> None:
+        seat = self._seat(which)
+        if seat is not None and index not in seat.groups and not seat.line.slow:
+            self.groups[index].join(seat.line.wire)
+            seat.groups.add(index)
+
+    @rule(which=WHICH, index=st.integers(0, 1))
+    def leave(self, which: int, index: int) -> None:
+        seat = self._seat(which)
+        if seat is not None and index in seat.groups:
+            self.groups[index].leave(seat.line.wire)
+            seat.groups.discard(index)
+            self.queued = [entry for entry in self.queued if entry[:2] != (seat, index)]
+            self.tick.left(self.groups[index])
+
+    @rule(which=WHICH)
+    def close(self, which: int) -> None:
+        seat = self._seat(which)
+        if seat is not None:
+            seat.line.read()
+            seat.line.close()
+            self.queued = [entry for entry in self.queued if entry[0] is not seat]
+            for group in self.groups:
+                self.tick.left(group)
+            self._check(seat, finished=False)
+            self.seats.remove(seat)
+            self.ended.append(seat)
+
+    @rule(which=WHICH)
+    def close_and_reopen(self, which: int) -> None:
+        """The kernel gives out the lowest free number: this very one."""
+        seat = self._seat(which)
+        if seat is not None:
+            number = seat.line.number
+            self.close(which)
+            self.open(False, {0, 1})
+            assert self.seats[-1].line.number <= number or len(self.seats) == 8
+
+    # -- things are said
+
+    @rule(index=st.integers(0, 1), size=st.sampled_from([1, 50, 3000, 9000]), skipped=st.sets(WHICH, max_size=2))
+    def publish(self, index: int, size: int, skipped: set[int]) -> None:
+        frame = self._frame(size)
+        skip = {seat for which in skipped if (seat := self._seat(which)) is not None}
+        self.tick.to_group(self.groups[index], frame, frozenset(seat.line.wire for seat in skip))
+        self.queued += [(seat, index, frame) for seat in self.seats if index in seat.groups and seat not in skip]
+
+    @rule(which=WHICH, size=st.sampled_from([1, 2000]))
+    def tell(self, which: int, size: int) -> None:
+        seat = self._seat(which)
+        if seat is not None:
+            frame = self._frame(size)
+            self.tick.to_wire(seat.line.wire, frame)
+            self.queued.append((seat, None, frame))
+
+    @rule()
+    def flush(self) -> None:
+        self.clock.advance()
+        for seat, _, frame in self.queued:
+            seat.owed.append(frame)
+        self.queued.clear()
+
+    # -- and read
+
+    @rule(which=WHICH)
+    def read(self, which: int) -> None:
+        seat = self._seat(which)
+        if seat is not None:
+            seat.line.read()
+
+    @rule(which=WHICH)
+    def read_a_little(self, which: int) -> None:
+        seat = self._seat(which)
+        if seat is not None:
+            seat.line.read_some(700)
+
+    @invariant()
+    def nobody_waits_for_more_than_the_outbox_holds(self) -> None:
+        for seat in getattr(self, "seats", ()):
+            if seat.line.wire.open:
+                assert seat.line.wire.waiting <= 30_000
+
+    def _check(self, seat: Seat, *, finished: bool) -> None:
+        heard, owed = seat.line.read(), b"".join(seat.owed)
+        if finished:
+            assert heard == owed
+        else:
+            assert owed.startswith(heard)
 
 
-Descriptors.TestCase.settings = settings(max_examples=60, stateful_step_count=60)
 TestDescriptors: Any = Descriptors.TestCase
+TestDescriptors.settings = settings(max_examples=120, stateful_step_count=60)

@@ -31,6 +31,7 @@ class Peer:
         self._ids = 0
         self.lines: list[FakeWire] = []
         self.secrets: list[str] = []
+        self.asked: dict[FakeWire, list[int]] = defaultdict(list)
         self.dial()
 
     @property
@@ -49,6 +50,7 @@ class Peer:
     def send(self, **frame: Any) -> None:
         self._ids += 1
         if self.wire.open:
+            self.asked[self.wire].append(self._ids)
             self._rig.receive(self.wire, {"id": self._ids, **frame})
 
     def frames(self, wire: FakeWire) -> list[Frame]:
@@ -200,6 +202,7 @@ class Crowd:
                 answers = [f["id"] for f in peer.frames(wire) if f["type"] in ("$reply", "$error") and "id" in f]
                 assert len(answers) == len(set(answers)), "nothing is answered twice"
                 assert answers == sorted(answers), "answers come in the order of the commands"
+                assert set(answers) <= set(peer.asked[wire]), "an answer goes to the line that asked"
 
     def check_nothing_stays(self) -> None:
         for peer in self.peers:

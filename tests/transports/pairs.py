@@ -1,5 +1,6 @@
 """A transport over one end of a real socket pair: it buffers and resumes as asyncio's do, when the test lets it."""
 
+import os
 import socket
 from typing import Any
 
@@ -13,8 +14,11 @@ class PairTransport:
     ``ours`` is written to and ``theirs`` read by the test, which plays the peer. ``got`` is what the peer has read.
     """
 
-    def __init__(self, *, tls: bool = False) -> None:
+    def __init__(self, *, tls: bool = False, number: int | None = None) -> None:
+        """``number``: that of our descriptor, which must be free."""
         self.ours, self.theirs = socket.socketpair()
+        if number is not None:
+            self._renumber(number)
         for end in (self.ours, self.theirs):
             end.setblocking(False)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -25,6 +29,13 @@ class PairTransport:
         self._tls = tls
         self._waiting = bytearray()
         self._paused = False
+
+    def _renumber(self, number: int) -> None:
+        if self.theirs.fileno() == number:
+            self.ours, self.theirs = self.theirs, self.ours
+        elif self.ours.fileno() != number:
+            first, self.ours = self.ours, socket.socket(fileno=os.dup2(self.ours.fileno(), number))
+            first.close()
 
     # -- what a wire sees
 

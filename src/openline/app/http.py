@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from openline.app.pages import Page, respond, text_page
 from openline.app.runtime import Runtime
+from openline.errors import SettingsError
 
 if TYPE_CHECKING:
     from openline.app.openline import Openline
@@ -43,7 +44,11 @@ async def serve_http(runtime: Runtime, pages: Mapping[str, Page], scope: Scope, 
 async def serve_lifespan(line: "Openline", receive: Receive, send: Send) -> None:
     """Start with the server and stop with it (ASGI lifespan)."""
     await receive()
-    line.start()
+    try:
+        line.start()
+    except SettingsError as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await line.stop()

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from openline.app.engine import make_broker
 from openline.app.handlers import Handlers
 from openline.app.settings import Settings
-from openline.brokers.memory import MemoryBroker
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
-from openline.hub.ports import Broker, Handle
+from openline.hub.ports import Handle
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
@@ -53,7 +53,7 @@ class Runtime:
         for each in options:
             policy.add(each)
         self.policy = policy
-        self._broker: Broker = MemoryBroker(self._timers)  # the only one of ``ENGINES``
+        self._broker = make_broker(settings.engine, loop=self.loop, timers=self._timers)
         self.hub = Hub(
             broker=self._broker,
             policy=policy,

@@ -1,20 +1,19 @@
 """All settings of one server, frozen and checked once; each part gets only its own."""
 
 from dataclasses import dataclass, field
-from typing import Final
 
-from openline.errors import SettingsError
+from openline.app.engine import check_engine
 from openline.hub.settings import HubSettings
 from openline.transports.settings import GateSettings, LineSettings, Paths
 
-__all__ = ["ENGINES", "GateSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
-
-ENGINES: Final = ("memory",)
+__all__ = ["GateSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``engine`` keeps the logs and links the nodes: ``memory``. The others are told apart by whom they concern."""
+    """``engine`` keeps the logs and links the nodes: ``memory``, or ``sqlite:PATH`` (``?synced=1``: each commit waits
+    for the disk). The others are told apart by whom they concern.
+    """
 
     engine: str = "memory"
     hub: HubSettings = field(default_factory=HubSettings)
@@ -23,5 +22,4 @@ class Settings:
     paths: Paths = field(default_factory=Paths)
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise SettingsError("engine", f"{self.engine!r} is not known; there is: {', '.join(ENGINES)}")
+        check_engine(self.engine)

@@ -1,6 +1,8 @@
 """``openline demo``: the chat."""
 
+import os
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ from openline.app.pages import Page, tree
 from openline.app.server import serve as run
 from openline.app.settings import Paths, Settings
 from openline.cli.options import apply, serving_options
-from openline.errors import CommandError
+from openline.errors import CommandError, SettingsError
 from openline.hub.policy import History
 from openline.model import Request, User
 
@@ -44,10 +46,29 @@ def demo_pages() -> dict[str, Page]:
     return pages
 
 
+def chat_file() -> Path:
+    """Where the chat is kept: below the user's state folder (XDG base directories), which is made where it is missing.
+
+    Raises :class:`SettingsError` where it cannot be made.
+    """
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(home) / "openline"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(str(folder), f"cannot be made ({error.strerror}); --engine memory needs no file") from error
+    return folder / "chat.db"
+
+
 @click.command()
 @serving_options
 def demo(host: str, port: int, log_level: str, **options: Any) -> None:
-    """Run the chat: open it in two browser windows."""
+    """Run the chat: open it in two browser windows.
+
+    It remembers what was said in a file of your own; --engine memory forgets it at the end.
+    """
     line = demo_line()
+    if options["engine"] is None:
+        options["engine"] = f"sqlite:{chat_file()}"
     apply(line, **options)
     run(line, host=host, port=port, log_level=log_level)

@@ -3,7 +3,9 @@
 import click
 
 from openline.cli.demo import demo
+from openline.cli.publish import publish
 from openline.cli.serve import serve
+from openline.cli.tail import tail
 from openline.errors import OpenlineError
 from openline.version import VERSION
 
@@ -26,3 +28,5 @@ def main() -> None:
 
 main.add_command(serve)
 main.add_command(demo)
+main.add_command(tail)
+main.add_command(publish)

@@ -37,7 +37,12 @@ _OPTIONS = (
         type=click.Choice(["debug", "info", "warning", "error"]),
         help="What is worth a line.",
     ),
-    click.option("--engine", default=None, help="What keeps history and links the nodes: memory (the default)."),
+    click.option(
+        "--engine",
+        default=None,
+        metavar="URL",
+        help="What keeps history: memory (the default), sqlite:PATH, or sqlite:PATH?synced=1 to wait for the disk.",
+    ),
     click.option(
         "--allow-origin",
         multiple=True,

@@ -30,6 +30,7 @@ class Outbox:
     def put(self, frame: bytes, room: int | None = None) -> bool:
         """Queue ``frame``; False, and nothing queued, when it does not fit.
 
+        An expendable one that does not fit even alone is dropped and counted like others: never a reason to close.
         ``room`` is what the line has left, where that is less than the outbox has.
         """
         limit = self._limit if room is None else min(self._limit, self.size + room)
@@ -39,7 +40,9 @@ class Outbox:
             self._drop(self._latest[place])
         while self.size + len(frame) > limit:
             if not self._expendable:
-                return False
+                if expendable is not None:
+                    self._count(expendable.channel)
+                return expendable is not None
             self._drop(next(iter(self._expendable)))
         number = next(self._numbers)
         self._frames[number] = frame
@@ -51,9 +54,11 @@ class Outbox:
         return True
 
     def _drop(self, number: int) -> None:
-        channel = self._expendable[number].channel
-        self.lost[channel] = self.lost.get(channel, 0) + 1
+        self._count(self._expendable[number].channel)
         self._remove(number)
+
+    def _count(self, channel: str) -> None:
+        self.lost[channel] = self.lost.get(channel, 0) + 1
 
     def _remove(self, number: int) -> bytes:
         frame = self._frames.pop(number)

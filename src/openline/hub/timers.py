@@ -42,6 +42,7 @@ class Timers:
         self._clock = clock
         self._turn = turn
         self._slots: dict[int, list[Timer]] = {}
+        self._ringing: list[Timer] = []
         self._done = int(clock.now() / turn)
         self._handle: Handle | None = None
 
@@ -51,19 +52,20 @@ class Timers:
         return self._clock.now()
 
     def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` once, in ``seconds`` or up to a turn later."""
+        """Call ``callback`` once, in ``seconds`` (at least 0) or up to a turn later."""
         timer = Timer(callback)
         now = self._clock.now()
-        slot = int((now + seconds) / self._turn) + 1
+        slot = int((now + max(seconds, 0.0)) / self._turn) + 1
         if not self._slots:
             self._done = int(now / self._turn)
-        self._slots.setdefault(max(slot, self._done + 1), []).append(timer)
+        self._slots.setdefault(slot, []).append(timer)
         self._arm()
         return timer
 
     def stop(self) -> None:
-        """Drop everything that is due."""
+        """Drop everything that is due, also in the turn that runs."""
         self._slots.clear()
+        self._ringing.clear()
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -85,8 +87,10 @@ class Timers:
         )
         for slot in due:
             self._done = slot
-            for timer in self._slots.pop(slot, ()):
+            self._ringing = self._slots.pop(slot, [])
+            for timer in self._ringing:
                 timer.ring()
+        self._ringing = []
         self._done = max(self._done, today)
         if self._slots:
             self._arm()
