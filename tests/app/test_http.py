@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.clients import bare_socket, fetch
+from tests.server import Served, plainly_serving, serving
 
-from clients import bare_socket, fetch
 from openline import Openline
 from openline.cli.demo import demo_line
-from server import Served, plainly_serving, serving
 
 
 async def get(served: Served, path: str, *lines: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from clients import bare_socket, json_client, opened, upgrade_head
-from programs import CHAT, IMPATIENT, MOUNTED
-from server import openline, plain_uvicorn
+from tests.clients import bare_socket, json_client, opened, upgrade_head
+from tests.programs import CHAT, IMPATIENT, MOUNTED
+from tests.server import openline, plain_uvicorn
 
 pytestmark = pytest.mark.server
 

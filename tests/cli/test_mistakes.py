@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests.programs import CHAT, MOUNTED
+from tests.server import openline
 
 from openline.cli import main
 from openline.version import VERSION
-from programs import CHAT, MOUNTED
-from server import openline
 
 pytestmark = pytest.mark.server
 

@@ -8,10 +8,9 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
-
-from clients import bare_socket, fetch, json_client, opened, upgrade_head
-from programs import CHAT, MOUNTED
-from server import make_certificate, openline
+from tests.clients import bare_socket, fetch, json_client, opened, upgrade_head
+from tests.programs import CHAT, MOUNTED
+from tests.server import make_certificate, openline
 
 pytestmark = pytest.mark.server
 

@@ -102,8 +102,12 @@ class Model:
         whole = known is not None and all(said is not None for said in missed.values())
         reply(
             {
-                **{"connection": connection["id"], "resume": f"secret-{self.made}", "window": 30, "ping": 25},
-                **{"resumed": known is not None, "position": frame["since"] if whole else self.position},
+                "connection": connection["id"],
+                "resume": f"secret-{self.made}",
+                "window": 30,
+                "ping": 25,
+                "resumed": known is not None,
+                "position": frame["since"] if whole else self.position,
                 "subscriptions": [{"channel": name, "recovered": said is not None} for name, said in missed.items()],
             }
         )

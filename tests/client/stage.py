@@ -148,8 +148,13 @@ class Stage:
         """Answer ``$connect``; gives what the client asked for."""
         await settle()
         payload = {
-            **{"connection": "c1", "resume": f"secret-{len(self.sockets)}", "window": 30, "position": "e.10"},
-            **{"resumed": False, "ping": 25, "limits": {"message": 65_536}},
+            "connection": "c1",
+            "resume": f"secret-{len(self.sockets)}",
+            "window": 30,
+            "position": "e.10",
+            "resumed": False,
+            "ping": 25,
+            "limits": {"message": 65_536},
             **reply,
         }
         frame = self.socket.reply("$connect", payload)

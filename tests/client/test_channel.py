@@ -72,9 +72,7 @@ async def test_a_resumed_subscription_goes_on_and_says_what_it_lost() -> None:
         await stage.again(resumed=True, subscriptions=[{"channel": "chat:lobby", "recovered": True}])
         stage.socket.push(said(11))
         await settle()
-        await stage.again(
-            resumed=True, position="e.30", subscriptions=[{"channel": "chat:lobby", "recovered": False}]
-        )
+        await stage.again(resumed=True, position="e.30", subscriptions=[{"channel": "chat:lobby", "recovered": False}])
         stage.socket.push(said(31))
         assert payloads(await heard(chat)) == [11, "$gap", 31]
         assert not stage.socket.sent

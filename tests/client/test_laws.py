@@ -66,7 +66,9 @@ async def test_for_any_cuts_and_forgotten_connections_every_publication_is_read_
         await asyncio.gather(*(listener.task for listener in listeners))
 
 
-async def test_for_any_restart_and_any_history_that_is_too_short_what_was_lost_is_told_and_nothing_comes_twice() -> None:
+async def test_for_any_restart_and_any_history_that_is_too_short_what_was_lost_is_told_and_nothing_comes_twice() -> (
+    None
+):
     gaps = 0
     for seed in range(RUNS):
         async with world_of(seed) as world:
@@ -99,7 +101,9 @@ def check_gaps(seen: list[str], log: list[str], where: str) -> int:
     return places.count(None)
 
 
-async def test_for_any_cuts_and_answers_that_the_engine_does_not_give_publications_are_applied_once_and_in_order() -> None:
+async def test_for_any_cuts_and_answers_that_the_engine_does_not_give_publications_are_applied_once_and_in_order() -> (
+    None
+):
     for seed in range(RUNS):
         async with world_of(seed) as world:
             world.model.engine = lambda world=world: world.random.choice(["taken", "taken", "lost", "refused"])

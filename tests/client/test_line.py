@@ -36,7 +36,9 @@ async def test_it_says_who_it_is_and_what_it_knows() -> None:
 async def test_a_line_that_broke_asks_for_what_comes_behind_the_last_position_seen() -> None:
     async with opened() as stage:
         await stage.join()
-        stage.socket.push(said(12), {"type": "note", "payload": 1, "position": "e.13"}, {"type": "cursor", "payload": 1})
+        stage.socket.push(
+            said(12), {"type": "note", "payload": 1, "position": "e.13"}, {"type": "cursor", "payload": 1}
+        )
         await settle()
         assert (await stage.again(resumed=True))["since"] == "e.13"
 

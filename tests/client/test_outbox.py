@@ -265,7 +265,13 @@ async def test_a_publication_that_is_cancelled_lets_the_next_one_go() -> None:
 
 @pytest.mark.parametrize(
     ("payload", "outcome"),
-    [({"position": "e.1"}, "e.1"), ({}, None), (None, None), (3, 3), ({"position": 1, "n": 2}, {"position": 1, "n": 2})],
+    [
+        ({"position": "e.1"}, "e.1"),
+        ({}, None),
+        (None, None),
+        (3, 3),
+        ({"position": 1, "n": 2}, {"position": 1, "n": 2}),
+    ],
 )
 async def test_a_publication_gives_its_position_or_what_a_handler_returned(payload: Any, outcome: Any) -> None:
     async with opened() as stage:

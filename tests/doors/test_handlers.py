@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from tests.clients import json_client
+from tests.server import serving, until
 
-from clients import json_client
 from openline import CommandError, Connection, Openline
-from server import serving, until
 
 
 def application() -> Openline:

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
+from tests.clients import bare_line, json_client, opened
+from tests.server import plainly_serving, serving, until
 
-from clients import bare_line, json_client, opened
 from openline import Connection, History, HubSettings, LineSettings, Openline, Presence, Settings
-from server import plainly_serving, serving, until
 
 
 def application(settings: Settings | None = None) -> Openline:

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from tests.clients import json_client
+from tests.server import plainly_serving, serving
 
-from clients import json_client
 from openline import History, Openline, Presence
-from server import plainly_serving, serving
 
 
 def application() -> Openline:

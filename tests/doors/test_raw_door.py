@@ -4,11 +4,11 @@ import asyncio
 import json
 
 import pytest
+from tests.clients import bare_line, json_client, opened
+from tests.server import plainly_serving, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from clients import bare_line, json_client, opened
 from openline import Connection, LineSettings, Openline, Paths, Settings
-from server import plainly_serving, serving
 
 hostings = pytest.mark.parametrize("hosting", [serving, plainly_serving])
 
@@ -199,3 +199,26 @@ async def test_a_rule_is_asked_with_the_connection_and_the_channel() -> None:
     async with serving(line) as served, opened(f"{served.ws}/raw/room:1?echo=1") as socket:
         await socket.send("x")
         assert await socket.recv() == "x"
+
+
+async def test_what_a_client_said_before_its_goodbye_counts_also_when_a_rule_takes_its_time() -> None:
+    let_in = asyncio.Event()
+
+    async def in_a_while(connection: Connection, channel: str) -> bool:
+        await let_in.wait()
+        return True
+
+    line = Openline()
+    line.channel("slow:*", history=10, see_history=True, subscribe=in_a_while, publish=in_a_while)
+    ended: list[str] = []
+    line.on_disconnect(lambda connection, reason: ended.append(reason))
+    async with serving(line) as served, json_client(served.ws) as reader:
+        async with opened(f"{served.ws}/raw/slow:1") as hasty:
+            await hasty.send("one")
+            await hasty.send("two")
+        await served.until(lambda: len(served.connections) == 1)
+        assert ended == []
+        let_in.set()
+        await served.until(lambda: ended == ["closed"])
+        history = await reader.get("$history", channel="slow:1")
+        assert [publication["payload"] for publication in history["publications"]] == ["one", "two"]

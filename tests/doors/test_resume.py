@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients import JsonClient, bare_line, json_client
+from tests.server import openline, plainly_serving, serving, until
 
-from clients import JsonClient, bare_line, json_client
 from openline import Connection, History, HubSettings, Openline, Presence, Settings, User
-from server import openline, plainly_serving, serving, until
 
 
 def application(window: float = 60.0, **history: Any) -> Openline:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from clients import JsonClient, json_client
+from tests.clients import JsonClient, json_client
+from tests.server import serving, until
+
 from openline import CommandError, Connection, GoneError, HubSettings, Openline, Settings, User
-from server import serving, until
 
 
 async def asked(client: JsonClient) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from tests.clients import bare_socket, json_client, upgrade_head
+from tests.server import Served, plainly_serving, serving
 
-from clients import bare_socket, json_client, upgrade_head
 from openline import Openline, Request
-from server import Served, plainly_serving, serving
 
 LISTED = "https://app.example.com"
 Hosting = Callable[..., AbstractAsyncContextManager[Served]]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+from tests.clients import bare_socket, json_client, opened, upgrade_head
+from tests.server import Served, plainly_serving, serving
 from websockets.exceptions import InvalidStatus
 
-from clients import bare_socket, json_client, opened, upgrade_head
 from openline import Connection, Openline, Request, SettingsError
-from server import Served, plainly_serving, serving
 
 LISTED = "https://app.example.com"
 #: Each is written as it stands in the header; PORT is the server's own.

@@ -3,11 +3,11 @@
 import logging
 
 import pytest
+from tests.clients import bare_line, bare_socket, fetch, json_client, opened, upgrade_head
+from tests.server import plainly_serving, serving
 from websockets.exceptions import ConnectionClosed
 
-from clients import bare_line, bare_socket, fetch, json_client, opened, upgrade_head
 from openline import CommandError, LineSettings, Openline, Request, Settings, User
-from server import plainly_serving, serving
 
 SECRET = "s3cret-Token~1"
 QUICK = Settings(line=LineSettings(connect_within_seconds=0.5, silent_after_seconds=0.01))

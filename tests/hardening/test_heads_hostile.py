@@ -5,10 +5,10 @@ import contextlib
 import logging
 
 import pytest
+from tests.clients import BareSocket, bare_line, bare_socket, fetch, json_client, upgrade_head
+from tests.server import Served, serving
 
-from clients import BareSocket, bare_line, bare_socket, fetch, json_client, upgrade_head
 from openline import LineSettings, Openline, Settings
-from server import Served, serving
 
 QUICK = Settings(line=LineSettings(head_within_seconds=0.2, silent_after_seconds=0.01))
 

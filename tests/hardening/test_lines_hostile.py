@@ -9,12 +9,12 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from tests.clients import BareSocket, bare_line, json_client
+from tests.server import Served, plainly_serving, serving, until
 
-from clients import BareSocket, bare_line, json_client
 from openline import LineSettings, Openline, Settings
 from openline.protocol.websocket import Opcode, encode_masked
 from openline.transports.websocket import WebSocketLine
-from server import Served, plainly_serving, serving, until
 
 MASK = b"mask"
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from tests.clients import bare_line, json_client, opened
+from tests.server import Served, plainly_serving, until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from clients import bare_line, json_client, opened
 from openline import LineSettings, Openline, Settings
 from openline.transports.websocket import WebSocketLine
-from server import Served, plainly_serving, until
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

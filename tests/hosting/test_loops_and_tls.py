@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import uvloop
+from tests.clients import JsonClient, bare_line, bare_socket, fetch, json_client, opened, upgrade_head
+from tests.server import Served, make_certificate, plainly_serving, serving, until
 
-from clients import JsonClient, bare_line, bare_socket, fetch, json_client, opened, upgrade_head
 from openline import History, LineSettings, Openline, Request, Settings
 from openline.transports.websocket import WebSocketLine
-from server import Served, make_certificate, plainly_serving, serving, until
 
 Scenario = Callable[[Served, Openline, dict[str, Any]], Coroutine[Any, Any, None]]
 

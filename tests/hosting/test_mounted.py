@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from tests.clients import bare_socket, fetch, json_client, opened, upgrade_head
+from tests.server import Served, plainly_serving, serving, until
 from websockets.exceptions import ConnectionClosed
 
-from clients import bare_socket, fetch, json_client, opened, upgrade_head
 from openline import LineSettings, Openline
 from openline.transports.websocket import WebSocketLine
-from server import Served, plainly_serving, serving, until
 
 hostings = pytest.mark.parametrize("hosting", [plainly_serving, serving])
 

@@ -5,11 +5,11 @@ import json
 import socket as sockets
 
 import pytest
+from tests.clients import BareSocket, bare_line, json_client
+from tests.server import Served, plainly_serving, serving, until
 
-from clients import BareSocket, bare_line, json_client
 from openline import History, LineSettings, Openline, Settings
 from openline.protocol.websocket import Opcode
-from server import Served, plainly_serving, serving, until
 
 COUNT = 1_500
 SIZE = 10_000

@@ -12,14 +12,14 @@ from openline.transports import group as group_module
 from openline.transports.group import DescriptorGroup
 from tests.transports.sockets import Line
 
-WHICH = st.integers(0, 7)
+WHICH = st.integers(0, 3)
 
 
 class Seat:
     """A line, and what it is to receive: all that is queued from its joins to its leaves, in order."""
 
     def __init__(self, *, secure: bool) -> None:
-        self.line = Line(outbox_bytes=30_000, secure=secure)
+        self.line = Line(outbox_bytes=40_000, secure=secure)
         self.owed: list[bytes] = []
         self.groups: set[int] = set()
         self.cut = False
@@ -58,7 +58,7 @@ class Descriptors(RuleBasedStateMachine):
 
     @rule(secure=st.booleans(), into=st.sets(st.integers(0, 1)))
     def open(self, secure: bool, into: set[int]) -> None:
-        if len(self.seats) < 8:
+        if len(self.seats) < 4:
             seat = Seat(secure=secure)
             self.seats.append(seat)
             for index in into:
@@ -101,24 +101,33 @@ class Descriptors(RuleBasedStateMachine):
             number = seat.line.number
             self.close(which)
             self.open(False, {0, 1})
-            assert self.seats[-1].line.number <= number or len(self.seats) == 8
+            assert self.seats[-1].line.number <= number or len(self.seats) == 4
 
     # -- things are said
 
-    @rule(index=st.integers(0, 1), size=st.sampled_from([1, 50, 3000, 9000]), skipped=st.sets(WHICH, max_size=2))
-    def publish(self, index: int, size: int, skipped: set[int]) -> None:
+    @rule(
+        index=st.integers(0, 1),
+        size=st.sampled_from([1, 3000, 9000, 15_000]),
+        skipped=st.sets(WHICH, max_size=2),
+        now=st.booleans(),
+    )
+    def publish(self, index: int, size: int, skipped: set[int], now: bool) -> None:
         frame = self._frame(size)
         skip = {seat for which in skipped if (seat := self._seat(which)) is not None}
         self.tick.to_group(self.groups[index], frame, frozenset(seat.line.wire for seat in skip))
         self.queued += [(seat, index, frame) for seat in self.seats if index in seat.groups and seat not in skip]
+        if now:
+            self.flush()
 
-    @rule(which=WHICH, size=st.sampled_from([1, 2000]))
-    def tell(self, which: int, size: int) -> None:
+    @rule(which=WHICH, size=st.sampled_from([1, 9000]), now=st.booleans())
+    def tell(self, which: int, size: int, now: bool) -> None:
         seat = self._seat(which)
         if seat is not None:
             frame = self._frame(size)
             self.tick.to_wire(seat.line.wire, frame)
             self.queued.append((seat, None, frame))
+            if now:
+                self.flush()
 
     @rule()
     def flush(self) -> None:
@@ -145,7 +154,7 @@ class Descriptors(RuleBasedStateMachine):
     def nobody_waits_for_more_than_the_outbox_holds(self) -> None:
         for seat in getattr(self, "seats", ()):
             if seat.line.wire.open:
-                assert seat.line.wire.waiting <= 30_000
+                assert seat.line.wire.waiting <= 40_000
 
     def _check(self, seat: Seat, *, finished: bool) -> None:
         heard, owed = seat.line.read(), b"".join(seat.owed)
@@ -156,4 +165,4 @@ class Descriptors(RuleBasedStateMachine):
 
 
 TestDescriptors: Any = Descriptors.TestCase
-TestDescriptors.settings = settings(max_examples=120, stateful_step_count=60)
+TestDescriptors.settings = settings(max_examples=150, stateful_step_count=60)

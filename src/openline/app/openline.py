@@ -1,7 +1,6 @@
 """The public object: channels, handlers, publishing, and the ASGI application that serves it all."""
 
 import sys
-import threading
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
 from functools import partial
@@ -230,7 +229,7 @@ class Openline:
             key=key,
             subject=subject,
         )
-        return self._on_loop(call)
+        return self.running.hub.tasks.on_loop(call)
 
     def broadcast(
         self, type: str, payload: Any = None, *, exclude: Iterable[Connection] = ()
@@ -248,16 +247,8 @@ class Openline:
         self, address: str, type: str, payload: Any, exclude: Iterable[Connection]
     ) -> Outcome[Position | None]:
         excluded = tuple(connection.id for connection in exclude)
-        return self._on_loop(partial(self.running.hub.publish_directly, address, type, payload, exclude=excluded))
-
-    def _on_loop(self, call: Callable[[], Outcome[Position | None]]) -> Outcome[Position | None]:
-        runtime = self.running
-        if threading.get_ident() == runtime.thread:
-            return call()
-        # From a thread (a plain FastAPI endpoint): the loop does it; what comes out cannot be awaited there.
-        outcome: Outcome[Position | None] = Outcome()
-        runtime.loop.call_soon_threadsafe(_settle, outcome, call)
-        return outcome
+        hub = self.running.hub
+        return hub.tasks.on_loop(partial(hub.publish_directly, address, type, payload, exclude=excluded))
 
     def disconnect_user(self, user: str, reason: str = "") -> int:
         """End all connections of the user with this id on this node, for good; returns how many there were."""
@@ -325,21 +316,6 @@ class Openline:
                 await self._runtime.finish()
         elif scope["type"] == "http":
             await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, send)
-
-
-def _settle(outcome: Outcome[Position | None], call: Callable[[], Outcome[Position | None]]) -> None:
-    try:
-        call().then(partial(_copy, outcome))
-    except Exception as error:
-        # It cannot be raised there. Its traceback holds this frame and so the outcome, which is to tell when forgotten.
-        outcome.fail(error.with_traceback(None))
-
-
-def _copy(outcome: Outcome[Position | None], other: Outcome[Position | None]) -> None:
-    try:
-        outcome.settle(other.result())
-    except Exception as error:
-        outcome.fail(error)
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

@@ -66,6 +66,7 @@ class Connection:
         "backlog_bytes",
         "busy",
         "expiry",
+        "farewell",
         "hold",
         "id",
         "lines",
@@ -92,6 +93,8 @@ class Connection:
         self.hold: Hold | None = None
         self.expiry: Timer | None = None
         self.busy = 0
+        # Why it ends, once the commands that it left behind have been carried out.
+        self.farewell: str | None = None
         #: Commands that wait, each with the line that it came on.
         self.backlog: deque[tuple[Wire, Command]] | None = None
         self.backlog_bytes = 0
@@ -132,7 +135,7 @@ class Connection:
 
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited."""
-        return self._hub.emit(self, type, payload)
+        return self._hub.tasks.on_loop(lambda: self._hub.emit(self, type, payload))
 
     async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109
         """Send an event to this client and wait for its answer, which is returned as plain Python values.
@@ -144,15 +147,15 @@ class Connection:
 
     def subscribe(self, channel: str) -> Outcome[None]:
         """Put this client into ``channel``, whatever the rules for clients say; it is told with ``$subscribed``."""
-        return self._hub.put_into(self, channel)
+        return self._hub.tasks.on_loop(lambda: self._hub.put_into(self, channel))
 
     def unsubscribe(self, channel: str) -> None:
         """Take this client out of ``channel``; it is told with ``$unsubscribed``."""
-        self._hub.take_out(self, channel)
+        self._hub.tasks.on_loop(lambda: self._hub.take_out(self, channel))
 
     def disconnect(self, reason: str = "", code: int = CloseCode.DISCONNECTED) -> None:
         """End this connection for good.
 
         ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410).
         """
-        self._hub.lifecycle.end(self, "disconnected", code=code, message=reason)
+        self._hub.tasks.on_loop(lambda: self._hub.disconnect(self, code, reason))

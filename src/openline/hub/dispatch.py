@@ -71,6 +71,7 @@ class Dispatch:
         if outcome.done:
             connection.busy -= 1
             outcome.result()
+            self._end_if_over(connection)
         else:
             outcome.then(partial(self._finished, connection))
 
@@ -89,6 +90,12 @@ class Dispatch:
             if not connection.backlog:
                 connection.backlog = None
             self._run(connection, self._carry_out(connection, wire, command))
+        self._end_if_over(connection)
+
+    def _end_if_over(self, connection: Connection) -> None:
+        """End a connection that has gone, once everything it had sent has been carried out."""
+        if connection.farewell is not None and not connection.busy and not connection.backlog:
+            self._hub.lifecycle.end(connection, connection.farewell)
 
     def _take_answer(self, connection: Connection, command: Command) -> None:
         if command.type == Word.REPLY:

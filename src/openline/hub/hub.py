@@ -27,6 +27,7 @@ __all__ = ["Hub"]
 #: What the application may publish at once: it must fit into every outbox, beside others.
 MAX_PAYLOAD_BYTES: Final = 262_144
 _NO_WIRES: Final[frozenset[Wire]] = frozenset()
+_DONE: Final[Outcome[None]] = Outcome.of(None)
 _GONE: Final[Outcome[Position | None]] = Outcome.of(None)
 
 
@@ -138,7 +139,7 @@ class Hub:
 
     async def ask(self, connection: Connection, type: str, payload: Any, timeout: float) -> Any:  # noqa: ASYNC109
         """See :meth:`Connection.ask`."""
-        if connection.stage is State.ENDED:
+        if connection.stage is State.ENDED or connection.farewell is not None:
             raise GoneError("the client has gone")
         ask_id = secrets.token_hex(6)
         answer: Outcome[Any] = Outcome()
@@ -183,15 +184,21 @@ class Hub:
             payload = b'{"position":"%b"}' % str(self.broker.position).encode()
             self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
 
-    def take_out(self, connection: Connection, channel: str) -> None:
+    def take_out(self, connection: Connection, channel: str) -> Outcome[None]:
         """See :meth:`Connection.unsubscribe`."""
         subscription = connection.subscriptions.get(channel)
         if subscription is None or channel == EVERYBODY:
-            return
+            return _DONE
         self.membership.leave(subscription, "unsubscribed")
         if connection.wire is not None:
             payload = b'{"reason":"unsubscribed"}'
             self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.UNSUBSCRIBED, channel, payload))
+        return _DONE
+
+    def disconnect(self, connection: Connection, code: int, reason: str) -> Outcome[None]:
+        """See :meth:`Connection.disconnect`."""
+        self.lifecycle.end(connection, "disconnected", code=code, message=reason)
+        return _DONE
 
 
 def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:

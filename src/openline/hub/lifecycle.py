@@ -124,14 +124,19 @@ class Lifecycle:
         if connection is None or connection.wire is not wire:
             return
         if clean or self._closing or not connection.resume or connection.stage is State.OPENING:
-            self.end(connection, "shutdown" if self._closing else "closed" if clean else "lost")
-            return
+            reason = "shutdown" if self._closing else "closed" if clean else "lost"
+            if self._closing or connection.stage is State.OPENING or not connection.busy:
+                self.end(connection, reason)
+                return
+            # What it sent before it went is carried out first; then the dispatch ends it.
+            connection.farewell = reason
+            _give_up_asks(connection)
         self._hub.membership.detach(connection)
         connection.wire = None
         connection.hold = None
         connection.stage = State.DETACHED
         connection.expiry = self._hub.timers.after(
-            self._hub.settings.window_seconds, partial(self.end, connection, "lost")
+            self._hub.settings.window_seconds, partial(self.end, connection, connection.farewell or "lost")
         )
 
     def end(self, connection: Connection, reason: str, *, code: int = CloseCode.NORMAL, message: str = "") -> None:
@@ -168,8 +173,7 @@ class Lifecycle:
             self._resumable.pop(secret, None)
         if connection.expiry is not None:
             connection.expiry.cancel()
-        for waiting in tuple((connection.asks or {}).values()):
-            waiting.fail(GoneError("the client went before it answered"))
+        _give_up_asks(connection)
         connection.backlog = None
         self._hub.broker.forget(f"$connection:{connection.id}")
 
@@ -178,6 +182,11 @@ class Lifecycle:
         self._closing = True
         for connection in tuple(self.connections.values()):
             self.end(connection, "shutdown", code=CloseCode.RESTART, message="The server restarts.")
+
+
+def _give_up_asks(connection: Connection) -> None:
+    for waiting in tuple((connection.asks or {}).values()):
+        waiting.fail(GoneError("the client went before it answered"))
 
 
 def _log_failure(outcome: Outcome[None]) -> None:

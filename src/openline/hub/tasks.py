@@ -1,11 +1,12 @@
 """The owner of every task that runs user code: it starts them, knows them, and waits for them at the end."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from openline.errors import OpenlineError
+from openline.errors import CommandError, ErrorCode
 from openline.hub.outcome import Outcome
 
 __all__ = ["Tasks"]
@@ -17,23 +18,45 @@ async def _await(awaitable: Awaitable[T]) -> T:
     return await awaitable
 
 
+def _settle(outcome: Outcome[T], call: Callable[[], Outcome[T]]) -> None:
+    def copy(other: Outcome[T]) -> None:
+        try:
+            outcome.settle(other.result())
+        except Exception as error:
+            outcome.fail(error)
+
+    try:
+        call().then(copy)
+    except Exception as error:
+        # Its traceback holds this frame and so the outcome, which is to tell when forgotten.
+        outcome.fail(error.with_traceback(None))
+
+
 class Tasks:
-    """Runs awaitables as tasks of the loop, and functions that block in its threads."""
+    """Runs awaitables as tasks of the loop, and brings calls from other threads to it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._thread = threading.get_ident()
         self._running: set[asyncio.Future[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._running)
 
     def start(self, awaitable: Awaitable[T]) -> Outcome[T]:
-        """Run ``awaitable`` as a task; cancelled, its outcome fails with :class:`OpenlineError`."""
+        """Run ``awaitable`` as a task; cancelled, its outcome fails with :class:`CommandError`."""
         return self._watch(self._loop.create_task(_await(awaitable)))
 
-    def start_in_thread(self, function: Callable[..., T], *arguments: Any) -> Outcome[T]:
-        """Run ``function`` in a thread; it cannot be cancelled, only awaited."""
-        return self._watch(self._loop.run_in_executor(None, partial(function, *arguments)))
+    def on_loop(self, call: Callable[[], Outcome[T]]) -> Outcome[T]:
+        """Make ``call`` on the loop: at once there, in a moment from another thread.
+
+        What comes out of it cannot be awaited in that thread, but handed back to the loop.
+        """
+        if threading.get_ident() == self._thread:
+            return call()
+        outcome: Outcome[T] = Outcome()
+        self._loop.call_soon_threadsafe(_settle, outcome, call)
+        return outcome
 
     def _watch(self, future: asyncio.Future[T]) -> Outcome[T]:
         outcome: Outcome[T] = Outcome()
@@ -44,7 +67,7 @@ class Tasks:
     def _finished(self, outcome: Outcome[T], future: asyncio.Future[T]) -> None:
         self._running.discard(future)
         if future.cancelled():
-            outcome.fail(OpenlineError("the task was cancelled"))
+            outcome.fail(CommandError(ErrorCode.FAILED, "The server ended before this was done.", retry=True))
         elif (error := future.exception()) is not None:
             outcome.fail(error)
         else:
