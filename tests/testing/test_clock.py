@@ -1,88 +1,42 @@
-"""The clock that a test moves: calls come at their moment, in order, and only inside a move."""
+"""Time that a test moves."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from openline.testing.clock import FakeClock
+from openline.testing import FakeClock
 
 
-@given(st.lists(st.floats(0.0, 10.0), max_size=20), st.floats(0.0, 12.0))
-def test_calls_come_at_their_moment_the_earlier_first_and_equal_ones_in_the_order_of_asking(
-    delays: list[float], seconds: float
-) -> None:
+def test_calls_come_in_the_order_of_their_moments_and_of_the_asking() -> None:
     clock = FakeClock(100.0)
-    called: list[tuple[float, int]] = []
-    for number, delay in enumerate(delays):
-        clock.call_later(delay, lambda number=number: called.append((clock.now(), number)))  # type: ignore[misc]
-    clock.advance(seconds)
-    asked = sorted((100.0 + delay, number) for number, delay in enumerate(delays))
-    assert called == [call for call in asked if call[0] <= 100.0 + seconds]
-    assert clock.now() == 100.0 + seconds
+    order: list[tuple[str, float]] = []
+    for name, seconds in (("late", 2.0), ("soon", 1.0), ("same", 1.0), ("at once", 0.0)):
+        clock.call_later(seconds, lambda name=name: order.append((name, clock.now())))
+    clock.advance(5)
+    assert order == [("at once", 100.0), ("soon", 101.0), ("same", 101.0), ("late", 102.0)]
+    assert clock.now() == 105.0
 
 
-def test_what_a_call_asks_for_comes_in_the_same_move_where_it_is_due() -> None:
+def test_a_call_may_ask_for_another_within_the_same_stretch() -> None:
     clock = FakeClock()
-    called: list[float] = []
-
-    def again() -> None:
-        called.append(clock.now())
-        clock.call_later(1.0, again)
-
-    clock.call_later(1.0, again)
-    clock.advance(3.5)
-    assert called == [1.0, 2.0, 3.0]
+    seen: list[float] = []
+    clock.call_later(1, lambda: clock.call_later(1, lambda: seen.append(clock.now())))
+    clock.advance(2)
+    assert seen == [2.0]
 
 
-def test_soon_is_when_time_goes_on_be_it_by_nothing() -> None:
+def test_after_a_stall_everything_that_was_due_comes_late_and_in_order() -> None:
     clock = FakeClock()
-    called: list[str] = []
-    clock.call_soon(lambda: called.append("soon"))
-    assert called == []
+    seen: list[tuple[str, float]] = []
+    clock.call_later(2, lambda: seen.append(("second", clock.now())))
+    clock.call_later(1, lambda: seen.append(("first", clock.now())))
+    clock.stall(10)
+    assert seen == [("first", 10.0), ("second", 10.0)]
+
+
+def test_nothing_is_called_before_time_is_let_go_on() -> None:
+    clock = FakeClock()
+    seen: list[str] = []
+    handle = clock.call_soon(lambda: seen.append("cancelled"))
+    clock.call_soon(lambda: seen.append("soon"))
+    handle.cancel()
+    assert not seen
+    assert clock.waiting == 1
     clock.advance()
-    assert called == ["soon"]
-
-
-def test_a_cancelled_call_does_not_come_and_one_that_came_can_be_cancelled() -> None:
-    clock = FakeClock()
-    called: list[str] = []
-    clock.call_later(1.0, lambda: called.append("dropped")).cancel()
-    kept = clock.call_later(1.0, lambda: called.append("kept"))
-    clock.advance(1.0)
-    kept.cancel()
-    clock.advance(1.0)
-    assert called == ["kept"]
-
-
-def test_after_a_stall_everything_is_called_at_its_end_in_order() -> None:
-    clock = FakeClock()
-    called: list[tuple[float, int]] = []
-    for seconds in (3, 1, 2, 9):
-        clock.call_later(seconds, lambda seconds=seconds: called.append((clock.now(), seconds)))  # type: ignore[misc]
-    clock.stall(5.0)
-    assert called == [(5.0, 1), (5.0, 2), (5.0, 3)]
-    clock.advance(5.0)
-    assert called[3:] == [(9.0, 9)]
-
-
-def test_a_delay_below_zero_is_now() -> None:
-    clock = FakeClock(7.0)
-    called: list[float] = []
-    clock.call_later(-5.0, lambda: called.append(clock.now()))
-    clock.advance(0.0)
-    assert called == [7.0]
-
-
-def test_what_a_call_raises_comes_out_of_the_move_and_the_rest_is_still_due() -> None:
-    clock = FakeClock()
-    called: list[str] = []
-
-    def fail() -> None:
-        raise RuntimeError("this one")
-
-    clock.call_later(1.0, fail)
-    clock.call_later(1.0, lambda: called.append("behind"))
-    with pytest.raises(RuntimeError, match="this one"):
-        clock.advance(2.0)
-    clock.advance(1.0)
-    assert called == ["behind"]
+    assert seen == ["soon"]

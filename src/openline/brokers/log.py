@@ -3,10 +3,14 @@
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 from openline.model import Page, Publication, Retention
 
 __all__ = ["Log"]
+
+#: How much longer than it kept things an empty log still tells who comes back that something is gone.
+IDLE_SECONDS: Final = 300.0
 
 
 class Log:
@@ -25,9 +29,6 @@ class Log:
         self.head = trimmed
         self.trimmed = trimmed
         self.touched = 0.0
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def append(self, publication: Publication, retention: Retention, now: float) -> None:
         """Add the newest; from now on as much is kept as ``retention`` says."""
@@ -48,6 +49,10 @@ class Log:
             self._entries.popleft()
             self._size -= oldest.size
             self.trimmed = oldest.stamp
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is left of it, and whoever could have come back to it in time has done so."""
+        return not self._entries and self.touched + self._retention.seconds + IDLE_SECONDS < now
 
     def page_after(self, stamp: int, limit: int, size: int) -> Page:
         """The oldest behind ``stamp``; see :meth:`openline.hub.ports.Broker.read`."""

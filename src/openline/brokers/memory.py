@@ -110,9 +110,7 @@ class MemoryBroker:
             known = self._keys.get((publication.channel, key))
             if known is not None:
                 return Outcome.of(Position(self._epoch, known[0]))
-        log = self._logs.get(publication.channel)
-        if log is None:
-            log = self._logs[publication.channel] = _Log(self._forgotten)
+        log = self._log(publication.channel)
         self._stamp += 1
         stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=self._stamp, previous=log.head)
         log.append(stamped, retention, now)
@@ -120,6 +118,17 @@ class MemoryBroker:
             self._keys[publication.channel, key] = (self._stamp, now + KEY_SECONDS)
         self._tell(stamped)
         return Outcome.of(Position(self._epoch, stamped.stamp))
+
+    def _log(self, channel: str) -> _Log:
+        log = self._logs.get(channel)
+        if log is None:
+            log = self._logs[channel] = _Log(self._behind_all(channel))
+        return log
+
+    def _behind_all(self, channel: str) -> int:
+        """The newest stamp that a channel without a log may have had, as far as anybody who comes back can tell."""
+        # Our own channels are forgotten only when nobody can come back to them.
+        return 0 if channel.startswith(INTERNAL) else self._forgotten
 
     def scatter(self, publication: Publication) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`."""
@@ -146,9 +155,7 @@ class MemoryBroker:
         if log is not None:
             log.trim(self._timers.now)
         if after is not None:
-            # Our own channels are forgotten only when nobody can come back to them.
-            forgotten = 0 if channel.startswith(INTERNAL) else self._forgotten
-            trimmed = forgotten if log is None else log.trimmed
+            trimmed = self._behind_all(channel) if log is None else log.trimmed
             return Outcome.of(self._read_after(log, trimmed, after, limit, size))
         if log is None or (before is not None and before.epoch != self._epoch):
             return Outcome.of(Page(()))
@@ -168,8 +175,7 @@ class MemoryBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         self._wanted.add(channel)
         # From now on it is known whether something was missed, also when nothing has been published yet.
-        if channel not in self._logs:
-            self._logs[channel] = _Log(self._forgotten)
+        self._log(channel)
         return _DONE
 
     def unsubscribe(self, channel: str) -> None:
@@ -197,7 +203,9 @@ class MemoryBroker:
         idle: list[str] = []
         for channel, log in self._logs.items():
             log.trim(now)
-            if not log.entries and channel not in self._wanted and log.touched + KEY_SECONDS < now:
+            # Empty, it still tells who comes back that something is gone: as long as it kept, and some more.
+            rest = log.retention.seconds + KEY_SECONDS
+            if not log.entries and channel not in self._wanted and log.touched + rest < now:
                 idle.append(channel)
         for channel in idle:
             head = self._logs.pop(channel).head

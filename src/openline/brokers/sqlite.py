@@ -24,8 +24,6 @@ from openline.protocol.channel_name import INTERNAL
 __all__ = ["SqliteBroker"]
 
 SWEEP_SECONDS: Final = 60.0
-#: How long an empty log of one of our own channels is remembered.
-IDLE_SECONDS: Final = 300.0
 #: Bytes that may wait to be written.
 WAITING_BYTES: Final = 16 * 1024 * 1024
 
@@ -273,7 +271,7 @@ class SqliteBroker:
         now = self._at / 1000
         for channel, log in tuple(self._direct.items()):
             log.trim(now)
-            if not len(log) and log.touched + IDLE_SECONDS < now:
+            if log.idle(now):
                 del self._direct[channel]
         self._put_quietly(Entry(Kind.SWEEP, "", self._at))
 

@@ -37,7 +37,7 @@ class Damaged(Exception):  # noqa: N818  what it is, not an error that is raised
 
 
 class _Body(msgspec.Struct, array_like=True, gc=False):
-    """What of a publication stands in no column of its own."""
+    """What of a publication stands in no column of its own; what is added later comes last, with a default."""
 
     type: str
     payload: bytes
@@ -45,6 +45,7 @@ class _Body(msgspec.Struct, array_like=True, gc=False):
     sender: bytes | None
     exclude: tuple[str, ...]
     ask: str | None
+    subject: str = ""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -54,7 +55,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 def encode_body(publication: Publication) -> bytes:
     """The body of a row; raises :class:`UnicodeEncodeError` for text that is no text."""
     p = publication
-    return _encode(_Body(p.type, p.payload, p.binary, p.sender, tuple(p.exclude), p.ask))
+    return _encode(_Body(p.type, p.payload, p.binary, p.sender, tuple(p.exclude), p.ask, p.subject))
 
 
 def log_row(channel: "ChannelRow", stamp: int, previous: int, at: int, body: bytes) -> LogRow:
@@ -87,6 +88,7 @@ def decode_row(name: str, epoch: str, row: tuple[Any, ...]) -> Publication:
         sender=parts.sender,
         exclude=frozenset(parts.exclude),
         ask=parts.ask,
+        subject=parts.subject,
     )
 
 

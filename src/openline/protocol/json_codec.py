@@ -206,9 +206,14 @@ class JsonCodec:
         fields: dict[str, Any] = {"type": "$error"}
         if command_id is not None:
             fields["id"] = command_id
-        fields |= {"code": error.code, "message": error.message}
+        fields |= {"code": _text(error.code), "message": _text(error.message)}
         if error.field is not None:
-            fields["field"] = error.field
+            fields["field"] = _text(error.field)
         if error.retry:
             fields["retry"] = True
         return self._frame(_encode(fields))
+
+
+def _text(text: str) -> str:
+    """``text`` without lone surrogates: an application's errors may quote file names and the like."""
+    return text.encode("utf-8", "replace").decode()

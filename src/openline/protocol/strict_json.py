@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,8 @@ MAX_DEPTH: Final = 64
 _MAX_INTEGER: Final = 2**53 - 1
 # Escapes may hide a lone surrogate, sixteen digits an integer beyond 2**53, an exponent of three digits an infinity.
 _SUSPECT: Final = re.compile(rb"\\u[dD]|\d{16}|[eE][+-]?\d{3}")
+_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|-?[0-9][0-9.eE+-]*')
+_TOO_DEEP: Final = f"The payload is nested more than {MAX_DEPTH} deep."
 _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -22,15 +25,17 @@ _encode: Final = msgspec.json.Encoder().encode
 def check_json(data: bytes) -> bytes:
     """``data``, whose syntax has been checked, where it is within the limits.
 
-    Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is decoded.
+    Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is read.
     """
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH or _SUSPECT.search(data) is not None:
         try:
-            _check_value(_decode(data))
+            # Finds lone surrogates and infinities.
+            _decode(data)
         except (msgspec.DecodeError, RecursionError) as error:
             raise CommandError(
                 ErrorCode.BAD_MESSAGE, "The payload is not JSON that every client can read.", field="payload"
             ) from error
+        _check_tokens(data)
     return data
 
 
@@ -42,6 +47,8 @@ def encode_json(value: Any) -> bytes:
     """
     try:
         data = _encode(value)
+        if b"null" in data:
+            _check_finite(msgspec.to_builtins(value))
     except RecursionError:
         raise ValueError("the value is nested too deep") from None
     except UnicodeEncodeError:
@@ -52,27 +59,35 @@ def encode_json(value: Any) -> bytes:
         raise ValueError(error.message) from None
 
 
-_INSIDE: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {dict: lambda item: item.values(), list: iter}
-
-
-def _check_value(value: Any) -> None:
-    level: list[Any] = [value]
+def _check_tokens(data: bytes) -> None:
+    """In the text, not in values: of a key that stands twice a value holds only the last."""
     depth = 0
-    while level:
-        deeper: list[Any] = []
-        nested = False
-        for item in level:
-            inside = _INSIDE.get(item.__class__)
-            if inside is not None:
-                nested = True
-                deeper.extend(inside(item))
-            elif (isinstance(item, int) and abs(item) > _MAX_INTEGER) or (
-                isinstance(item, float) and not math.isfinite(item)
-            ):
-                raise CommandError(ErrorCode.BAD_MESSAGE, "A number lies outside ±(2**53 - 1).", field="payload")
-        depth += nested
-        if depth > MAX_DEPTH:
-            raise CommandError(
-                ErrorCode.BAD_MESSAGE, f"The payload is nested more than {MAX_DEPTH} deep.", field="payload"
-            )
-        level = deeper
+    for match in _TOKEN.finditer(data):
+        token = match[0]
+        if token in (b"[", b"{"):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise CommandError(ErrorCode.BAD_MESSAGE, _TOO_DEEP, field="payload")
+        elif token in (b"]", b"}"):
+            depth -= 1
+        elif token.removeprefix(b"-").isdigit() and (len(token) > 17 or abs(int(token)) > _MAX_INTEGER):
+            raise CommandError(ErrorCode.BAD_MESSAGE, "A number lies outside ±(2**53 - 1).", field="payload")
+
+
+_INSIDE: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {
+    dict: lambda item: chain(item, item.values()),
+    list: iter,
+    tuple: iter,
+}
+
+
+def _check_finite(value: Any) -> None:
+    """JSON has no word for NaN and infinity: the encoder writes null, which is not what was meant."""
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError(f"{item} is no number in JSON")
+        inside = _INSIDE.get(item.__class__)
+        if inside is not None:
+            waiting.extend(inside(item))

@@ -17,6 +17,11 @@ class FakeHandle:
         """It will not come."""
         self._callback = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether the call is yet to come."""
+        return self._callback is not None
+
     def ring(self) -> None:
         """Make the call, unless it was cancelled or made already."""
         callback, self._callback = self._callback, None
@@ -38,6 +43,11 @@ class FakeClock:
     def now(self) -> float:
         """Seconds since some moment."""
         return self._now
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are yet to come."""
+        return sum(handle.waiting for _, _, handle in self._due)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> FakeHandle:
         """Call ``callback`` once, ``seconds`` from now, behind everything that is due then already."""
