@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openline.brokers.sqlite import SqliteBroker
+from openline.model import Publication
 from openline.testing.broker_bench import Bench
 
 NOON = 1_700_000_000.0
@@ -28,12 +29,23 @@ async def opened(path: Path, *, wall: float = NOON, **options: Any) -> AsyncIter
         await bench.of(bench.broker.close(), "close")
 
 
+async def log_of(bench: Bench, name: str) -> list[Publication]:
+    """All that is kept of a channel."""
+    found: list[Publication] = []
+    while True:
+        page = await bench.read(name, before=found[0].position if found else None)
+        found[:0] = page.publications
+        if not page.more:
+            return found
+
+
 def left_behind(path: Path, *suffixes: str) -> Path:
     """What would be there if the process that has ``path`` open were killed now; only these files, where named."""
     copy = path.with_name(f"left-{path.name}")
     while copy.exists():
         copy = copy.with_name(f"left-{copy.name}")
-    for suffix in suffixes or ("", "-wal", "-mark"):
+    # What vouches for the others comes first: the writer may still be at it.
+    for suffix in suffixes or ("-mark", "-wal", ""):
         shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
     return copy
 

@@ -10,6 +10,8 @@ from typing import Any
 from openline.client import Channel, Event, Line, StatusChange, Surroundings, connect
 from openline.client.ending import Lost, SocketLostError
 
+#: What no test on a stage may take longer than.
+PATIENCE = 10.0
 URL = "ws://server.test/openline"
 
 
@@ -183,8 +185,9 @@ async def on_stage(**options: Any) -> AsyncIterator[Stage]:
     stage = Stage(**options)
     entering = asyncio.get_running_loop().create_task(stage.line.__aenter__())
     try:
-        await settle()
-        yield stage
+        async with asyncio.timeout(PATIENCE):
+            await settle()
+            yield stage
     finally:
         await stage.line.close()
         await asyncio.wait([entering])

@@ -157,7 +157,7 @@ async def nested(depth: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("payload", ["\ud800", {1, 2}, object(), 2**53, {"a": -(2**53)}, [[[2**64]]]])
+@pytest.mark.parametrize("payload", ["\ud800", object(), 2**53, {"a": -(2**53)}, [[[2**64]]]])
 async def test_what_is_no_json_of_ours_is_refused_here(payload: Any) -> None:
     async with opened() as stage:
         with pytest.raises(CommandError, match="bad_payload"):

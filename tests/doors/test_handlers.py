@@ -9,7 +9,7 @@ import pytest
 from tests.clients import json_client
 from tests.server import serving, until
 
-from openline import CommandError, Connection, Openline
+from openline import CommandError, Connection, Openline, User
 
 
 def application() -> Openline:
@@ -132,12 +132,8 @@ async def test_a_result_that_json_cannot_hold_is_the_handlers_failure(
     line.on("odd")(lambda: result)
     async with serving(line) as served, json_client(served.ws) as client:
         answer = await client.ask("odd")
-        # Bytes have a form in JSON; what has none is logged.
-        if isinstance(result, bytes):
-            assert answer["type"] == "$reply"
-        else:
-            assert answer["code"] == "failed"
-            assert [r for r in caplog.records if r.levelno >= logging.ERROR]
+        assert answer["code"] == "failed"
+        assert [r for r in caplog.records if r.levelno >= logging.ERROR]
         assert (await client.ask("$ping"))["type"] == "$pong"
 
 
@@ -214,3 +210,77 @@ async def test_handlers_of_one_connection_run_one_after_the_other() -> None:
         go.set()
         assert [(await client.push())["id"] for _ in range(2)] == [1, 2]
     assert log == ["slow begins", "fast", "slow ends", "fast"]
+
+
+async def test_an_answer_that_is_too_large_is_an_error_and_the_line_stays() -> None:
+    line = application()
+    line.on("huge")(lambda: "x" * 1_000_000)
+    async with serving(line) as served, json_client(served.ws) as client:
+        assert (await client.ask("huge"))["code"] == "too_large"
+        assert (await client.ask("$ping"))["type"] == "$pong"
+
+
+async def test_every_disconnect_handler_runs_though_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    line, told = application(), []
+
+    @line.on_disconnect
+    def fails(connection: Connection, reason: str) -> None:
+        raise RuntimeError("in the first")
+
+    line.on_disconnect(lambda connection, reason: told.append(reason))
+    async with serving(line) as served:
+        async with json_client(served.ws) as client:
+            me = (await client.get("$connect"))["connection"]
+        await served.until(lambda: told == ["closed"])
+    assert [me in record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [True]
+
+
+async def test_a_handler_that_raises_cancelled_error_fails_like_any_other() -> None:
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    line = application()
+    line.on("cancelled")(cancelled)
+    async with serving(line) as served, json_client(served.ws) as client:
+        assert (await client.ask("cancelled"))["code"] == "failed"
+        assert (await client.ask("$ping"))["type"] == "$pong"
+
+
+async def test_what_is_remembered_of_answers_is_bounded_in_bytes() -> None:
+    line = application()
+    line.on("large")(lambda: "x" * 100_000)
+    async with serving(line) as served, json_client(served.ws) as client:
+        for number in range(20):
+            await client.get("large", key=f"k{number}")
+        (connection,) = line.connections
+        assert sum(len(answer) for answer in (connection.answered or {}).values()) < 600_000
+
+
+async def test_a_user_with_new_data_takes_its_connection_up_again() -> None:
+    line, seen = application(), iter(range(10))
+    line.authenticate(lambda token, request: User("ada", {"seen": next(seen)}))
+    async with serving(line) as served:
+        async with json_client(served.ws) as client:
+            first = await client.get("$connect", token="t")
+            client.socket.transport.abort()
+        async with json_client(served.ws) as client:
+            again = await client.get("$connect", token="t", resume=first["resume"], since=first["position"])
+        assert (again["resumed"], again["connection"]) == (True, first["connection"])
+
+
+async def test_coming_and_going_leaves_no_timers_behind() -> None:
+    line = Openline()
+    line.channel("room:*", presence=True, public=True)
+    async with serving(line) as served:
+        async with json_client(served.ws) as client:
+            told = await client.get("$connect")
+            for number in range(50):
+                await client.get("$subscribe", channel=f"room:{number}")
+            client.socket.transport.abort()
+        for _ in range(20):
+            async with json_client(served.ws) as client:
+                told = await client.get("$connect", resume=told["resume"], since=told["position"])
+                assert told["resumed"]
+                client.socket.transport.abort()
+        (connection,) = line.connections
+        assert len(connection.graces) <= 1

@@ -66,7 +66,7 @@ test("the status goes through connecting, open, waiting and closed, and says why
   ]);
 });
 
-test("tries that fail wait longer and longer, and an open line forgets them", async () => {
+test("tries that fail wait longer and longer, and a line that stays open forgets them", async () => {
   const stage = new Stage();
   const waits = [];
   for (let tries = 0; tries < 8; tries += 1) {
@@ -75,7 +75,13 @@ test("tries that fail wait longer and longer, and an open line forgets them", as
     await stage.clock.advance(waits.at(-1));
   }
   assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000]);
+  // One that breaks at once is one more that failed.
   await stage.open();
+  stage.socket.end();
+  assert.equal(stage.statuses.at(-1).retryIn, 20_000);
+  await stage.clock.advance(20_000);
+  await stage.open();
+  await stage.clock.advance(5000);
   stage.socket.end();
   assert.equal(stage.statuses.at(-1).retryIn, 500);
 });

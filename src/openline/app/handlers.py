@@ -1,6 +1,8 @@
 """The application's functions: found by event, called with checked payloads, their results encoded."""
 
+import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast, get_type_hints
 
@@ -8,6 +10,7 @@ from openline.app.payloads import payload_reader
 from openline.app.threads import Threads
 from openline.errors import CommandError, ErrorCode, SettingsError
 from openline.hub.connection import Connection
+from openline.hub.hub import MAX_PAYLOAD_BYTES
 from openline.hub.outcome import Outcome, drive
 from openline.hub.tasks import Tasks
 from openline.model import JsonBytes, Position, Request, User
@@ -20,6 +23,7 @@ __all__ = ["Authenticate", "Handlers"]
 #: Takes the token and the request; returns a User, a user id, or None for nobody; plain or async.
 Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
 
+_log = logging.getLogger("openline")
 _THREADS: Final = Threads()
 _TAKES: Final = "takes (connection), (connection, payload) or (connection, payload, channel)"
 
@@ -58,7 +62,11 @@ class _Handler:
         if self._thread:
             result: Any = await tasks.start(_THREADS.call(self._function, *given[: self._count])).step()
         else:
-            result = self._function(*given[: self._count])
+            try:
+                result = self._function(*given[: self._count])
+            except asyncio.CancelledError as error:
+                # It would pass for the end of whatever runs here; no task of ours was cancelled.
+                raise RuntimeError("the handler raised CancelledError") from error
         if isinstance(result, Awaitable) and not isinstance(result, Outcome):
             result = await tasks.start(cast("Awaitable[Any]", result)).step()
         return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
@@ -143,19 +151,31 @@ class Handlers:
             bad_token = user is None and token is not None
         if bad_token or (user is None and not self.anonymous):
             raise CommandError(ErrorCode.UNAUTHORIZED, "The token is not good." if bad_token else "A token is needed.")
-        return User(user) if isinstance(user, str) else user
+        if user is None or isinstance(user, User):
+            return user
+        if isinstance(user, str):  # pyright: ignore[reportUnnecessaryIsInstance]  what a function really returns
+            return User(user)
+        raise TypeError(f"authenticate returned {user!r}: it returns a User, a user id, or None")
 
     def connected(self, connection: Connection) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._call_all(self._connect, connection))
+        return drive(self._welcome(connection))
 
     def disconnected(self, connection: Connection, reason: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._call_all(self._disconnect, connection, reason))
+        return drive(self._take_leave(connection, reason))
 
-    async def _call_all(self, handlers: list[_Handler], *given: Any) -> None:
-        for handler in handlers:
-            await handler.call(self._tasks(), *given)
+    async def _welcome(self, connection: Connection) -> None:
+        for handler in self._connect:
+            await handler.call(self._tasks(), connection)
+
+    async def _take_leave(self, connection: Connection, reason: str) -> None:
+        for handler in self._disconnect:
+            try:
+                await handler.call(self._tasks(), connection, reason)
+            except Exception:
+                # The others have a right to know, too.
+                _log.exception("The handler of 'disconnect' failed for connection %s", connection.id)
 
     def handles(self, type: str, channel: str | None) -> bool:
         """See :class:`~openline.hub.ports.Application`."""
@@ -179,7 +199,13 @@ class Handlers:
         result = await handler.call(self._tasks(), connection, handler.payload(command), command.channel)
         if isinstance(result, Position):
             return b'{"position":"%b"}' % str(result).encode()
-        return encode_json(result)
+        if isinstance(result, (bytes, bytearray, memoryview)):
+            raise TypeError("a handler cannot return bytes: publish or emit them")
+        answer = encode_json(result)
+        if len(answer) > MAX_PAYLOAD_BYTES:
+            _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
+            raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")
+        return answer
 
     def _tasks(self) -> Tasks:
         if self.tasks is None:

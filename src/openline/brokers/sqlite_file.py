@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
@@ -130,7 +131,7 @@ def open_store(path: str, *, synced: bool, wall: float) -> Store:
         mark.release()
         if isinstance(error, SettingsError):
             raise
-        raise SettingsError("engine", f"{place} {reason(error)}") from error
+        raise SettingsError("engine", f"{place} {reason(place, error)}") from error
 
 
 def connect(path: str, *, reading: bool = False) -> sqlite3.Connection:
@@ -194,9 +195,11 @@ def _check(place: str, connection: sqlite3.Connection) -> int:
             f"{place} was written by a newer Openline (layout {layout}, this one knows up to {len(STEPS)}); "
             "update Openline, or name another path",
         )
-    finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if finding != "ok":
-        raise sqlite3.DatabaseError(finding)
+    # The second also looks whether every channel is found by its name.
+    for check in ("quick_check(1)", "integrity_check(channel)"):
+        finding = connection.execute(f"PRAGMA {check}").fetchone()[0]
+        if finding != "ok":
+            raise sqlite3.DatabaseError(finding)
     return layout
 
 
@@ -255,21 +258,26 @@ _REMEDIES: Final = {
     "SQLITE_NOTADB": "is no SQLite file: name another path, or move it away to begin with an empty history",
     "SQLITE_IOERR": "cannot be read or written: look whether its disk is full or failing",
 }
+#: With less room than this, the files beside a store cannot be made, which looks like any other failure.
+_TIGHT: Final = 131_072
 _DAMAGED: Final = (
     "is damaged: put back a copy of it, or move it and the files beside it (-wal, -shm, -mark) away to begin with an "
     "empty history"
 )
 
 
-def reason(error: Exception) -> str:
-    """What is wrong with a file, and what to do, to stand behind its path."""
+def reason(path: str, error: Exception) -> str:
+    """What is wrong with the file at ``path``, and what to do, to stand behind its name."""
     if isinstance(error, Damaged):
         return f"{_DAMAGED} (a row is not what was written)"
     if isinstance(error, OSError):
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         return _REMEDIES["SQLITE_FULL"] if full else f"cannot be used: {error.strerror}"
-    name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_IOERR") and shutil.disk_usage(os.path.dirname(path)).free < _TIGHT:
+        name = "SQLITE_FULL"
     for beginning, remedy in _REMEDIES.items():
         if name.startswith(beginning):
             return f"{remedy} ({error})"
-    return f"{_DAMAGED} ({error})"
+    damaged = name.startswith("SQLITE_CORRUPT") or type(error) is sqlite3.DatabaseError
+    return f"{_DAMAGED if damaged else 'cannot be used'} ({error})"

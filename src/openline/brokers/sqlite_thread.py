@@ -107,7 +107,7 @@ class WriterThread:
     def _tell_of(self, failure: Exception | None) -> None:
         """One line when trouble begins, one when it ends."""
         if failure is not None and not self._failing:
-            _log.error("Publishing fails: %s %s", self._store.path, reason(failure))
+            _log.error("Publishing fails: %s %s", self._store.path, reason(self._store.path, failure))
         elif failure is None and self._failing:
             _log.info("Publishing works again: %s takes what is written", self._store.path)
         self._failing = failure is not None

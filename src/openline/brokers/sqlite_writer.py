@@ -53,6 +53,8 @@ class Writer:
         self.reserved = self._state.reserved
         self._rows: list[tuple[ChannelRow, LogRow]] = []
         self._dirty: dict[str, ChannelRow] = {}
+        #: Whether the transaction that runs has come to its end but for the commit.
+        self._saved = False
         self._swept = 0
         self._unmoved = 0
 
@@ -64,8 +66,9 @@ class Writer:
         What prevented it comes back; then nothing of the batch is kept, and the entries that should be have an
         ``error``.
         """
-        if not any(map(self._needs_file, batch)) and self.stamp + len(batch) + RESERVE // 2 < self.reserved:
-            self._stamp(batch)
+        # All stamps first: what needs no file keeps its own, whatever becomes of the rest.
+        self._stamp(batch)
+        if not any(map(self._needs_file, batch)) and self.stamp + RESERVE // 2 < self.reserved:
             return None
         failure = self._transact(lambda: self._apply(batch))
         if failure is not None:
@@ -96,42 +99,53 @@ class Writer:
         """Do ``work`` in one transaction, all of it or nothing."""
         self._rows.clear()
         self._dirty.clear()
+        self._saved = False
         at, forgotten = self._state.at, self._state.forgotten
         try:
             self._store.check_place()
+            if self._sql.in_transaction:
+                self._sql.execute("ROLLBACK")
             self._sql.execute("BEGIN IMMEDIATE")
             work()
             self._flush()
-            reserved = self._save_state()
+            self._save_state()
             self._sql.execute("COMMIT")
         except Exception as error:
             # Whatever it was, nobody is told that it was stored; and the thread goes on.
-            self._state.at, self._state.forgotten = at, forgotten
-            self._roll_back()
-            return error
-        self.reserved = reserved
+            if not self._is_committed():
+                self._state.at, self._state.forgotten = at, forgotten
+                return error
+        self.reserved = self._state.reserved
         self._mark()
         return None
 
-    def _save_state(self) -> int:
+    def _save_state(self) -> None:
         state = self._state
-        state.stamp, reserved = self.stamp, self.reserved
-        if self.stamp + RESERVE // 2 >= reserved:
-            reserved = self.stamp + RESERVE
-        state.reserved = reserved
+        state.stamp, state.reserved = self.stamp, self.reserved
+        if self.stamp + RESERVE // 2 >= self.reserved:
+            state.reserved = self.stamp + RESERVE
         self._sql.execute(
             "UPDATE state SET stamp = ?, reserved = ?, forgotten = ?, at = ?",
-            (state.stamp, reserved, state.forgotten, state.at),
+            (state.stamp, state.reserved, state.forgotten, state.at),
         )
-        return reserved
+        self._saved = True
 
-    def _roll_back(self) -> None:
+    def _is_committed(self) -> bool:
+        """End a transaction that failed; returns whether it has been committed nevertheless.
+
+        Then it is in the log, and those who are there must be told as well.
+        """
         self._cached.clear()
         try:
             if self._sql.in_transaction:
                 self._sql.execute("ROLLBACK")
-        except sqlite3.Error:
-            _log.exception("A transaction could not be rolled back")
+                return False
+            found = self._sql.execute("SELECT stamp, reserved, at FROM state").fetchone()
+        except sqlite3.Error as error:
+            _log.warning("It is not known what became of a transaction: %s", error)
+            return False
+        state = self._state
+        return self._saved and found == (state.stamp, state.reserved, state.at)
 
     def _mark(self) -> None:
         try:
@@ -143,8 +157,6 @@ class Writer:
     def _apply(self, batch: Sequence[Entry]) -> None:
         if len(self._cached) > MAX_CACHED:
             self._cached.clear()
-        # All stamps first: what needs no file keeps its own, whatever becomes of the rest.
-        self._stamp(batch)
         self._keys.look_up(batch)
         self._load({entry.name for entry in batch if entry.name not in self._cached and entry.kind is not Kind.DIRECT})
         self._state.at = max(self._state.at, batch[-1].at)

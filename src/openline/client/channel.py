@@ -12,7 +12,7 @@ from openline.client.ending import delay
 from openline.client.events import Event, History, Member, Presence
 from openline.client.frames import (
     Frame,
-    Left,
+    Moved,
     SubscribeReply,
     UnreadableError,
     answer_of,
@@ -60,10 +60,10 @@ class Channel:
     """A channel that this line is subscribed to, until it is left; made by :meth:`Line.subscribe`.
 
     Iterating over it gives every publication once and in order, and the channel's own words between them: ``$gap``,
-    ``$joined``, ``$left``, ``$presence``, ``$unsubscribed``. One reader at a time. What was lost, by the server or
-    because the reader was too slow, is told with a ``$gap`` where it was lost. The iteration ends when the channel is
-    left or the line is closed here; it raises :class:`CommandError` where the server refuses to take the subscription
-    up again, and :class:`GoneError` where the line is closed for good.
+    ``$joined``, ``$left``, ``$presence``, ``$unsubscribed``. One reader at a time. What a slow reader has no room for
+    is fetched from the channel's history when it has; what was lost is told with a ``$gap`` where it was lost. The
+    iteration ends when the channel is left or the line is closed here; it raises :class:`CommandError` where the server
+    refuses to take the subscription up again, and :class:`GoneError` where the line is closed for good.
     """
 
     def __init__(self, name: str, options: SubscribeOptions, host: Host) -> None:
@@ -79,6 +79,8 @@ class Channel:
         self._since = options.since
         self._delivered: str | None = None
         self._live = False
+        # It waits for the reader, and goes on from ``_since`` when there is room.
+        self._behind = False
         self._over = False
         self._tries = 0
         self._timer: Handle | None = None
@@ -153,7 +155,8 @@ class Channel:
         if self._live and seen is not None and not covers(self._since, seen):
             self._since = seen
         self._live = False
-        self.join()
+        if not self._behind:
+            self.join()
 
     def lost(self) -> None:
         """The line broke."""
@@ -161,11 +164,11 @@ class Channel:
             self._timer.cancel()
             self._timer = None
 
-    def end(self, read: Exception | None, wait: Exception | None = None) -> None:
+    def end(self, read: Exception | None, wait: Exception | None = None, *, last: Event | None = None) -> None:
         """It is over: the iteration ends, with ``read`` if there is one; who still waits to get in gets ``wait``."""
         self._live, self._over = False, True
         self.lost()
-        self._inbox.end(read)
+        self._inbox.end(read, last)
         if not self._ready.done():
             self._ready.set_exception(wait or read or CommandError("closed", "The channel was left."))
             # Whoever waits for it is told; but nobody may be waiting.
@@ -173,36 +176,46 @@ class Channel:
 
     def gap(self, position: str | None) -> None:
         """Something was lost in front of ``position``."""
-        self._inbox.put(Event("$gap", {"position": position}, self.name, position))
+        self._inbox.offer(Event("$gap", {"position": position}, self.name, position))
 
     def push(self, frame: Frame) -> None:
         """A frame of this channel came."""
+        if self._behind:
+            self._push_behind(frame)
         if not self._live:
             return
+        size = len(bytes(frame.payload))
         try:
             match frame.type:
                 case "$gap":
-                    self._inbox.put(frame, len(bytes(frame.payload)))
+                    self._inbox.offer(frame, size)
                 case "$unsubscribed":
-                    self._inbox.put(Event(frame.type, unwrap(frame), self.name), len(bytes(frame.payload)))
-                    self._ended(None)
+                    self._ended(None, Event(frame.type, unwrap(frame), self.name))
                 case "$joined" | "$left":
                     self._moved(frame)
+                    self._inbox.offer(frame, size)
                 case word if not word.startswith("$"):
-                    self._deliver(frame, len(bytes(frame.payload)), recovered=False)
+                    self._deliver(frame, size, recovered=False)
                 case _:
                     pass
         except UnreadableError as error:
             _log.warning("A %r of %s is left out: %s", frame.type, self.name, error)
 
+    def _push_behind(self, frame: Frame) -> None:
+        """What is kept will be fetched; the rest is lost."""
+        if frame.type == "$unsubscribed":
+            self._inbox.leave_out()
+            self._ended(None, Event(frame.type, unwrap(frame), self.name))
+        elif frame.position is None and not frame.type.startswith("$"):
+            self._inbox.leave_out()
+
     def _moved(self, frame: Frame) -> None:
-        told = answer_of(frame.payload, Left)
+        told = answer_of(frame.payload, Moved)
         if frame.type == "$joined":
             self.members[told.member.connection] = told.member
         else:
             self.members.pop(told.member.connection, None)
         self.count = told.count
-        self._inbox.put(frame, len(bytes(frame.payload)))
 
     def _answered(self, frame: Frame) -> None:
         if self._over:
@@ -226,19 +239,26 @@ class Channel:
         self._tries = 0
         if reply.recovered is False:
             self.gap(reply.position)
-        for publication, size in said:
-            self._deliver(publication, size, recovered=True)
-        self._since = reply.position
-        self._live = not reply.more
-        if reply.more:
-            self.join()
-        elif not self._ready.done():
+        # Who waits is in: what is read from now on makes room for the next page.
+        if not self._ready.done():
             self._ready.set_result(None)
+        if all(self._deliver(publication, size, recovered=True) for publication, size in said):
+            self._since = reply.position
+            self._live = not reply.more
+            if reply.more:
+                self._read_on()
         if reply.presence is not None:
             self._present(reply.presence)
 
-    def _ended(self, error: CommandError | None) -> None:
-        self.end(error)
+    def _read_on(self) -> None:
+        self._behind = not self._inbox.has_room
+        if self._behind:
+            self._inbox.when_room(self._read_on)
+        elif not self._over:
+            self.join()
+
+    def _ended(self, error: CommandError | None, last: Event | None = None) -> None:
+        self.end(error, last=last)
         self._host.ended(self)
 
     def _told_presence(self, frame: Frame) -> None:
@@ -252,11 +272,22 @@ class Channel:
         self.members = {member.connection: member for member in presence.members}
         self.count = presence.count
         payload = msgspec.to_builtins(presence)
-        self._inbox.put(Event("$presence", payload, self.name), 100 * len(presence.members))
+        self._inbox.offer(Event("$presence", payload, self.name), 100 * len(presence.members))
 
-    def _deliver(self, frame: Frame, size: int, *, recovered: bool) -> None:
-        if frame.position is not None:
-            if covers(self._delivered, frame.position):
-                return
+    def _deliver(self, frame: Frame, size: int, *, recovered: bool) -> bool:
+        """False where there was no room for it, and the history is read on when there is."""
+        if frame.position is None:
+            self._inbox.offer(frame, size)
+        elif not covers(self._delivered, frame.position):
+            if not self._inbox.put(frame, size, recovered=recovered):
+                self._fall_behind()
+                return False
             self._delivered = frame.position
-        self._inbox.put(frame, size, recovered=recovered)
+        return True
+
+    def _fall_behind(self) -> None:
+        """What is published meanwhile is left to the history."""
+        if self._delivered is not None and not covers(self._since, self._delivered):
+            self._since = self._delivered
+        self._live, self._behind = False, True
+        self._inbox.when_room(self._read_on)

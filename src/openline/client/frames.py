@@ -16,7 +16,7 @@ from openline.protocol.strict_json import encode_json
 __all__ = [
     "ConnectReply",
     "Frame",
-    "Left",
+    "Moved",
     "SubscribeReply",
     "UnreadableError",
     "answer_of",
@@ -66,7 +66,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, payload=msgspec.Raw(bytes(self.payload)))
 
 
-class Left(msgspec.Struct, frozen=True):
+class Moved(msgspec.Struct, frozen=True):
     """The payload of ``$joined`` and ``$left``."""
 
     member: Member
@@ -196,8 +196,9 @@ def write(frame: dict[str, Any]) -> bytes:
 
 
 def _split(position: str) -> tuple[str, int]:
+    # One that the application made up says nothing about any other.
     epoch, _, stamp = position.rpartition(".")
-    return epoch, int(stamp)
+    return epoch, int(stamp) if stamp.isdecimal() else -1
 
 
 def same_epoch(one: str, other: str) -> bool:

@@ -1,8 +1,9 @@
-"""Events that wait for their reader: bounded in bytes; what did not fit is counted and told with ``$gap``."""
+"""Events that wait for their reader: bounded in bytes; what is left out is counted and told with ``$gap``."""
 
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from openline.client.events import Event
@@ -24,8 +25,8 @@ class _Entry(NamedTuple):
 class Inbox:
     """A queue for one reader, of at most ``limit`` bytes, or of a single event that is longer.
 
-    At the limit the oldest make room: the server keeps what a channel remembers, and the reader is told where to read
-    on. Holding up the line instead would hold up the answers that the reader itself may be waiting for.
+    Who fills it decides what becomes of what does not fit: it never holds up the line, because the reader may be
+    waiting for an answer on it.
     """
 
     def __init__(self, limit: int, channel: str | None = None) -> None:
@@ -33,9 +34,10 @@ class Inbox:
         self._channel = channel
         self._entries: deque[_Entry] = deque()
         self._size = 0
-        self._dropped = 0
+        self._lost = 0
         self._until: str | None = None
         self._reader: asyncio.Future[None] | None = None
+        self._hungry: Callable[[], None] | None = None
         self._ended = False
         self._error: Exception | None = None
 
@@ -44,24 +46,44 @@ class Inbox:
         """Bytes that wait, about."""
         return self._size
 
-    def put(self, said: Frame | Event, size: int = 0, *, recovered: bool = False) -> None:
-        """Add what came; ``size`` is that of its payload."""
+    @property
+    def has_room(self) -> bool:
+        """Whether half of it is free."""
+        return self._size <= self._limit // 2
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once, when the reader has made room; instead of what was to be called before."""
+        self._hungry = call
+
+    def put(self, said: Frame | Event, size: int = 0, *, recovered: bool = False) -> bool:
+        """Add what came, with a payload of ``size`` bytes; False, and nothing added, where it does not fit."""
+        size += _OVERHEAD
+        if self._ended or (self._entries and self._size + size > self._limit):
+            return False
+        self._tell_lost()
+        self._add(said.kept() if isinstance(said, Frame) else said, size, recovered=recovered)
+        return True
+
+    def offer(self, said: Frame | Event, size: int = 0) -> None:
+        """Add what came; where it does not fit, a ``$gap`` in its place says how many were left out."""
+        if not self.put(said, size):
+            self.leave_out(said.position)
+
+    def leave_out(self, position: str | None = None) -> None:
+        """Count something that is not added, and tell it where it would stand."""
+        if not self._ended:
+            self._lost += 1
+            self._until = position or self._until
+
+    def end(self, error: Exception | None = None, last: Event | None = None) -> None:
+        """What waits is still read, then ``last``; then comes ``error``, or the end of the iteration."""
         if self._ended:
             return
-        entry = _Entry(said.kept() if isinstance(said, Frame) else said, recovered, size + _OVERHEAD)
-        self._entries.append(entry)
-        self._size += entry.size
-        while self._size > self._limit and len(self._entries) > 1:
-            dropped = self._take()
-            self._dropped += 1
-            self._until = dropped.said.position or self._until
+        self._tell_lost()
+        if last is not None:
+            self._add(last, _OVERHEAD)
+        self._ended, self._error = True, error
         self._wake()
-
-    def end(self, error: Exception | None = None) -> None:
-        """What waits is still read; then comes ``error``, or the end of the iteration."""
-        if not self._ended:
-            self._ended, self._error = True, error
-            self._wake()
 
     async def get(self) -> Event:
         """The next event.
@@ -70,20 +92,19 @@ class Inbox:
         :class:`RuntimeError` where somebody else waits already.
         """
         while True:
-            event = self._next()
-            if event is not None:
-                return event
+            if not self._entries:
+                self._tell_lost()
             if not self._entries:
                 await self._arrival()
+            elif (event := self._next()) is not None:
+                return event
 
     def _next(self) -> Event | None:
-        if self._dropped:
-            event = Event("$gap", {"position": self._until, "lost": self._dropped}, self._channel)
-            self._dropped, self._until = 0, None
-            return event
-        if not self._entries:
-            return None
-        said, recovered, _ = self._take()
+        said, recovered, size = self._entries.popleft()
+        self._size -= size
+        if self._hungry is not None and self.has_room:
+            call, self._hungry = self._hungry, None
+            call()
         if isinstance(said, Event):
             return said
         try:
@@ -103,10 +124,16 @@ class Inbox:
         finally:
             self._reader = None
 
-    def _take(self) -> _Entry:
-        entry = self._entries.popleft()
-        self._size -= entry.size
-        return entry
+    def _tell_lost(self) -> None:
+        if self._lost:
+            gap = Event("$gap", {"position": self._until, "lost": self._lost}, self._channel, self._until)
+            self._lost, self._until = 0, None
+            self._add(gap, _OVERHEAD)
+
+    def _add(self, said: Frame | Event, size: int, *, recovered: bool = False) -> None:
+        self._entries.append(_Entry(said, recovered, size))
+        self._size += size
+        self._wake()
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

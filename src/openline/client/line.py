@@ -61,7 +61,7 @@ class Line:
     """A connection to a server; made by :func:`connect`.
 
     Iterating over it gives the events that came without a channel, and the line's own words between them: ``$gap``,
-    ``$subscribed``, ``$unsubscribed``, ``$error``. One reader at a time; what it does not fetch in time is dropped,
+    ``$subscribed``, ``$unsubscribed``, ``$error``. One reader at a time; what it leaves no room for is left out,
     counted and told with ``$gap``. The iteration ends when the line is closed here, and raises :class:`GoneError` where
     it is closed for good.
     """
@@ -341,14 +341,14 @@ class Line:
         if not self._first.done():
             self._first.set_result(None)
         if reply.resumed and reply.recovered is False:
-            self._inbox.put(Event("$gap", {"position": reply.position}, position=reply.position))
+            self._inbox.offer(Event("$gap", {"position": reply.position}, position=reply.position))
         for channel in gaps:
             channel.gap(reply.position)
 
     def _frame(self, frame: Frame) -> None:
         if frame.type in ("$reply", "$error"):
             if not self._outbox.answered(frame) and frame.type == "$error":
-                self._inbox.put(Event("$error", _payload(error_of(frame))))
+                self._inbox.offer(Event("$error", _payload(error_of(frame))))
             return
         if frame.type == "$ping":
             self._outbox.tell(_PONG)
@@ -357,21 +357,21 @@ class Line:
         if frame.channel is not None:
             self._pushed(frame, frame.channel)
         elif frame.type == "$gap":
-            self._inbox.put(frame, len(bytes(frame.payload)))
+            self._inbox.offer(frame, len(bytes(frame.payload)))
         elif frame.type.startswith("$"):
             pass
         elif frame.id is not None:
             asked = self.connection
             self._answers.asked(frame, frame.id, self._tasks, lambda: self.connection == asked)
         else:
-            self._inbox.put(frame, len(bytes(frame.payload)))
+            self._inbox.offer(frame, len(bytes(frame.payload)))
 
     def _pushed(self, frame: Frame, name: str) -> None:
         channel = self._channels.get(name)
         if channel is not None:
             channel.push(frame)
         if frame.type in ("$subscribed", "$unsubscribed"):
-            self._inbox.put(frame, len(bytes(frame.payload)))
+            self._inbox.offer(frame, len(bytes(frame.payload)))
 
 
 def _payload(error: CommandError) -> dict[str, Any]:

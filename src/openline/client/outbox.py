@@ -250,7 +250,8 @@ class Outbox:
             busy = self._busy.get(lane, 0)
             if busy >= entry.kind.width:
                 return
-            if not entry.away:
+            # One that was cancelled this moment is still here.
+            if not entry.away and not entry.answer.done():
                 self._busy[lane] = busy + 1
                 entry.away = entry.tried = True
                 entry.id = self._send(self._transport, self._text(entry), partial(self._settle, entry))

@@ -1,6 +1,7 @@
 """The WebSocket that carries a line, by way of the websockets library."""
 
 import asyncio
+import os
 import ssl as tls
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
@@ -82,7 +83,8 @@ def _why_not(error: Exception) -> Lost:
     if isinstance(error, tls.SSLError):
         return Lost(CloseCode.ABNORMAL, f"TLS failed: {error}", hopeless=True)
     if isinstance(error, OSError):
-        return Lost(CloseCode.ABNORMAL, error.strerror or str(error) or type(error).__name__)
+        known = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        return Lost(CloseCode.ABNORMAL, known or str(error) or type(error).__name__)
     if isinstance(error, InvalidHandshake):
         return Lost(CloseCode.ABNORMAL, f"what answers there is no WebSocket server: {error}")
     return Lost(CloseCode.ABNORMAL, f"no connection can be made: {error}", hopeless=True)

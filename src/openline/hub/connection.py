@@ -61,15 +61,16 @@ class Connection:
         "_member",
         "_state",
         "answered",
+        "answered_bytes",
         "asks",
         "backlog",
         "backlog_bytes",
         "busy",
         "expiry",
         "farewell",
+        "graces",
         "hold",
         "id",
-        "lines",
         "resume",
         "stage",
         "subscriptions",
@@ -89,7 +90,8 @@ class Connection:
         self.subscriptions: dict[str, Subscription] = {}
         # The secrets that take it up again, the newest first.
         self.resume: tuple[str, ...] = ()
-        self.lines = 0
+        # When it stops counting as present while it has no line.
+        self.graces: tuple[Timer, ...] = ()
         self.hold: Hold | None = None
         self.expiry: Timer | None = None
         self.busy = 0
@@ -99,6 +101,7 @@ class Connection:
         self.backlog: deque[tuple[Wire, Command]] | None = None
         self.backlog_bytes = 0
         self.asks: dict[str, Outcome[JsonBytes]] | None = None
+        self.answered_bytes = 0
         self.answered: dict[str, JsonBytes | CommandError] | None = None
 
     def __repr__(self) -> str:
@@ -132,6 +135,11 @@ class Connection:
                     shown["data"] = self.user.data
             self._member = encode_json(shown)
         return self._member
+
+    def become(self, user: User | None) -> None:
+        """The hub's: the same user, with other data."""
+        self.user = user
+        self._member = None
 
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited."""

@@ -89,8 +89,11 @@ class Lifecycle:
         user = await self._authenticated(newcomer, token, request)
         connection = self._resumable.get(secret)
         wire = newcomer.wire
-        if connection is None or wire is None or connection.user != user:
+        if connection is None or wire is None or _id_of(connection.user) != _id_of(user):
             return None
+        if connection.user != user:
+            # The same one, who has other things to show by now.
+            connection.become(user)
         self._switch(connection, newcomer, wire)
         return Resumption(self._hub, connection, wire)
 
@@ -106,7 +109,7 @@ class Lifecycle:
             connection.expiry = None
         newcomer.stage, newcomer.wire = State.ENDED, None
         connection.stage, connection.wire = State.LIVE, wire
-        connection.lines += 1
+        self._hub.membership.stay(connection)
         # Until the replay is through, commands wait; whoever replays lets them go on.
         connection.busy += 1
         wire.connection = connection
@@ -173,6 +176,7 @@ class Lifecycle:
             self._resumable.pop(secret, None)
         if connection.expiry is not None:
             connection.expiry.cancel()
+        self._hub.membership.stay(connection)
         _give_up_asks(connection)
         connection.backlog = None
         self._hub.broker.forget(f"$connection:{connection.id}")
@@ -182,6 +186,10 @@ class Lifecycle:
         self._closing = True
         for connection in tuple(self.connections.values()):
             self.end(connection, "shutdown", code=CloseCode.RESTART, message="The server restarts.")
+
+
+def _id_of(user: User | None) -> str | None:
+    return None if user is None else user.id
 
 
 def _give_up_asks(connection: Connection) -> None:

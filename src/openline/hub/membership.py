@@ -163,17 +163,30 @@ class Membership:
 
     def detach(self, connection: Connection) -> None:
         """The line broke: seats are given up, subscriptions stay, presence for a grace period."""
+        graces: set[float] = set()
         for subscription in connection.subscriptions.values():
             self._unseat(subscription)
             options = subscription.channel.options.presence
             if options is not None and connection.id in subscription.channel.members:
-                give_up = partial(self._give_up, subscription, connection.lines)
-                self._timers.after(options.grace_seconds, give_up)
+                graces.add(options.grace_seconds)
+        self.stay(connection)
+        connection.graces = tuple(
+            self._timers.after(seconds, partial(self._give_up, connection, seconds)) for seconds in graces
+        )
 
-    def _give_up(self, subscription: Subscription, lines: int) -> None:
-        connection = subscription.connection
-        if connection.stage is State.DETACHED and connection.lines == lines:
-            self._exit(subscription.channel, connection, "lost")
+    def stay(self, connection: Connection) -> None:
+        """The line is back, or all is over: nobody waits for it any more."""
+        for timer in connection.graces:
+            timer.cancel()
+        connection.graces = ()
+
+    def _give_up(self, connection: Connection, seconds: float) -> None:
+        if connection.stage is not State.DETACHED:
+            return
+        for subscription in tuple(connection.subscriptions.values()):
+            options = subscription.channel.options.presence
+            if options is not None and options.grace_seconds == seconds:
+                self._exit(subscription.channel, connection, "lost")
 
     def _enter(self, channel: Channel, connection: Connection) -> None:
         if channel.options.presence is not None and channel.members.add(connection.id, connection.member):

@@ -15,6 +15,7 @@ from openline.protocol.json_codec import push_json
 __all__ = ["Requests"]
 
 _REMEMBERED_ANSWERS: Final = 256
+_REMEMBERED_BYTES: Final = 524_288
 _HISTORY_LIMIT: Final = 100
 _MAX_HISTORY: Final = 1000
 
@@ -131,7 +132,7 @@ class Requests:
         name = self._channel(command)
         options = await self._hub.policy.demand(connection, name, Action.SEE_PRESENCE)
         limit = 0 if options.presence is None else options.presence.limit
-        return self._members(name, min(limit, command.limit or limit), command.after or 0)
+        return self._members(name, limit if command.limit is None else min(limit, command.limit), command.after or 0)
 
     # -- publications and events
 
@@ -177,9 +178,15 @@ class Requests:
             return
         if connection.answered is None:
             connection.answered = {}
-        connection.answered[command.key] = answer
-        if len(connection.answered) > _REMEMBERED_ANSWERS:
-            del connection.answered[next(iter(connection.answered))]
+        answered = connection.answered
+        answered[command.key] = answer
+        connection.answered_bytes += _cost(answer)
+        while len(answered) > _REMEMBERED_ANSWERS or connection.answered_bytes > _REMEMBERED_BYTES:
+            connection.answered_bytes -= _cost(answered.pop(next(iter(answered))))
+
+
+def _cost(answer: JsonBytes | CommandError) -> int:
+    return 256 + (len(answer) if isinstance(answer, bytes) else len(answer.message))
 
 
 def _list(publications: Sequence[Publication]) -> JsonBytes:

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +30,7 @@ def check_json(data: bytes) -> bytes:
         try:
             # Finds lone surrogates and infinities.
             _decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise CommandError(
                 ErrorCode.BAD_MESSAGE, "The payload is not JSON that every client can read.", field="payload"
             ) from error
@@ -48,7 +47,7 @@ def encode_json(value: Any) -> bytes:
     try:
         data = _encode(value)
         if b"null" in data:
-            _check_finite(msgspec.to_builtins(value))
+            _check_finite(value)
     except RecursionError:
         raise ValueError("the value is nested too deep") from None
     except UnicodeEncodeError:
@@ -75,15 +74,16 @@ def _check_tokens(data: bytes) -> None:
 
 
 _INSIDE: Final[Mapping[type, Callable[[Any], Iterable[Any]]]] = {
-    dict: lambda item: chain(item, item.values()),
-    list: iter,
-    tuple: iter,
+    dict: lambda item: item.values(),
+    list: lambda item: item,
+    tuple: lambda item: item,
 }
 
 
 def _check_finite(value: Any) -> None:
     """JSON has no word for NaN and infinity: the encoder writes null, which is not what was meant."""
-    waiting: list[Any] = [value]
+    # What is JSON already (msgspec.Raw) is let be.
+    waiting: list[Any] = [msgspec.to_builtins(value, enc_hook=lambda _: None)]
     while waiting:
         item = waiting.pop()
         if isinstance(item, float) and not math.isfinite(item):

@@ -111,10 +111,14 @@ class SocketWire:
         """
         if not self.open:
             return
-        if taken < 0 or len(data) - taken > self._limit:
+        if len(data) - taken <= self._limit and taken >= 0:
+            self._hand_over(data[taken:])
+        elif taken <= 0:
             self._give_up()
         else:
-            self._hand_over(data[taken:])
+            # The peer has half a frame: whatever we said now, it would take for the other half.
+            self.shut()
+            self._transport.abort()
 
     def _hand_over(self, data: bytes) -> None:
         self._transport.write(data)

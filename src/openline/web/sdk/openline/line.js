@@ -10,6 +10,7 @@ import { Dial, Socket, UNAUTHORIZED, comesBack, delay } from "./socket.js";
 const ASK_MS = 10_000;
 /** The server said that it is too busy: as if so many tries had failed already. */
 const BUSY = 1013;
+const STEADY_MS = 5_000;
 const BUSY_TRIES = 3;
 
 /** @implements {T.Line} */
@@ -38,6 +39,7 @@ export class Line {
   /** @type {any} */
   #timer;
   #tries = 0;
+  #openedAt = Infinity;
   #unauthorized = false;
   #ended = new AbortController();
   /** The secret that takes the connection up again. @type {string | undefined} */
@@ -138,7 +140,7 @@ export class Line {
   #opened({ connection, user, resume, position, resumed = false, recovered, subscriptions = [], limits }) {
     const seen = this.#position;
     const restarted = seen !== undefined && !sameEpoch(seen, position);
-    this.#tries = 0;
+    this.#openedAt = this.#clock.now();
     this.#unauthorized = false;
     this.connection = connection;
     this.user = user ?? null;
@@ -189,6 +191,9 @@ export class Line {
 
   /** @param {number} code @param {string} reason */
   #wait(code, reason) {
+    // A line that breaks as soon as it is open is no success: its cause may come again at once.
+    if (this.#clock.now() - this.#openedAt >= STEADY_MS) this.#tries = 0;
+    this.#openedAt = Infinity;
     if (code === BUSY) this.#tries = Math.max(this.#tries, BUSY_TRIES);
     const retryIn = delay(this.#tries++, this.#clock.random);
     this.#timer = this.#clock.setTimeout(() => this.#connect(), retryIn);
