@@ -12,6 +12,11 @@ from openline.model import Page, Position, Publication, Retention
 from openline.protocol.channel_name import INTERNAL
 
 
+def _end(answer: Any) -> int:
+    """Up to where a page reaches; nowhere for other answers."""
+    return answer.publications[-1].stamp if isinstance(answer, Page) and answer.publications else 0
+
+
 class Pending:
     """One call: it takes effect in the engine first, and is answered later."""
 
@@ -75,10 +80,11 @@ class SlowBroker:
             return Outcome.of(None)
         return self._later("subscribe", lambda: self._confirm(channel))
 
-    def _confirm(self, channel: str) -> None:
+    def _confirm(self, channel: str) -> int:
         if channel in self.wanted:
             self._confirmed.add(channel)
             self._memory.subscribe(channel)
+        return self._memory.position.stamp
 
     def unsubscribe(self, channel: str) -> None:
         self.wanted.discard(channel)
@@ -112,10 +118,11 @@ class SlowBroker:
         self.apply(pending)
         self.pending.remove(pending)
         answer = pending.answer()
-        if isinstance(answer, Page) and answer.publications:
-            while self._on_the_way and self.position.stamp < answer.publications[-1].stamp:
-                self.deliver()
-        pending.outcome.settle(answer)
+        # Both promise that the node has seen what came before.
+        reached = answer if pending.kind == "subscribe" else _end(answer)
+        while self._on_the_way and self.position.stamp < reached:
+            self.deliver()
+        pending.outcome.settle(None if pending.kind == "subscribe" else answer)
 
     def fail(self, pending: Pending) -> None:
         """The engine did not answer; whether it did what was asked is unknown."""

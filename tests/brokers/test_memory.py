@@ -162,6 +162,13 @@ class MemoryAgainstAList(RuleBasedStateMachine):
             missed = [entry for entry in missed if not entry.out_of_reach]
         assert found == [entry.stamp for entry in missed]
 
+    @rule(channel=st.sampled_from(CHANNELS), back=st.integers(1, 30), wanted=st.booleans())
+    def comes_back_after_hours(self, channel: str, back: int, wanted: bool) -> None:
+        self.clock.advance(6000.0)
+        if wanted and channel[0] != "$":
+            self.wants(channel, True)
+        self.reads_on(channel, back, 5, 900)
+
     @rule(
         channel=st.sampled_from(CHANNELS), back=st.integers(-1, 12), limit=st.integers(1, 5), size=st.integers(1, 900)
     )
@@ -198,7 +205,7 @@ class MemoryAgainstAList(RuleBasedStateMachine):
         assert self.broker.close().done
 
 
-MemoryAgainstAList.TestCase.settings = settings(max_examples=100, stateful_step_count=50)
+MemoryAgainstAList.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
 TestMemoryAgainstAList: Any = MemoryAgainstAList.TestCase
 
 KEPT = Retention(count=100, seconds=3600.0, size=1_000_000)
@@ -307,3 +314,29 @@ def test_a_closed_engine_sweeps_no_more(clock: FakeClock, broker: MemoryBroker) 
     broker.close()
     clock.advance(10_000.0)
     assert set(broker._logs) == {"a"}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_was_forgotten_together_with_its_log_is_told_as_lost(
+    clock: FakeClock, broker: MemoryBroker, wanted: bool
+) -> None:
+    start = broker.position
+    last = publish(broker, "a", NOTHING_KEPT)
+    publish(broker, "b", KEPT)
+    clock.advance(KEY_SECONDS + SWEEP_LAG)
+    assert "a" not in broker._logs
+    if wanted:
+        broker.subscribe("a")
+    assert not broker.read("a", after=start).result().complete
+    assert broker.read("a", after=last).result().complete
+    assert broker.read("b", after=start).result().complete
+
+
+def test_a_publication_is_kept_for_its_seconds_and_no_longer(clock: FakeClock, broker: MemoryBroker) -> None:
+    start = broker.position
+    publish(broker, "a", Retention(count=9, seconds=100.0, size=9999))
+    clock.advance(99.999)
+    assert len(broker.read("a", after=start).result().publications) == 1
+    clock.advance(0.001)
+    assert broker.read("a").result().publications == ()
+    assert not broker.read("a", after=start).result().complete

@@ -255,7 +255,7 @@ def listening(server: Server, channel: str, *arguments: str) -> subprocess.Popen
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_tail_quietly_and_with_a_goodbye(server: Server, sent: signal.Signals, code: int) -> None:
-    with listening(server, f"chat:{sent.name}") as tail, listening(server, f"chat:{sent.name}") as other:
+    with listening(server, f"chat:{sent.name}:1") as tail, listening(server, f"chat:{sent.name}:2") as other:
         tail.send_signal(sent)
         assert ended(tail) == (code, "", "")
         other.send_signal(sent)

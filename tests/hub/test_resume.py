@@ -222,3 +222,21 @@ def test_a_line_that_is_replaced_is_told_and_what_was_queued_for_it_is_out() -> 
     assert old.closed[0] == CloseCode.REPLACED
     # It had not read that yet when it came back.
     assert client.payloads() == ["on the old line"]
+
+
+def test_a_return_does_not_make_the_engine_want_a_channel_that_was_left_meanwhile() -> None:
+    rig = Rig(slow=True)
+    client = rig.line()
+    client.connect()
+    connection = client.connection
+    for channel in ("a", "b"):
+        connection.subscribe(channel)
+    client.lose()
+    client.open()
+    client.send(type="$connect", resume=client.resume, since=client.position)
+    connection.unsubscribe("b")
+    rig.slow.settle_all()
+    assert rig.slow.wanted == {"$all", "a"}
+    client.lose(clean=True)
+    rig.slow.settle_all()
+    assert rig.leftovers == {}

@@ -254,6 +254,24 @@ def test_beyond_the_limit_within_a_flush_nothing_overtakes() -> None:
     assert [frame for frames in one.deliveries for frame in frames] == [b"0", b"1", large, b"2", large, b"3"]
 
 
+def test_a_group_that_becomes_sparse_within_a_flush_is_compacted_behind_it() -> None:
+    tick, group = Tick(lambda _: None), Target()
+    outstanding: list[int] = []
+
+    def leave() -> None:
+        group.sparse = True
+        tick.left(group)
+        outstanding.append(group.compacted)
+
+    group.then = leave
+    tick.to_group(group, b"a")
+    group.mark += 1
+    # Its mark stands for places as they are now.
+    tick.to_group(group, b"b")
+    tick.flush()
+    assert (outstanding, group.compacted) == ([0, 0], 1)
+
+
 FRAME_SIZES = st.sampled_from([1, 1, 1, 1, 400_000])
 
 

@@ -242,7 +242,7 @@ class SqliteMachine(LogMachine):
         self.folder.cleanup()
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 60), (SqliteMachine, 40)])
+@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 100), (SqliteMachine, 100)])
 def test_the_log_is_a_list_of_which_the_newest_part_is_kept(machine: type[LogMachine], examples: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,

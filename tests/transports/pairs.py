@@ -26,6 +26,7 @@ class PairTransport:
         self.got = bytearray()
         self.reading = True
         self.broken = False
+        self.aborted = False
         self._tls = tls
         self._waiting = bytearray()
         self._paused = False
@@ -53,6 +54,10 @@ class PairTransport:
         if len(self._waiting) == len(data):
             self._send()
         self._paused = self._paused or bool(self._waiting)
+
+    def abort(self) -> None:
+        self._waiting.clear()
+        self.aborted = True
 
     def pause_reading(self) -> None:
         self.reading = False

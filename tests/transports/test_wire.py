@@ -78,6 +78,7 @@ def test_who_leaves_a_group_while_stalled_does_not_step_back_into_it(open_pair: 
     pair.fill()
     pair.wire.deliver([b"a"])
     group.leave(pair.wire)
+    assert group._aside == {}
     pair.drain()
     assert (list(group._descriptors), len(group)) == ([-1], 0)
 
@@ -207,6 +208,31 @@ def test_an_expendable_frame_that_finds_no_room_is_dropped_and_the_line_stays(op
     assert got.endswith(b'{"type":"$gap","channel":"game:2","payload":{"lost":1}}')
 
 
+def test_a_loss_is_told_behind_everything_that_waits_however_much_that_is(open_pair: Opener) -> None:
+    pair = open_pair(limit=300_000)
+    pair.wire.codec = JsonCodec(plain)
+    filled = pair.fill()
+    frames = [b"%04d".ljust(1000) % number for number in range(250)]
+    for frame in frames:
+        pair.wire.deliver([frame])
+    moves = [Expendable.of(b"%04d".ljust(1000) % number, "game:1", None) for number in range(9000, 9100)]
+    for move in moves:
+        pair.wire.deliver([move])
+    room = 300_000 - sum(map(len, frames))
+    kept = moves[-(room // len(moves[0])) :]
+    got = pair.drain()[filled:]
+    assert got == b"".join(frames + kept) + b'{"type":"$gap","channel":"game:1","payload":{"lost":%d}}' % (
+        100 - len(kept)
+    )
+
+
+def test_a_peer_that_has_half_a_frame_when_the_line_is_given_up_is_told_nothing_more(open_pair: Opener) -> None:
+    pair = open_pair(limit=100)
+    pair.wire.deliver([b"x" * 100_000])
+    assert (pair.aborted, pair.too_slow, pair.wire.open) == (True, 0, False)
+    assert b"x" * 100_000 > pair.drain() > b""
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("deliver"), st.lists(st.integers(1, 4000), min_size=1, max_size=4)),
@@ -241,7 +267,7 @@ def test_whatever_the_peer_s_pace_it_gets_everything_in_order_or_a_beginning_and
         else:
             pair.pump()
         assert wire.waiting <= limit or not wire.open
-        assert pair.too_slow == (not wire.open)
+        assert pair.too_slow + pair.aborted == (not wire.open)
     got = pair.drain()
     pair.close()
     assert got == sent if wire.open else sent.startswith(got)

@@ -52,7 +52,7 @@ def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:
         return SettingsError(
             f"{config.host}:{config.port}", f"cannot listen there ({reason}); try another --port or --host"
         )
-    return SettingsError("the application", "did not start; the lines above say why")
+    return SettingsError("the application", "did not start; the first line above says why")
 
 
 def serve(

@@ -46,11 +46,14 @@ class State:
 
     ``stamp`` is the newest that was stored, ``reserved`` the newest that may have been handed out. Behind ``forgotten``
     a channel without a row may have had publications that nobody remembers. ``at`` is the store's time in milliseconds.
+    Raises :class:`Damaged` where a row is none.
     """
 
     __slots__ = ("at", "clean", "epoch", "forgotten", "reserved", "stamp", "synced")
 
     def __init__(self, row: Sequence[Any]) -> None:
+        if not isinstance(row[0], str) or not all(isinstance(number, int) for number in row[1:]):
+            raise Damaged
         self.epoch: str = row[0]
         self.stamp: int = row[1]
         self.reserved: int = row[2]
@@ -125,13 +128,13 @@ def open_store(path: str, *, synced: bool, wall: float) -> Store:
         _make(place)
         connection = connect(place)
         return _open(place, connection, mark, synced=synced, wall=int(wall * 1000))
-    except (sqlite3.Error, OSError, Damaged, SettingsError) as error:
+    except Exception as error:
         if connection is not None:
             connection.close()
         mark.release()
-        if isinstance(error, SettingsError):
-            raise
-        raise SettingsError("engine", f"{place} {reason(place, error)}") from error
+        if isinstance(error, sqlite3.Error | OSError | Damaged | UnicodeDecodeError):
+            raise SettingsError("engine", f"{place} {reason(place, error)}") from error
+        raise
 
 
 def connect(path: str, *, reading: bool = False) -> sqlite3.Connection:
@@ -142,7 +145,13 @@ def connect(path: str, *, reading: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA cell_size_check = ON")
     if reading:
         connection.execute("PRAGMA query_only = ON")
+        # What is no text in a damaged file is found out by its checksum.
+        connection.text_factory = _any_text
     return connection
+
+
+def _any_text(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _place(path: str) -> str:
@@ -268,8 +277,9 @@ _DAMAGED: Final = (
 
 def reason(path: str, error: Exception) -> str:
     """What is wrong with the file at ``path``, and what to do, to stand behind its name."""
-    if isinstance(error, Damaged):
-        return f"{_DAMAGED} (a row is not what was written)"
+    # Names in a damaged file need not be text, and then their way into a message fails.
+    if isinstance(error, Damaged | UnicodeDecodeError):
+        return f"{_DAMAGED} (something in it is not what was written)"
     if isinstance(error, OSError):
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         return _REMEDIES["SQLITE_FULL"] if full else f"cannot be used: {error.strerror}"
@@ -279,5 +289,6 @@ def reason(path: str, error: Exception) -> str:
     for beginning, remedy in _REMEDIES.items():
         if name.startswith(beginning):
             return f"{remedy} ({error})"
-    damaged = name.startswith("SQLITE_CORRUPT") or type(error) is sqlite3.DatabaseError
+    # A table that is not as it was made (SQLITE_ERROR), pages that make no sense, and what a check has found.
+    damaged = name == "SQLITE_ERROR" or name.startswith("SQLITE_CORRUPT") or type(error) is sqlite3.DatabaseError
     return f"{_DAMAGED if damaged else 'cannot be used'} ({error})"

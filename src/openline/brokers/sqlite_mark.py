@@ -57,7 +57,7 @@ class Mark:
             raise SettingsError(
                 "engine",
                 f"{path} cannot be written ({error.strerror}); the engine needs to write into this folder: "
-                "change who may, free some space, or name another path",
+                "change who may, free some space, or name another (--engine sqlite:PATH, or memory)",
             ) from error
         mark = cls(descriptor, boot_id())
         if not _lock(descriptor):
@@ -66,7 +66,7 @@ class Mark:
             raise SettingsError(
                 "engine",
                 f"{store} is in use by {f'process {holder.pid}' if holder else 'another process'}; "
-                "one process at a time writes a store: stop that one, or name another path",
+                "one process at a time writes it: stop that one, or name another (--engine sqlite:PATH, or memory)",
             )
         return mark
 

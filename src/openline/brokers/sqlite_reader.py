@@ -123,6 +123,11 @@ class Reader:
         """The newest of what was handed out; what is damaged is where it ends."""
         end = reading.horizon + 1 if reading.before is None else min(reading.before, reading.horizon + 1)
         floor, number, ahead, at = channel.bounds(reading.at)
+        # The one that must come next: a damaged index skips rows without a word.
+        behind = sql.execute(
+            "SELECT previous FROM log WHERE channel = ? AND stamp >= ? ORDER BY stamp LIMIT 1", (channel.id, end)
+        ).fetchone()
+        next_stamp = channel.head if behind is None else behind[0]
         found: list[Publication] = []
         room = reading.size
         rows = sql.execute(
@@ -137,9 +142,10 @@ class Reader:
             except Damaged:
                 self._tell_of_damage(channel.name)
                 break
-            if found and found[-1].previous != publication.stamp:
+            if publication.stamp != next_stamp:
                 self._tell_of_damage(channel.name)
                 break
+            next_stamp = publication.previous
             room -= publication.size
             if len(found) >= reading.limit or (found and room < 0):
                 return Page(tuple(reversed(found)), more=True)

@@ -132,7 +132,8 @@ class Broker(Protocol):
     def subscribe(self, channel: str) -> Outcome[None]:
         """Want a channel (those that begin with ``$`` are wanted unasked).
 
-        Settled when the engine has confirmed that nothing published from now on is missed.
+        Settled when the engine has confirmed that nothing published from now on is missed, and :attr:`position` has
+        passed what was published before.
         """
         ...
 

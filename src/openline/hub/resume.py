@@ -73,7 +73,8 @@ class Resumption:
     async def _confirm(self) -> None:
         """Make sure that the engine misses nothing of what is wanted; what was held before that is held anew."""
         for name, subscription in self._sources.items():
-            if subscription is not None:
+            # Whoever has left meanwhile is not to be wanted again.
+            if subscription is not None and self.connection.subscriptions.get(name) is subscription:
                 await self._hub.broker.subscribe(name).step()
         if self.current:
             mine = tuple(s for s in self.connection.subscriptions.values() if s.hold is self._hold)
