@@ -337,7 +337,8 @@ async def talk(socket):
     await socket.send(json.dumps({"type": "$reply", "id": asked["id"], "payload": {"position": "e.0"}}))
     if asked["channel"] == "chat:out":
         await socket.close(4410, "banned \\x1b[1m")
-    await socket.send(json.dumps({"type": "$unsubscribed", "channel": asked["channel"], "payload": {"reason": "moved"}}))
+    moved = {"type": "$unsubscribed", "channel": asked["channel"], "payload": {"reason": "moved"}}
+    await socket.send(json.dumps(moved))
     await socket.wait_closed()
 
 async def main():
@@ -349,10 +350,12 @@ asyncio.run(main())
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as stand_in:
         assert stand_in.stdout is not None
-        url = f"ws://127.0.0.1:{int(stand_in.stdout.readline())}"
-        assert "banned \\x1b[1m" in refused(server.run("tail", "chat:out", "--url", url))
-        assert "ended the subscription: moved" in refused(server.run("tail", "chat:x", "--url", url))
-        stand_in.kill()
+        try:
+            url = f"ws://127.0.0.1:{int(stand_in.stdout.readline())}"
+            assert "banned \\x1b[1m" in refused(server.run("tail", "chat:out", "--url", url))
+            assert "ended the subscription: moved" in refused(server.run("tail", "chat:x", "--url", url))
+        finally:
+            stand_in.kill()
 
 
 def test_a_proxy_or_a_server_that_never_answers_is_not_waited_for_long(server: Server) -> None:

@@ -141,7 +141,9 @@ class LogMachine(RuleBasedStateMachine):
             self.told.append(known)
             self.model.append(channel, known, retention, key)
         heard = self.bench.heard[-4:]
-        assert texts(heard) == [known.text for known in self.told[len(self.told) - len(heard) :]], "the listener hears each once"
+        assert texts(heard) == [known.text for known in self.told[len(self.told) - len(heard) :]], (
+            "the listener hears each once"
+        )
 
     @rule(seconds=st.sampled_from([1, 10, 19, 20, 100, 301]))
     def wait_a_while(self, seconds: int) -> None:

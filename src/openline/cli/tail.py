@@ -85,7 +85,8 @@ class _Weather:
 
 def _tell(event: Event) -> None:
     if event.type == "$unsubscribed":
-        raise click.ClickException(printable(f"The server ended the subscription: {event.payload}"))
+        reason = event.payload.get("reason", "") if isinstance(event.payload, dict) else event.payload
+        raise click.ClickException(printable(f"The server ended the subscription: {reason}"))
     if event.type == "$gap":
         lost, place = event.payload.get("lost"), event.payload.get("position")
         many = "Publications were" if lost is None else f"{lost} publications were"
