@@ -3,12 +3,15 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from openline.app.handlers import Handlers
 from openline.brokers.memory import MemoryBroker
+from openline.errors import OpenlineError
 from openline.hub.dispatch import Dispatch
 from openline.hub.hub import Hub
+from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions, Policy, Presence
 from openline.hub.settings import HubSettings
 from openline.hub.tasks import Tasks
@@ -36,6 +39,12 @@ def open_to_all(pattern: str = "*", **options: Any) -> ChannelOptions:
 
 def with_presence(pattern: str = "*", **options: Any) -> ChannelOptions:
     return open_to_all(pattern, presence=Presence(grace_seconds=GRACE_SECONDS), **options)
+
+
+def look(outcome: Outcome[Any]) -> None:
+    """Take note of what came of it, whatever that is: a failure that nobody looks at is logged."""
+    with suppress(OpenlineError):
+        outcome.result()
 
 
 class Rig:

@@ -1,28 +1,15 @@
 """A line: it opens, comes back, answers, and ends with nothing left of it."""
 
 import asyncio
-import logging
 from typing import Any
 
 import pytest
 
 from openline.client import LineClosedError, connect
 from openline.client.ending import Lost
-from openline.errors import CommandError, GoneError, SettingsError
+from openline.errors import GoneError, SettingsError
 
 from .stage import Stage, heard, on_stage, opened, said, settle, start
-
-
-async def entered(stage: Stage) -> BaseException | None:
-    """Why entering the line failed."""
-    await settle()
-    with pytest.raises(RuntimeError):
-        await stage.line.__aenter__()  # it was entered
-    try:
-        await asyncio.wait_for(asyncio.shield(stage.line._first), 0)
-    except (GoneError, TimeoutError) as error:
-        return error
-    return None
 
 
 async def test_it_says_who_it_is_and_what_it_knows() -> None:
@@ -180,126 +167,6 @@ async def test_entering_that_is_cancelled_leaves_nothing_running() -> None:
     assert stage.socket.closed
 
 
-async def test_a_first_connection_that_cannot_be_had_is_tried_for_as_long_as_patience_lasts() -> None:
-    async with on_stage(patience=3.0) as stage:
-        stage.socket.end(1006, "no way")
-        stage.failures.extend([Lost(1006, "nobody listens")] * 9)
-        await settle()
-        await stage.clock.advance(0.5)
-        await stage.clock.advance(1.0)
-        assert stage.line.status == "closed"
-        assert "nobody listens" in str(await entered(stage))
-
-
-async def test_a_first_connection_that_is_hopeless_is_tried_once() -> None:
-    stage = Stage()
-    stage.failures.append(Lost(1006, "HTTP 404", hopeless=True))
-    with pytest.raises(GoneError, match="HTTP 404"):
-        async with stage.line:
-            pass
-
-
-async def test_a_line_that_was_open_comes_back_however_long_it_takes_and_however_hopeless_it_looks() -> None:
-    async with opened(patience=0.0) as stage:
-        stage.failures.extend([Lost(1006, "HTTP 404", hopeless=True)] * 99)
-        stage.socket.end()
-        await settle()
-        await stage.clock.advance(1000)
-        assert (len(stage.sockets), stage.line.status) == (1, "waiting")
-        stage.failures.clear()
-        await stage.clock.advance(20)
-        await stage.open()
-        assert stage.line.status == "open"
-
-
-async def test_a_token_is_asked_for_before_every_attempt() -> None:
-    asked: list[str] = []
-
-    async def token() -> str:
-        asked.append(f"t{len(asked)}")
-        return asked[-1]
-
-    async with on_stage(token=token) as stage:
-        assert (await stage.open())["token"] == "t0"
-        assert (await stage.again())["token"] == "t1"
-
-
-async def test_a_token_that_is_refused_is_asked_for_once_more_at_once() -> None:
-    tokens = iter(["old", "new", "newer", "newest"])
-    async with on_stage(token=lambda: next(tokens)) as stage:
-        await settle()
-        stage.socket.refuse("$connect", code="unauthorized")
-        await settle()
-        assert len(stage.sockets) == 2
-        assert (await stage.open())["token"] == "new"
-        stage.socket.end(4401)
-        await settle()
-        stage.socket.end(4401)
-        await settle()
-        assert stage.line.status == "closed"
-        assert len(stage.sockets) == 3
-
-
-async def test_a_plain_token_that_is_refused_is_the_end() -> None:
-    async with on_stage(token="bad") as stage:
-        await settle()
-        stage.socket.refuse("$connect", code="unauthorized", message="expired")
-        error = await entered(stage)
-        assert isinstance(error, LineClosedError)
-        assert (error.code, error.reason) == (4401, "unauthorized: expired")
-
-
-async def test_a_token_that_cannot_be_had_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    tokens = iter([ValueError("vault is shut"), "good"])
-
-    def token() -> str:
-        given = next(tokens)
-        if isinstance(given, ValueError):
-            raise given
-        return given
-
-    async with on_stage(token=token) as stage:
-        await stage.clock.advance(0.5)
-        assert (await stage.open())["token"] == "good"
-    assert "vault is shut" in stage.statuses[1].reason
-    assert caplog.records[0].exc_info
-
-
-async def test_a_connection_that_the_server_will_not_take_up_again_is_made_anew() -> None:
-    async with opened() as stage:
-        stage.socket.end()
-        await settle()
-        await stage.clock.advance(0.5)
-        stage.socket.refuse("$connect", code="bad_position")
-        await settle()
-        await stage.clock.advance(1.0)
-        assert "resume" not in await stage.open()
-
-
-async def test_a_server_that_turns_away_a_new_connection_is_left_alone() -> None:
-    async with on_stage() as stage:
-        await settle()
-        stage.socket.refuse("$connect", code="banned", message="go away")
-        error = await entered(stage)
-        assert "banned: go away" in str(error)
-
-
-async def test_a_server_that_may_take_us_later_is_tried_again() -> None:
-    async with on_stage() as stage:
-        await settle()
-        stage.socket.refuse("$connect", code="too_many", retry=True)
-        await settle()
-        assert stage.line.status == "waiting"
-
-
-async def test_what_answers_connect_with_nonsense_is_no_server_of_ours() -> None:
-    async with on_stage() as stage:
-        await settle()
-        stage.socket.reply("$connect", {"hello": 1})
-        error = await entered(stage)
-        assert "does not follow the protocol" in str(error)
-
-
 async def test_what_is_no_frame_is_logged_and_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     async with opened() as stage:
         for text in ("{", "[]", "1", '{"type": 1}', '{"payload": 1}', '{"type":"x","position":"nonsense"}', "[" * 9999):
@@ -358,101 +225,6 @@ async def test_what_hears_of_the_status_and_fails_disturbs_nobody(caplog: pytest
         await stage.open()
         assert stage.line.status == "open"
     assert "mine" in caplog.text
-
-
-async def test_what_the_server_asks_is_answered_by_functions_plain_or_async() -> None:
-    async with opened() as stage:
-
-        @stage.line.answer("plain")
-        def plain(payload: Any) -> Any:
-            return payload["n"] + 1
-
-        @stage.line.answer("async")
-        async def later(payload: Any) -> bytes:
-            await asyncio.sleep(0)
-            return b"\x00"
-
-        with pytest.raises(ValueError, match="answered already"):
-            stage.line.answer("plain")(plain)
-        stage.socket.push({"type": "plain", "id": "a1", "payload": {"n": 1}}, {"type": "async", "id": "a2"})
-        await settle()
-        assert list(stage.socket.sent) == [
-            {"type": "$reply", "id": "a1", "payload": 2},
-            {"type": "$reply", "id": "a2", "payload": "AA==", "encoding": "base64"},
-        ]
-
-
-async def test_a_server_whose_ask_fails_is_told_no_more_than_that(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.ERROR, "openline.client")
-    async with opened() as stage:
-
-        @stage.line.answer("fail")
-        def fail(payload: Any) -> None:
-            raise RuntimeError("a secret")
-
-        @stage.line.answer("refuse")
-        def refuse(payload: Any) -> None:
-            raise CommandError("not_now", "I am busy.")
-
-        @stage.line.answer("big")
-        def big(payload: Any) -> str:
-            return "x" * 70_000
-
-        for number, type in enumerate(["fail", "refuse", "big", "unknown"]):
-            stage.socket.push({"type": type, "id": number})
-        await settle()
-        told = {frame["id"]: (frame["code"], frame["message"]) for frame in stage.socket.sent}
-        assert told[0] == ("failed", "The handler failed.")
-        assert told[1] == ("not_now", "I am busy.")
-        assert told[2][0] == "too_large"
-        assert told[3][0] == "unknown_event"
-    assert "a secret" in caplog.text
-
-
-async def test_an_answer_goes_to_the_connection_that_asked_or_to_nobody() -> None:
-    async with opened() as stage:
-        go = asyncio.Event()
-
-        @stage.line.answer("slow")
-        async def slow(payload: Any) -> str:
-            await go.wait()
-            return "done"
-
-        stage.socket.push({"type": "slow", "id": 1})
-        await settle()
-        await stage.again(connection="c2")
-        go.set()
-        await settle()
-        assert not stage.socket.sent
-        stage.socket.push({"type": "slow", "id": 2})
-        await settle()
-        assert stage.socket.take("$reply")["id"] == 2
-
-
-async def test_asks_that_are_answered_slowly_do_not_pile_up() -> None:
-    async with opened() as stage:
-
-        @stage.line.answer("slow")
-        async def slow(payload: Any) -> None:
-            await asyncio.Event().wait()
-
-        for number in range(300):
-            stage.socket.push({"type": "slow", "id": number})
-        await settle()
-        assert {frame["code"] for frame in stage.socket.sent} == {"too_many"}
-        assert len(stage.socket.sent) == 300 - 256
-
-
-async def test_an_answer_may_close_the_line() -> None:
-    async with opened() as stage:
-
-        @stage.line.answer("end")
-        async def end(payload: Any) -> None:
-            await stage.line.close()
-
-        stage.socket.push({"type": "end", "id": 1})
-        await settle()
-        assert stage.line.status == "closed"
 
 
 async def test_a_server_that_does_not_read_is_given_up_before_memory_is() -> None:

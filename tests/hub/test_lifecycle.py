@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from openline.app.handlers import Handlers
-from openline.errors import CloseCode, CommandError
+from openline.errors import BrokerError, CloseCode, CommandError
 from openline.hub.connection import Connection, State
+from openline.hub.outcome import Outcome
 from openline.model import User
 from openline.protocol.raw_codec import RawCodec
 from openline.testing import FakeWire
@@ -178,9 +179,6 @@ async def test_who_leaves_while_its_token_is_looked_at_was_never_in() -> None:
 
 
 def test_an_engine_that_fails_while_somebody_comes_in_lets_nobody_half_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from openline.errors import BrokerError
-    from openline.hub.outcome import Outcome
-
     rig, reasons = watched()
     monkeypatch.setattr(rig.memory, "subscribe", lambda channel: Outcome.failed(BrokerError("down")))
     client = rig.line()

@@ -6,7 +6,7 @@ from openline.errors import CloseCode
 from openline.hub import resume
 from openline.hub.settings import HubSettings
 from openline.model import NOTHING_KEPT, Retention
-from tests.rig import Client, Rig, open_to_all
+from tests.rig import Client, Rig, look, open_to_all
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def test_a_return_does_not_make_the_engine_want_a_channel_that_was_left_meanwhil
     client.connect()
     connection = client.connection
     for channel in ("a", "b"):
-        connection.subscribe(channel)
+        connection.subscribe(channel).then(look)
     client.lose()
     client.open()
     client.send(type="$connect", resume=client.resume, since=client.position)

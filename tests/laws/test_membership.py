@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openline.app.handlers import Handlers
 from openline.hub.connection import State
 from openline.testing import FakeWire
-from tests.rig import JSON, WINDOW_SECONDS, Frame, Rig, with_presence
+from tests.rig import JSON, WINDOW_SECONDS, Frame, Rig, look, with_presence
 
 CHANNELS = ("a", "b")
 DOINGS = (
@@ -134,7 +134,7 @@ class Crowd:
         peer.connection.disconnect("enough")
 
     def put(self, peer: Peer, channel: str) -> None:
-        peer.connection.subscribe(channel).then(_look)
+        peer.connection.subscribe(channel).then(look)
 
     def take(self, peer: Peer, channel: str) -> None:
         peer.connection.unsubscribe(channel)
@@ -215,13 +215,6 @@ class Crowd:
         assert self.rig.leftovers == {}
         assert all(len(reasons) == 1 for reasons in self.ended.values())
         assert sorted(self.ended) == sorted(self.begun)
-
-
-def _look(outcome: Any) -> None:
-    try:
-        outcome.result()
-    except Exception:
-        return
 
 
 def live(doings: list[tuple[str, int, str]], *, slow: bool) -> None:

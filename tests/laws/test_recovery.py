@@ -12,7 +12,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.settings import HubSettings
 from openline.model import NOTHING_KEPT, Position, Retention
 from tests.laws.client import DIRECT, Wanting
-from tests.rig import KEPT, Rig, open_to_all
+from tests.rig import KEPT, Rig, look, open_to_all
 
 CHANNELS = ("a", "b")
 THERE = "there"
@@ -79,7 +79,7 @@ class Story:
         """The application subscribes the client, who did not ask for it."""
         connection = self.rig.hub.lifecycle.connections.get(self.client.connection or "")
         if connection is not None and THERE not in connection.subscriptions:
-            connection.subscribe(THERE).then(lambda outcome: None)
+            connection.subscribe(THERE).then(look)
 
     # -- what the client and the line do
 

@@ -180,8 +180,6 @@ class Writer:
         entry.previous, kept = channel.head, entry.kept
         if kept.count > 0 and kept.ms > 0 and kept.size >= entry.weight:
             self._rows.append((channel, log_row(channel, entry.stamp, entry.previous, entry.at, entry.body)))
-        else:
-            channel.floor = entry.stamp
         channel.head = entry.stamp
         channel.number += 1
         channel.total += entry.weight

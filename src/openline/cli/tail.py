@@ -85,12 +85,18 @@ class _Weather:
 
 def _tell(event: Event) -> None:
     if event.type == "$unsubscribed":
-        reason = event.payload.get("reason", "") if isinstance(event.payload, dict) else event.payload
-        raise click.ClickException(printable(f"The server ended the subscription: {reason}"))
+        raise click.ClickException(printable(f"The server ended the subscription: {_told(event, 'reason')}"))
     if event.type == "$gap":
-        lost, place = event.payload.get("lost"), event.payload.get("position")
+        lost, place = _told(event, "lost"), _told(event, "position")
         many = "Publications were" if lost is None else f"{lost} publications were"
         say(f"$gap: {many} lost" + (f" in front of {place}." if place else "."))
+
+
+def _told(event: Event, field: str) -> Any:
+    try:
+        return event.payload.get(field)
+    except AttributeError:  # no object, whatever the server meant by it
+        return None
 
 
 def _human_form(event: Event) -> str:

@@ -4,6 +4,7 @@ from openline.client.channel import Channel
 from openline.client.ending import LineClosedError
 from openline.client.events import Event, History, Member, Presence, Status, StatusChange
 from openline.client.line import Line, connect
+from openline.client.outbox import OutboxLimits
 from openline.client.surroundings import Clock, Surroundings
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Line",
     "LineClosedError",
     "Member",
+    "OutboxLimits",
     "Presence",
     "Status",
     "StatusChange",
