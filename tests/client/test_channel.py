@@ -253,7 +253,9 @@ async def test_a_channel_asks_for_itself() -> None:
         assert {**frame, "id": 0} == {"type": "$history", "id": 0, "channel": "chat:lobby", "limit": 2, "before": "e.9"}
         page = await asked
         assert ([event.payload for event in page.publications], page.more, page.position) == ([7, 8], True, "e.10")
-        asked = start(asyncio.wait_for(chat.presence(), None))
+        asked = start(asyncio.wait_for(chat.presence(limit=1, after=3), None))
         await settle()
-        stage.socket.reply("$presence", {"count": 5, "members": []})
-        assert (await asked).count == 5
+        frame = stage.socket.reply("$presence", {"count": 5, "members": [{"connection": "c"}], "next": 4})
+        assert (frame["limit"], frame["after"]) == (1, 3)
+        page = await asked
+        assert (page.count, page.members, page.next) == (5, [Member("c")], 4)

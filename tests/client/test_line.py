@@ -69,9 +69,21 @@ async def test_tries_are_further_and_further_apart_up_to_twenty_seconds_and_all_
         assert stage.statuses[-1].retry_in == 20
         await stage.clock.advance(20)
         await stage.open()
+        await stage.clock.advance(5)
         stage.socket.end()
         await settle()
         assert stage.statuses[-1].retry_in == 0.125
+
+
+async def test_a_line_that_breaks_as_soon_as_it_is_open_is_no_success() -> None:
+    async with opened() as stage:
+        for seconds in (0.5, 1, 2, 4):
+            await stage.clock.advance(4.9)
+            stage.socket.end()
+            await settle()
+            assert stage.statuses[-1].retry_in == seconds
+            await stage.clock.advance(seconds)
+            await stage.open()
 
 
 @pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3000, 4500, 4501, 4999])

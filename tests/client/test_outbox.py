@@ -166,11 +166,11 @@ async def test_what_is_no_json_of_ours_is_refused_here(payload: Any) -> None:
 
 async def test_what_is_nested_too_deep_is_refused_here() -> None:
     async with opened() as stage:
-        start_at_limit = start(stage.line.emit("save", await nested(63)))
+        start_at_limit = start(stage.line.emit("save", await nested(64)))
         await settle()
         stage.socket.reply("save")
         await start_at_limit
-        for depth in (64, 100_000):
+        for depth in (65, 100_000):
             with pytest.raises(CommandError, match="bad_payload"):
                 await stage.line.emit("save", await nested(depth))
 

@@ -53,7 +53,7 @@ class Block:
     @property
     def is_client(self) -> bool:
         """Python that talks to a server."""
-        return self.language == "python" and "from websockets" in self.text
+        return self.language == "python" and ("from websockets" in self.text or "from openline.client" in self.text)
 
     @property
     def printed(self) -> Counter[str]:

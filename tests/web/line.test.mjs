@@ -373,3 +373,12 @@ test("neither a line nor a channel is a promise", async () => {
   chat.on("then", () => {});
   assert.equal(await chat, chat);
 });
+
+test("a gap in what was sent to the connection itself is told", async () => {
+  const stage = new Stage();
+  const gaps = [];
+  stage.line.on("$gap", (payload) => gaps.push(payload));
+  await stage.open();
+  stage.socket.receive({ type: "$gap", payload: { position: "e.7" } });
+  assert.deepEqual(gaps, [{ position: "e.7" }]);
+});

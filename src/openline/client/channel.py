@@ -104,9 +104,9 @@ class Channel:
         """See :meth:`Line.history`."""
         return await self._host.requests.history(self.name, limit=limit, before=before, since=since)
 
-    async def presence(self) -> Presence:
+    async def presence(self, *, limit: int | None = None, after: int | None = None) -> Presence:
         """See :meth:`Line.presence`."""
-        return await self._host.requests.presence(self.name)
+        return await self._host.requests.presence(self.name, limit=limit, after=after)
 
     def unsubscribe(self) -> None:
         """Leave the channel at once; the iteration ends behind what has come."""
@@ -271,7 +271,7 @@ class Channel:
     def _present(self, presence: Presence) -> None:
         self.members = {member.connection: member for member in presence.members}
         self.count = presence.count
-        payload = msgspec.to_builtins(presence)
+        payload = {"count": presence.count, "members": msgspec.to_builtins(presence.members)}
         self._inbox.offer(Event("$presence", payload, self.name), 100 * len(presence.members))
 
     def _deliver(self, frame: Frame, size: int, *, recovered: bool) -> bool:

@@ -19,10 +19,11 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Who is in a channel: ``count`` is exact, ``members`` ends after 1 000."""
+    """Who is in a channel: ``count`` is exact, ``members`` is a page; ``next`` is the ``after`` of the next one."""
 
     count: int
     members: list[Member] = []
+    next: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

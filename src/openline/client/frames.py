@@ -189,8 +189,11 @@ def write(frame: dict[str, Any]) -> bytes:
     What no server could read is found here, because its error would name no command: raises :class:`CommandError`
     (``bad_payload``).
     """
+    fields = {name: value for name, value in frame.items() if value is not None}
     try:
-        return encode_json({name: value for name, value in frame.items() if value is not None})
+        if "payload" in fields:
+            fields["payload"] = msgspec.Raw(encode_json(fields["payload"]))
+        return msgspec.json.encode(fields)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise CommandError(ErrorCode.BAD_PAYLOAD, f"The payload is no JSON: {error}", field="payload") from error
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import ssl as tls
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -26,6 +27,7 @@ __all__ = ["Line", "connect"]
 _log = logging.getLogger("openline.client")
 #: The server said that it is too busy: as if so many tries had failed already.
 _BUSY_TRIES: Final = 3
+_STEADY_SECONDS: Final = 5.0
 _PONG: Final = b'{"type":"$pong"}'
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,6 +96,7 @@ class Line:
         self._attempt: Attempt | None = None
         self._rest: asyncio.Future[None] | None = None
         self._tries = 0
+        self._opened_at = math.inf
         self._unauthorized = False
         # The secret that takes the connection up again, and the last position seen.
         self._resume: str | None = None
@@ -182,9 +185,12 @@ class Line:
         """
         return await self._requests.history(channel, limit=limit, before=before, since=since)
 
-    async def presence(self, channel: str) -> Presence:
-        """Ask who is in ``channel``; raises :class:`CommandError`, :class:`GoneError`."""
-        return await self._requests.presence(channel)
+    async def presence(self, channel: str, *, limit: int | None = None, after: int | None = None) -> Presence:
+        """Ask who is in ``channel``: up to 1 000 at once, from ``after`` on, the ``next`` of the page before.
+
+        Raises :class:`CommandError`, :class:`GoneError`.
+        """
+        return await self._requests.presence(channel, limit=limit, after=after)
 
     def answer(self, type: str) -> Callable[[F], F]:
         """Decorate the function, plain or async, that answers what the server asks under ``type``; one for each.
@@ -267,6 +273,10 @@ class Line:
         if why.code == CloseCode.UNAUTHORIZED and callable(self._token) and not self._unauthorized:
             self._unauthorized = True
             return
+        # A line that breaks as soon as it is open is no success: its cause may come again at once.
+        if self._clock.now() - self._opened_at >= _STEADY_SECONDS:
+            self._tries = 0
+        self._opened_at = math.inf
         if why.code == CloseCode.TRY_LATER:
             self._tries = max(self._tries, _BUSY_TRIES)
         pause = delay(self._tries, self._surroundings.chance)
@@ -327,7 +337,7 @@ class Line:
 
     def _opened(self, reply: ConnectReply) -> None:
         seen = self._position
-        self._tries = 0
+        self._opened_at = self._clock.now()
         self._unauthorized = False
         self.connection, self.user = reply.connection, reply.user
         self._resume, self._position = reply.resume, reply.position

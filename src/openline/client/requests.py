@@ -38,9 +38,10 @@ class Requests:
         frame = {"type": "$history", "channel": channel, "limit": limit, "before": before, "since": since}
         return history_of(await self._outbox.submit(READ, frame, lane="read"))
 
-    async def presence(self, channel: str) -> Presence:
+    async def presence(self, channel: str, *, limit: int | None, after: int | None) -> Presence:
         """See :meth:`~openline.client.Line.presence`."""
-        reply = await self._outbox.submit(READ, {"type": "$presence", "channel": channel}, lane="read")
+        frame = {"type": "$presence", "channel": channel, "limit": limit, "after": after}
+        reply = await self._outbox.submit(READ, frame, lane="read")
         return answer_of(reply.payload, Presence)
 
 

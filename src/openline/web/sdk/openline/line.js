@@ -234,6 +234,8 @@ export class Line {
     if (type === "$ping") return this.#outbox.tell('{"type":"$pong"}');
     this.#position = position ?? this.#position;
     if (channel !== undefined) return this.#pushed(frame);
+    // What was sent to this connection, its user or everybody was lost.
+    if (type === "$gap") return this.#events.emit(type, frame.payload ?? {});
     if (type.startsWith("$")) return undefined;
     if (id !== undefined) return this.#asked(frame);
     const event = eventOf(frame);
