@@ -104,11 +104,13 @@ class BareSocket:
 
     async def rest(self, within: float = PATIENCE) -> bytes:
         """Everything until the server closes; fails where it does not."""
+        came = bytearray()
         async with asyncio.timeout(within):
-            try:
-                return await self.reader.read(-1)
-            except ConnectionError:
-                return b""
+            # A reset that follows the answer, because we went on sending, must not take the answer with it.
+            with suppress(ConnectionError):
+                while data := await self.reader.read(65_536):
+                    came += data
+        return bytes(came)
 
     async def item(self, within: float = PATIENCE) -> tuple[Opcode, bytes]:
         """The next message or control frame."""

@@ -36,7 +36,7 @@ async def test_a_tcp_connection_that_says_nothing_is_closed_in_time() -> None:
 
 async def drip(socket: BareSocket, data: bytes) -> None:
     for byte in data:
-        if socket.writer.is_closing():
+        if socket.writer.is_closing() or socket.reader.at_eof():
             return
         socket.send(bytes((byte,)))
         await asyncio.sleep(0.01)
