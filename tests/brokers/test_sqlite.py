@@ -371,20 +371,6 @@ async def test_what_is_too_old_leaves_the_file_by_itself(path: Path) -> None:
         await settled(bench, path, "SELECT count(*) FROM keys", [(0,)])
 
 
-async def test_what_is_still_to_be_seen_stays_in_the_file(path: Path) -> None:
-    kept = Retention(count=3, seconds=HOUR, size=10**6)
-    async with opened(path) as bench:
-        await bench.fill("old", 3, kept)
-        bench.clock.advance(1)
-        for n in range(100):
-            await bench.fill(f"c{n}", 4, kept)
-        bench.clock.advance(HOUR - 0.5)
-        bench.broker.sweep()
-        await settled(bench, path, "SELECT count(*) FROM log", [(300,)])
-        for n in range(100):
-            assert texts((await bench.read(f"c{n}")).publications) == ["1", "2", "3"]
-
-
 async def test_what_a_smaller_retention_hides_is_gone_at_once_and_leaves_the_file_in_small_steps(path: Path) -> None:
     async with opened(path) as bench:
         sent = [bench.send("a", str(n)) for n in range(900)]
