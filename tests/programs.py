@@ -28,6 +28,30 @@ not_an_app = {}
 def make():
     return line
 """
+#: What the tests of other ASGI servers serve; it prints who has gone, and why.
+HOSTED = """
+from openline import LineSettings, Openline, Settings
+
+line = Openline(settings=Settings(line=LineSettings(outbox_bytes=131_072, close_within_seconds=0.3)))
+line.channel("chat:*", history=10_000, public=True)
+line.channel("closed")
+
+@line.on("hello")
+async def hello(connection, name: str):
+    return f"Hello, {name}!"
+
+@line.on("leave")
+def leave(connection, reason: str):
+    connection.disconnect(reason)
+
+@line.on("lines")
+def lines(connection):
+    return sum(c.wire is not None for c in line.connections)
+
+@line.on_disconnect
+def gone(connection, reason):
+    print("gone", connection.id, reason, flush=True)
+"""
 #: What keeps the tests of hanging handlers short.
 IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
 MOUNTED = """

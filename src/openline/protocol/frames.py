@@ -14,6 +14,7 @@ __all__ = [
     "encode_close",
     "encode_frame",
     "encode_masked",
+    "fit_reason",
     "is_utf8",
     "length_field_end",
     "mask",
@@ -199,10 +200,12 @@ def encode_close(code: int | None, reason: str = "") -> bytes:
         return encode_frame(Opcode.CLOSE, b"")
     if not _may_be_sent(code):
         raise ValueError(f"close code {code} may not be sent")
-    text = reason.encode(errors="replace")
-    if len(text) > REASON_LIMIT:
-        text = text[:REASON_LIMIT].decode(errors="ignore").encode()
-    return encode_frame(Opcode.CLOSE, code.to_bytes(2) + text)
+    return encode_frame(Opcode.CLOSE, code.to_bytes(2) + fit_reason(reason).encode())
+
+
+def fit_reason(reason: str) -> str:
+    """``reason`` as a close frame can hold it: at most 123 bytes of UTF-8, cut off between two characters (§5.5)."""
+    return reason.encode(errors="replace")[:REASON_LIMIT].decode(errors="ignore")
 
 
 def decode_close(payload: bytes) -> tuple[int | None, str]:

@@ -1,8 +1,9 @@
 """WebSockets under any ASGI server, message by message: what always works, where the native way is not to be had."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
 
 from openline.errors import CloseCode, RequestRefused
 from openline.hub.connection import Connection
@@ -11,6 +12,8 @@ from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.codec import Codec
+from openline.protocol.commands import Word
+from openline.protocol.frames import fit_reason
 from openline.protocol.websocket import Opcode
 from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.group import DescriptorGroup
@@ -22,7 +25,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_CLEAN = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS)
+_log = logging.getLogger("openline")
+#: Not 1005, though it may be a goodbye, too: granian says it of lines that broke.
+_CLEAN = (CloseCode.NORMAL, CloseCode.GOING_AWAY)
+#: The same in codes that are left to applications (``spec/protocol.md``, section 5: 45.. means that it may pass).
+_OWN: Final[Mapping[int, int]] = {
+    CloseCode.TOO_BIG: 4009,
+    CloseCode.INTERNAL_ERROR: 4511,
+    CloseCode.RESTART: 4512,
+    CloseCode.TRY_LATER: 4513,
+}
 
 
 class AsgiWire:
@@ -107,6 +119,7 @@ class AsgiLine:
         self._send = send
         self._farewell: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[bool] | None = None
         self._timer: Timer | None = None
         self._heard = False
         self.wire = AsgiWire(door.codec, doors.settings.outbox_bytes, self.close)
@@ -119,8 +132,8 @@ class AsgiLine:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._writer = writer = tasks.create_task(self._write())
-                reader = tasks.create_task(self._read())
-                await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
+                self._reader = reader = tasks.create_task(self._read())
+                await self._ended(reader, writer)
                 clean = reader.done() and not reader.cancelled() and reader.result()
                 writer.cancel()
                 reader.cancel()
@@ -128,6 +141,19 @@ class AsgiLine:
             self._set_timer(None, None)
             self.wire.shut()
             self._doors.line_lost(self.wire, clean=clean)
+
+    async def _ended(self, reader: asyncio.Task[bool], writer: asyncio.Task[None]) -> None:
+        """Wait until either has ended; where the writer has stopped the reader, for its last word, too."""
+        try:
+            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            if reader.cancelled():
+                await asyncio.wait((writer,))
+        except asyncio.CancelledError:
+            # The host stops, and waits no longer: this is all that it lets us know of it.
+            self.close(CloseCode.RESTART, "The server restarts.")
+            # The loop's own time: our timers may have been stopped already.
+            await asyncio.wait((writer,), timeout=self._doors.settings.close_within_seconds)
+            raise
 
     async def _read(self) -> bool:
         while True:
@@ -146,19 +172,45 @@ class AsgiLine:
                 self._door.message(self, opcode, payload)
 
     async def _write(self) -> None:
+        while self._farewell is None or len(self.wire.outbox):
+            await self.wire.something.wait()
+            self.wire.something.clear()
+            while len(self.wire.outbox):
+                if not await self._hand(_message(self.wire.outbox.take(1))):
+                    return
+            if not await self._tell_losses():
+                return
+            self.wire.emptied()
+        await self._stop_reading()
+        code, reason = self._farewell
+        if not await self._hand(_goodbye(code, reason)) and code in _OWN:
+            # autobahn, and so daphne, takes none of the codes that RFC 6455 §7.4.1 names but 1000.
+            await self._hand(_goodbye(_OWN[code], reason))
+
+    async def _hand(self, event: dict[str, Any]) -> bool:
+        """Give the host an event; False where it takes it no more, which is the end of the line."""
         try:
-            while self._farewell is None or len(self.wire.outbox):
-                await self.wire.something.wait()
-                self.wire.something.clear()
-                while len(self.wire.outbox):
-                    frame = self.wire.outbox.take(1)
-                    await self._send({"type": "websocket.send", **_content(frame)})
-                self.wire.emptied()
-            code, reason = self._farewell
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except OSError:
-            # ASGI: the client has gone. That ends the line.
-            return
+            await self._send(event)
+        except Exception as error:
+            # ASGI has an OSError say that the client has gone, granian a RuntimeError.
+            _log.debug("The host did not take a %s: %r", event["type"], error)
+            return False
+        return True
+
+    async def _tell_losses(self) -> bool:
+        """Tell what was dropped, behind what was not; False as in :meth:`_hand`."""
+        lost, self.wire.outbox.lost = self.wire.outbox.lost, {}
+        for channel, count in lost.items():
+            notice = self.wire.codec.notice(Word.GAP, channel, b'{"lost":%d}' % count)
+            if notice and not await self._hand(_message(notice)):
+                return False
+        return True
+
+    async def _stop_reading(self) -> None:
+        """Give up what is being received: granian closes only when nobody waits for a message any more."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait((self._reader,))
 
     # -- liveness
 
@@ -203,10 +255,15 @@ class AsgiLine:
         self._timer = None if seconds is None or callback is None else self._doors.timers.after(seconds, callback)
 
 
-def _content(frame: bytes) -> dict[str, Any]:
+def _message(frame: bytes) -> dict[str, Any]:
     if frame[0] == Opcode.TEXT:
-        return {"text": frame[1:].decode()}
-    return {"bytes": frame[1:]}
+        return {"type": "websocket.send", "text": frame[1:].decode()}
+    return {"type": "websocket.send", "bytes": frame[1:]}
+
+
+def _goodbye(code: int, reason: str) -> dict[str, Any]:
+    # A plain number: some hosts take no other.
+    return {"type": "websocket.close", "code": int(code), "reason": fit_reason(reason)}
 
 
 async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
@@ -231,7 +288,11 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
     )
     door = doors.door(request, native=False)
     await receive()
-    await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered)})
+    try:
+        await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered)})
+    except (OSError, RuntimeError) as error:
+        _log.debug("The client did not wait for the answer: %r", error)
+        return
     line = AsgiLine(doors, door, receive, send)
     line.wire.request = request
     await line.run()
@@ -239,7 +300,7 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
 
 async def _refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": CloseCode.POLICY_VIOLATION, "reason": error.reason[:120]})
+        await send(_goodbye(CloseCode.POLICY_VIOLATION, error.reason))
         return
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

@@ -1,0 +1,47 @@
+"""ASGI servers of others as child processes, each serving one program of ours as its own command line does it."""
+
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.programs import HOSTED
+from tests.server import Process
+
+#: The arguments that serve ``hosted:line`` at a port of 127.0.0.1.
+ARGUMENTS = {
+    "hypercorn": "hosted:line --bind 127.0.0.1:{port}",
+    "granian": "hosted:line --interface asgi --host 127.0.0.1 --port {port}",
+    "daphne": "hosted:line -b 127.0.0.1 -p {port}",
+}
+HOSTS = tuple(ARGUMENTS)
+#: How each says that it takes connections.
+_READY = re.compile(r"Running on http://|Started worker-|Listening on TCP address ")
+
+
+class Hosted:
+    """A program under one of these servers."""
+
+    def __init__(self, host: str, port: int, process: Process) -> None:
+        self.host = host
+        self.port = port
+        self.process = process
+        self.ws = f"ws://127.0.0.1:{port}"
+
+
+@contextmanager
+def hosted(host: str, folder: Path) -> Iterator[Hosted]:
+    """The program ``HOSTED`` under ``host``, on a port that nobody else is given meanwhile."""
+    (folder / "hosted.py").write_text(HOSTED)
+    with socket.socket() as place:
+        # Bound and not listening, it keeps the port for whoever shares it.
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        place.bind(("127.0.0.1", 0))
+        port: int = place.getsockname()[1]
+        arguments = ARGUMENTS[host].format(port=port).split()
+        with Process([sys.executable, "-m", host, *arguments], folder) as process:
+            process.wait_for(_READY)
+            yield Hosted(host, port, process)
