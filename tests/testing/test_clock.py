@@ -1,10 +1,14 @@
 """Time that a test moves."""
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openline.testing import FakeClock
+from openline.testing import FakeClock, settle
 
 
 def test_calls_come_in_the_order_of_their_moments_and_of_the_asking() -> None:
@@ -101,3 +105,67 @@ def test_what_a_call_raises_comes_out_of_the_move_and_the_rest_is_still_due() ->
         clock.advance(2.0)
     clock.advance(1.0)
     assert called == ["behind"]
+
+
+async def test_what_waits_for_its_turn_has_had_it_when_everything_has_settled() -> None:
+    loop = asyncio.get_running_loop()
+    seen: list[int] = []
+
+    async def chain(left: int) -> None:
+        if left:
+            await loop.create_task(chain(left - 1))
+        seen.append(left)
+
+    first = loop.create_task(chain(200))
+    waiting = loop.create_task(asyncio.Event().wait())
+    await settle()
+    assert seen == list(range(201))
+    assert first.done()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_what_never_comes_to_rest_is_named() -> None:
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    task = asyncio.get_running_loop().create_task(spin())
+    with pytest.raises(RuntimeError, match="never comes to rest"):
+        await settle()
+    task.cancel()
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_tasks_keep_up_with_the_time_that_passes(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def run() -> None:
+        clock = FakeClock(100.0)
+        woken: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            rung = asyncio.Event()
+            clock.call_later(seconds, rung.set)
+            await rung.wait()
+
+        async def wake() -> None:
+            while True:
+                await sleep(0.1)
+                woken.append(clock.now())
+
+        task = asyncio.get_running_loop().create_task(wake())
+        await clock.pass_time(10.05)
+        assert len(woken) == 100
+        assert clock.now() == 110.05
+        task.cancel()
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
+
+
+async def test_what_a_call_raises_comes_out_of_the_time_that_passes() -> None:
+    clock = FakeClock()
+    clock.call_later(1.0, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await clock.pass_time(2.0)
+    await clock.pass_time(2.0)
+    assert clock.now() == 3.0

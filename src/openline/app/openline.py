@@ -19,6 +19,7 @@ from openline.hub.expendable import WhenSlow
 from openline.hub.hub import encode_payload
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions, History, Presence, Rule
+from openline.hub.ports import Clock
 from openline.model import NOTHING_KEPT, Position, Retention
 from openline.protocol.channel_name import check_channel
 from openline.transports.admission import Gate
@@ -280,11 +281,14 @@ class Openline:
         except RuntimeError:
             return _start_from_thread(self.start)
 
-    def start(self) -> Runtime:
-        """Make what runs, inside the event loop that is to run it; the servers call this."""
+    def start(self, clock: Clock | None = None) -> Runtime:
+        """Make what runs, inside the event loop that is to run it; the servers call this.
+
+        ``clock`` is for tests that move time themselves; what runs already keeps its own.
+        """
         # A server that ended without a word, as the ones of tests do, has taken its loop with it.
         if self._runtime is None or self._runtime.loop.is_closed():
-            self._runtime = Runtime(self._settings, list(self._options.values()), self._handlers)
+            self._runtime = Runtime(self._settings, list(self._options.values()), self._handlers, clock)
         return self._runtime
 
     async def stop(self) -> None:

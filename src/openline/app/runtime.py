@@ -14,7 +14,7 @@ from openline.app.handlers import Handlers
 from openline.app.settings import Settings
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
-from openline.hub.ports import Handle
+from openline.hub.ports import Clock, Handle
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
@@ -41,14 +41,21 @@ class LoopClock:
 
 
 class Runtime:
-    """Made inside a running loop."""
+    """Made inside a running loop, whose time it takes unless there is another ``clock``."""
 
-    def __init__(self, settings: Settings, options: list[ChannelOptions], handlers: Handlers) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: list[ChannelOptions],
+        handlers: Handlers,
+        clock: Clock | None = None,
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
         self.draining = False
         self._tasks = handlers.tasks = Tasks(self.loop)
-        self._timers = Timers(LoopClock(self.loop))
+        self.clock = clock or LoopClock(self.loop)
+        self._timers = Timers(self.clock)
         policy = Policy(self._tasks)
         for each in options:
             policy.add(each)

@@ -47,6 +47,11 @@ class Inbox:
         return self._size
 
     @property
+    def has_news(self) -> bool:
+        """Whether :meth:`get` gives an event without waiting."""
+        return bool(self._entries or self._lost)
+
+    @property
     def has_room(self) -> bool:
         """Whether half of it is free."""
         return self._size <= self._limit // 2

@@ -68,6 +68,9 @@ class Line:
     it is closed for good.
     """
 
+    #: What its channels are.
+    _kind: type[Channel] = Channel
+
     def __init__(
         self,
         url: str,
@@ -90,7 +93,7 @@ class Line:
         self._inbox = Inbox(inbox_bytes)
         self._outbox = Outbox(surroundings, limits)
         self._requests = Requests(self._outbox)
-        self._channels = Subscriptions(surroundings, self._outbox, self._requests, inbox_bytes)
+        self._channels = Subscriptions(surroundings, self._outbox, self._requests, inbox_bytes, self._kind)
         self._answers = Answers(self._outbox)
         self._on_status: list[Callable[[StatusChange], object]] = []
         self._attempt: Attempt | None = None

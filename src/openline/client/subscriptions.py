@@ -15,8 +15,16 @@ __all__ = ["Subscriptions"]
 class Subscriptions:
     """Channels by name; those that the server may still count us to are left as soon as there is a line."""
 
-    def __init__(self, surroundings: Surroundings, outbox: Outbox, requests: Requests, inbox_bytes: int) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        outbox: Outbox,
+        requests: Requests,
+        inbox_bytes: int,
+        kind: type[Channel] = Channel,
+    ) -> None:
         self._outbox = outbox
+        self._kind = kind
         self._host = Host(
             surroundings=surroundings,
             outbox=outbox,
@@ -38,7 +46,7 @@ class Subscriptions:
         """The channel of this name: the one that is there, with its own options, or a new one."""
         channel = self._channels.get(name)
         if channel is None:
-            channel = Channel(name, options, self._host)
+            channel = self._kind(name, options, self._host)
             if self._ended is None:
                 self._channels[name] = channel
                 channel.join()

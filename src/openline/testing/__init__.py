@@ -1,6 +1,9 @@
-"""Fakes for tests of programs and of parts of Openline: time that a test moves, and lines without a network."""
+"""For tests of programs and of parts of Openline: time that a test moves, clients without a network, suites to pass."""
 
-from openline.testing.clock import FakeClock
+from openline.testing.check_broker import check_broker
+from openline.testing.client import Client, ClientChannel, client
+from openline.testing.clock import FakeClock, settle
+from openline.testing.stage import stage
 from openline.testing.wire import FakeWire
 
-__all__ = ["FakeClock", "FakeWire"]
+__all__ = ["Client", "ClientChannel", "FakeClock", "FakeWire", "check_broker", "client", "settle", "stage"]

@@ -148,6 +148,11 @@ class Doors:
         self._native: tuple[JsonDoor, RawCodec] = (JsonDoor(self, JsonCodec()), RawCodec())
         self._plain: tuple[JsonDoor, RawCodec] = (JsonDoor(self, JsonCodec(plain_text)), RawCodec(plain))
 
+    @property
+    def paths(self) -> Paths:
+        """Where they are."""
+        return self._paths
+
     def is_door(self, path: str) -> bool:
         """Whether a WebSocket may be opened at ``path``."""
         paths = self._paths
