@@ -56,6 +56,11 @@ class Block:
         return self.language == "python" and ("from websockets" in self.text or "from openline.client" in self.text)
 
     @property
+    def is_test(self) -> bool:
+        """Python that pytest runs."""
+        return self.language == "python" and re.search(r"^(async )?def test_", self.text, re.M) is not None
+
+    @property
     def printed(self) -> Counter[str]:
         """The lines that its comments promise."""
         found = _PRINTED[self.language].finditer(self.text)
@@ -72,7 +77,7 @@ def _blocks_of(page: Path) -> list[Block]:
         row = text.count("\n", 0, match.start("text"))
         word, about, language, code = match["word"] or "", match["about"] or "", match["language"], match["text"]
         block = Block(page, row, language, code, word, about, program)
-        if language == "python" and not block.is_client:
+        if language == "python" and not block.is_client and not block.is_test:
             if re.search(r"^line = Openline\(", code, re.M):
                 name = about if word == "file" else "app.py"
                 program = block.program = Program(name, "\n".join(imports) + "\n", files | _beside(word, about))

@@ -16,6 +16,9 @@ from tests.docs.conftest import Shown
 SDK = Path(openline.__file__).parent / "web" / "sdk" / "openline.js"
 HARNESS = Path(__file__).with_name("run_block.mjs")
 PATIENCE = 10.0
+#: As the page about testing says, and nothing left behind.
+LOOPS = "asyncio_default_fixture_loop_scope=function"
+PYTEST = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", LOOPS, "-W", "error")
 KINDS = ("python", "js", "html", "text")
 
 pytestmark = pytest.mark.server
@@ -44,6 +47,10 @@ def test_python_of_a_page_runs(block: Block, start: Callable[[Program], Shown], 
         file = tmp_path / "client.py"
         file.write_text(at(block, shown.port))
         check([sys.executable, str(file)], block, tmp_path)
+    elif block.is_test:
+        file = shown.folder / "test_block.py"
+        file.write_text(block.text)
+        check([sys.executable, "-m", "pytest", *PYTEST, str(file)], block, shown.folder)
     assert shown.process.child.poll() is None
 
 

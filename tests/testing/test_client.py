@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvloop
+from fastapi import FastAPI
 
 from openline import (
     CommandError,
@@ -411,6 +413,28 @@ async def test_an_application_runs_until_the_last_has_left() -> None:
     assert ended == ["closed", "shutdown"]
     async with client(line) as late:
         assert (await late.history("chat:1")).publications == ()
+
+
+async def test_endpoints_of_the_application_around_it_may_publish_meanwhile() -> None:
+    line = application()
+    app = FastAPI()
+
+    @app.post("/async")
+    async def on_the_loop() -> None:
+        await line.publish("chat:1", "n", "from the loop")
+
+    @app.post("/thread")
+    def in_a_thread() -> None:
+        line.publish("chat:1", "n", "from a thread")
+
+    app.mount("/live", line)
+    browser = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+    async with client(line) as ada, browser:
+        room = await ada.subscribe("chat:1")
+        for path in ("/async", "/thread"):
+            assert (await browser.post(path)).status_code == 200
+        assert (await browser.get("/live/healthz")).text == "ok\n"
+        assert [(await room.next()).payload for _ in range(2)] == ["from the loop", "from a thread"]
 
 
 async def test_an_application_has_one_clock() -> None:
