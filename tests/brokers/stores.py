@@ -3,16 +3,42 @@
 import asyncio
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from openline.brokers.sqlite import SqliteBroker
+from openline.brokers.sqlite_writer import Writer
 from openline.model import Publication
 from openline.testing.broker_bench import Bench
 
 NOON = 1_700_000_000.0
+HOUR = 3600.0
+
+
+class Gate:
+    """Holds the writer between batches, as a slow disk does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._open = threading.Event()
+        self._open.set()
+        write = Writer.write
+
+        def held(writer: Writer, batch: Any) -> Exception | None:
+            self._open.wait(20)
+            return write(writer, batch)
+
+        monkeypatch.setattr(Writer, "write", held)
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
 
 
 @asynccontextmanager

@@ -15,11 +15,6 @@ from openline.testing.broker_bench import texts
 from tests.brokers.stores import NOON, left_behind, opened, rows
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
 async def refusal(path: Path | str, **options: bool) -> str:
     """The words with which a store is not opened."""
     with pytest.raises(SettingsError) as refused:

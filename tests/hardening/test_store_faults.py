@@ -23,7 +23,7 @@ from openline.model import Publication
 from openline.testing.broker_bench import Bench, texts
 
 #: How often a process is killed: ``OPENLINE_KILLS=200`` for the figure of the docs.
-KILLS = int(os.environ.get("OPENLINE_KILLS", "25"))
+KILLS = int(os.environ.get("OPENLINE_KILLS", "10"))
 ROOT = Path(__file__).parents[2]
 
 

@@ -98,6 +98,13 @@ class Store:
         if _identity(self.path) != self._identity:
             raise FileNotFoundError(errno.ENOENT, "the file was moved or deleted while it was in use", self.path)
 
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log: what was written since it was begun anew, in whole."""
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Write down that everything is on the disk, and let go of the file. Never raises."""
         with contextlib.suppress(sqlite3.Error):
@@ -178,6 +185,8 @@ def _open(place: str, connection: sqlite3.Connection, mark: Mark, *, synced: boo
             "engine", f"{place} lies on a file system without shared memory; name a path on a local disk"
         )
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # When it is begun anew it is cut as well: its size tells what is in it.
+    connection.execute("PRAGMA journal_size_limit = 0")
     connection.execute("PRAGMA cache_size = -8192")
     # The first transaction must be on the disk before anything is acknowledged: it says that the log is in use.
     connection.execute("PRAGMA synchronous = FULL")

@@ -11,9 +11,8 @@ __all__ = ["KEY_MS", "Keys"]
 
 #: How long a key is known.
 KEY_MS: Final = 300_000
-#: Keys in one statement, and how many old ones a step of a sweep drops.
+#: Keys in one statement.
 CHUNKS: Final = (64, 8, 1)
-SWEEP_KEYS: Final = 500
 
 _Pair = tuple[str, str]
 
@@ -64,14 +63,13 @@ class Keys:
                 start += size
                 self._sql.execute(_insert(size), [value for row in chunk for value in row])
 
-    def sweep(self, now: int) -> bool:
-        """Drop some that are too old; returns whether there may be others."""
-        dropped = self._sql.execute(
+    def sweep(self, now: int, most: int) -> int:
+        """Drop those that are too old, ``most`` at most; returns how many."""
+        return self._sql.execute(
             "DELETE FROM keys WHERE (channel, key) IN"
             " (SELECT channel, key FROM keys WHERE until <= ? ORDER BY until LIMIT ?)",
-            (now, SWEEP_KEYS),
+            (now, most),
         ).rowcount
-        return dropped == SWEEP_KEYS
 
 
 @cache

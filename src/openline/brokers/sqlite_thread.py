@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Container, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -17,6 +18,10 @@ __all__ = ["WriterThread"]
 #: What one transaction takes at most: it bounds how long the event loop is held when it is handed over.
 MAX_BATCH: Final = 1024
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+#: Rows and keys that one step of a sweep drops, unless more come in meanwhile; and how many times as long as it took
+#: nothing is swept behind it, so that what is published seldom finds the writer at it.
+SWEEP_ROWS: Final = 256
+REST: Final = 20
 
 _log = logging.getLogger("openline")
 
@@ -41,7 +46,9 @@ class WriterThread:
         self._hand_over = hand_over
         self._ended = ended
         self._waiting: SimpleQueue[Entry] = SimpleQueue()
-        self._sweeping: int | None = None
+        #: When the next step of a sweep may be taken, and how many entries came in meanwhile.
+        self._due = 0.0
+        self._came_in = 0
         self._failing = False
         self._reader: Reader | None = None
         self._thread = threading.Thread(target=self._run, name="openline-sqlite-writer", daemon=True)
@@ -70,8 +77,8 @@ class WriterThread:
                 going = batch[-1].kind is not Kind.STOP if batch else True
                 if batch:
                     self._write(batch)
-                if self._sweeping is not None and going and not self._writer.sweep(self._sweeping):
-                    self._sweeping = None
+                if self._writer.sweeping and going:
+                    self._sweep()
         except RuntimeError:
             _log.debug("The event loop has ended, and nobody waits for the store any more")
         if self._reader is not None:
@@ -81,13 +88,13 @@ class WriterThread:
             self._post(self._ended)
 
     def _take(self) -> list[Entry]:
-        """What has come in, up to a limit; while there is pruning to do, it may be nothing."""
+        """What has come in, up to a limit; nothing, when a step of a sweep is due."""
         batch: list[Entry] = []
         room = MAX_BATCH_BYTES
+        rest = max(0.0, self._due - time.monotonic()) if self._writer.sweeping else None
         try:
-            if self._sweeping is None:
-                batch.append(self._waiting.get())
-            while len(batch) < MAX_BATCH and room > 0 and (not batch or batch[-1].kind is not Kind.STOP):
+            batch.append(self._waiting.get(timeout=rest))
+            while len(batch) < MAX_BATCH and room > 0 and batch[-1].kind is not Kind.STOP:
                 batch.append(self._waiting.get_nowait())
                 room -= batch[-1].size
         except Empty:
@@ -96,13 +103,26 @@ class WriterThread:
 
     def _write(self, batch: list[Entry]) -> None:
         failure = self._writer.write(batch)
+        self._came_in = self._came_in + len(batch) if self._writer.sweeping else 0
         self._tell_of(failure)
         self._loop.call_soon_threadsafe(self._hand_over, batch)
         for entry in batch:
             if entry.kind is Kind.SWEEP:
-                self._sweeping = entry.at
+                self._writer.ask_sweep(entry.at)
         if failure is None:
-            self._writer.checkpoint(batch)
+            self._writer.checkpoint()
+
+    def _sweep(self) -> None:
+        """Take a step of it, unless what is published should have the writer to itself for a while."""
+        # Faster than it fills, however much comes in.
+        room = max(SWEEP_ROWS, 2 * self._came_in)
+        begun = time.monotonic()
+        if room == SWEEP_ROWS and begun < self._due:
+            return
+        self._writer.sweep(room)
+        ended = time.monotonic()
+        self._due = ended + REST * (ended - begun)
+        self._came_in = 0
 
     def _tell_of(self, failure: Exception | None) -> None:
         """One line when trouble begins, one when it ends."""

@@ -1,4 +1,4 @@
-"""Transactions of the store: a batch of entries stamped and written in a few statements, and pruning in small steps."""
+"""Transactions of the store: a batch of entries stamped and written in a few statements, or a step of a sweep."""
 
 import logging
 import sqlite3
@@ -9,23 +9,21 @@ from typing import Any, Final
 from openline.brokers.sqlite_entry import Entry, Kind
 from openline.brokers.sqlite_file import RESERVE, Store
 from openline.brokers.sqlite_keys import Keys
-from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Damaged, Kept, LogRow, log_row
+from openline.brokers.sqlite_pruning import Pruning
+from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Kept, LogRow, log_row
 
 __all__ = ["Writer"]
 
-#: How long the row of a channel that nobody uses, with nothing in its log, is kept: what it knows saves false alarms.
-IDLE_MS: Final = 3_600_000
-#: Rows that one step drops at most, and how many may wait for it in a channel that is being published to.
-PRUNE_ROWS: Final = 256
+#: Rows that may wait to be dropped in a channel that is being published to, and how many are then dropped at least.
 SLACK: Final = 64
-#: Channels that one step of a sweep looks at.
-SWEEP_CHANNELS: Final = 32
+PRUNE_ROWS: Final = 256
 #: Channels whose rows are kept at hand.
 MAX_CACHED: Final = 20_000
 #: Rows in one statement: the interpreter is let go a few times per batch, not once per row.
 CHUNKS: Final = (64, 16, 4, 1)
 #: Pages in the write-ahead log from which on it is cut to nothing, should readers have kept it from being used anew.
 WAL_PAGES: Final = 16_384
+#: Bytes that are added to the write-ahead log between two times that it is moved into the file.
 CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
 
 _KEEP: Final = "head = excluded.head, number = excluded.number, total = excluded.total, floor = excluded.floor"
@@ -43,9 +41,9 @@ class Writer:
         self._store = store
         self._state = store.state
         self._sql = store.connection
-        self._wanted = wanted
         self._keys = Keys(store.connection)
         self._cached: dict[str, ChannelRow] = {}
+        self._pruning = Pruning(self._sql, self._state, self._keys, wanted, self._cached)
         self._next_id: int = self._sql.execute("SELECT coalesce(max(id), 0) + 1 FROM channel").fetchone()[0]
         #: The newest stamp that was handed out. The event loop hands them out itself while nothing waits for us.
         self.stamp = self._state.stamp
@@ -55,8 +53,8 @@ class Writer:
         self._dirty: dict[str, ChannelRow] = {}
         #: Whether the transaction that runs has come to its end but for the commit.
         self._saved = False
-        self._swept = 0
-        self._unmoved = 0
+        #: Bytes of the write-ahead log that are in the file.
+        self._moved = 0
 
     # -- batches
 
@@ -229,7 +227,7 @@ class Writer:
         for channel in self._dirty.values():
             if channel.number - channel.pruned >= SLACK:
                 # Faster than it fills.
-                self._prune(channel, self._state.at, max(PRUNE_ROWS, 2 * (channel.number - channel.pruned)))
+                self._pruning.drop(channel, self._state.at, max(PRUNE_ROWS, 2 * (channel.number - channel.pruned)))
 
     def _flush_rows(self) -> None:
         # What would be too many at the end of the batch is not written in the first place.
@@ -238,23 +236,15 @@ class Writer:
             self._sql.execute(_insert_rows(len(chunk)), [value for row in chunk for value in row])
         self._rows.clear()
 
-    def _prune(self, channel: ChannelRow, now: int, most: int = PRUNE_ROWS) -> bool:
-        """Drop some of the rows that nobody sees any more, ``most`` of them; returns whether there may be others."""
-        dropped = self._sql.execute(
-            "DELETE FROM log WHERE channel = ?1 AND stamp <= (SELECT max(stamp) FROM"
-            " (SELECT stamp, number, ahead, at FROM log WHERE channel = ?1 ORDER BY stamp LIMIT ?6)"
-            " WHERE NOT (stamp > ?2 AND number > ?3 AND ahead >= ?4 AND at > ?5))",
-            (channel.id, *channel.bounds(now), most),
-        ).rowcount
-        channel.pruned = channel.number
-        return dropped == most
-
-    def checkpoint(self, batch: Sequence[Entry]) -> None:
+    def checkpoint(self) -> None:
         """Now and then move what was written into the file itself, by this one connection: see docs/storage.md."""
-        self._unmoved += 16_384 + 2 * sum(entry.size for entry in batch)
-        if self._unmoved < CHECKPOINT_BYTES:
+        size = self._store.log_bytes()
+        if size < self._moved:
+            # It was begun anew.
+            self._moved = 0
+        if size - self._moved < CHECKPOINT_BYTES:
             return
-        self._unmoved = 0
+        self._moved = size
         try:
             _, pages, _ = self._sql.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             if pages > WAL_PAGES:
@@ -265,49 +255,26 @@ class Writer:
 
     # -- sweeping
 
-    def sweep(self, now: int) -> bool:
-        """One small step of dropping what nobody sees any more, in a transaction of its own.
+    @property
+    def sweeping(self) -> bool:
+        """Whether there is something to sweep."""
+        return self._pruning.asked
 
-        Returns whether there is more; the next call goes on behind it.
+    def ask_sweep(self, now: int) -> None:
+        """Have everything dropped that nobody can see any more at ``now``, the store's time, by :meth:`sweep`."""
+        self._pruning.ask(now)
+
+    def sweep(self, room: int) -> None:
+        """One step of it, in a transaction of its own: ``room`` rows and keys at most.
+
+        Where it fails, that was all until it is asked for again.
         """
-        more: list[bool] = []
-        failure = self._transact(lambda: more.append(self._sweep(now)))
-        if failure is not None:
+        failure = self._transact(lambda: self._pruning.step(room))
+        if failure is None:
+            self.checkpoint()
+        else:
             _log.warning("The store could not be swept: %s", failure)
-        return failure is None and more[0]
-
-    def _sweep(self, now: int) -> bool:
-        self._state.at = max(self._state.at, now)
-        keys_left = self._keys.sweep(now)
-        rows: list[tuple[Any, ...]] = self._sql.execute(
-            f"SELECT {CHANNEL_COLUMNS} FROM channel WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
-            (self._swept, SWEEP_CHANNELS),
-        ).fetchall()
-        for row in rows:
-            if self._sweep_channel(row, now):
-                return True
-            self._swept = row[0]
-        if len(rows) < SWEEP_CHANNELS:
-            self._swept = 0
-            return keys_left
-        return True
-
-    def _sweep_channel(self, row: tuple[Any, ...], now: int) -> bool:
-        channel = self._cached.get(row[1])
-        try:
-            channel = channel or ChannelRow.of(row)
-        except Damaged:
-            # Its publications cannot be told from what should be dropped.
-            return False
-        if self._prune(channel, now):
-            return True
-        if channel.touched + IDLE_MS < now and channel.name not in self._wanted:
-            rest = self._sql.execute("SELECT 1 FROM log WHERE channel = ? LIMIT 1", (channel.id,)).fetchone()
-            if rest is None:
-                self._cached.pop(channel.name, None)
-                self._sql.execute("DELETE FROM channel WHERE id = ?", (channel.id,))
-                self._state.forgotten = max(self._state.forgotten, channel.head)
-        return False
+            self._pruning.give_up()
 
     def close(self) -> None:
         """Write down that everything is on the disk. Never raises."""
