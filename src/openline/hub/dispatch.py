@@ -43,10 +43,10 @@ class Dispatch:
         else:
             self._run(connection, self._carry_out(connection, wire, command))
 
-    def connect_silently(self, wire: Wire) -> None:
+    def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
-        connection = wire.connection
-        if connection is not None and connection.stage is State.OPENING and not connection.busy:
+        wire = connection.wire
+        if wire is not None and connection.stage is State.OPENING and not connection.busy:
             self._run(connection, self._begin(connection, wire))
 
     def enter(self, wire: Wire, channel: str) -> None:

@@ -1,11 +1,12 @@
 """The doors that open onto the hub: which protocol is spoken at which path, and what its messages mean."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from openline.errors import CloseCode, CommandError, ErrorCode, RequestRefused
-from openline.hub.connection import State
+from openline.hub.connection import Connection, State
 from openline.hub.dispatch import Dispatch
 from openline.hub.hub import Hub
 from openline.hub.ports import Wire
@@ -70,10 +71,10 @@ class JsonDoor:
         """See :class:`Door`."""
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
-        doors.open(line)
+        connection = doors.open(line)
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
         if silent or doors.hub.application.anonymous:
-            doors.timers.after(settings.silent_after_seconds, lambda: doors.dispatch.connect_silently(line.wire))
+            doors.timers.after(settings.silent_after_seconds, partial(doors.dispatch.connect_silently, connection))
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
@@ -170,20 +171,21 @@ class Doors:
             return RawDoor(self, raw_codec, paths.lobby, echo=_echo(request.query))
         raise RequestRefused(404, f"There is no door here. WebSockets go to {paths.json} or {paths.raw}/CHANNEL.\n")
 
-    def open(self, line: Line) -> None:
+    def open(self, line: Line) -> Connection:
         """Begin a connection on ``line``; where it is not let in within the time that it has, the line closes."""
-        self.hub.lifecycle.open(line.wire)
-        self.timers.after(self.settings.connect_within_seconds, lambda: _close_unless_in(line))
+        # Timers hold the connection, which lets go of its line, so that the line need not stay until they are due.
+        connection = self.hub.lifecycle.open(line.wire)
+        self.timers.after(self.settings.connect_within_seconds, partial(_close_unless_in, connection))
+        return connection
 
     def line_lost(self, wire: Wire, *, clean: bool) -> None:
         """The line of a connection has gone; ``clean``: its client said goodbye."""
         self.hub.lifecycle.line_lost(wire, clean=clean)
 
 
-def _close_unless_in(line: Line) -> None:
-    connection = line.wire.connection
-    if connection is not None and connection.stage is State.OPENING:
-        line.close(CloseCode.UNAUTHORIZED, "Send $connect with a token first.")
+def _close_unless_in(connection: Connection) -> None:
+    if connection.wire is not None and connection.stage is State.OPENING:
+        connection.wire.close(CloseCode.UNAUTHORIZED, "Send $connect with a token first.")
 
 
 def subprotocol(door: Door, offered: Sequence[str]) -> str | None:
