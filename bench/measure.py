@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,8 @@ ENDS_WITHIN_SECONDS = 5.0
 LOAD_ENDS_WITHIN_SECONDS = 60.0
 
 Figures = dict[str, float]
+#: What goes on beside the load, given the server's port and process id: it may add figures once the load has ended.
+Beside = Callable[[int, int], AbstractContextManager[Figures]]
 
 
 class MeasurementError(Exception):
@@ -61,8 +63,12 @@ class Places:
         return self.python or (str(installed) if installed.exists() else sys.executable)
 
 
-def measure(server: Server, load: Load, places: Places) -> Figures:
-    """Start the server anew and return what wsload says about it.
+def _nothing(port: int, pid: int) -> AbstractContextManager[Figures]:
+    return nullcontext({})
+
+
+def measure(server: Server, load: Load, places: Places, beside: Beside = _nothing) -> Figures:
+    """Start the server anew and return what wsload, and what goes on beside it, say about it.
 
     Raises MeasurementError.
     """
@@ -70,7 +76,9 @@ def measure(server: Server, load: Load, places: Places) -> Figures:
     with tempfile.TemporaryFile() as log:
         try:
             with _running(_command(server, load, places, port), port, log, places) as pid:
-                return _drive(server, load, places, port, pid)
+                with beside(port, pid) as more:
+                    figures = _drive(server, load, places, port, pid)
+                return {**figures, **more}
         except MeasurementError as error:
             raise MeasurementError(f"{error}{_end_of(log)}") from error
 

@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 
 SOCKET_IO = ("--path", "/socket.io/?EIO=4&transport=websocket", "--hello", "40", "--send", '42["message","%s"]')
 
-OPENLINE_SUBSCRIBE = '{"type":"$subscribe","channel":"bench:all","id":1}'
-OPENLINE_PUBLISH = '{"type":"message","channel":"bench:all","payload":"%s"}'
-OPENLINE_MEMBER = ("--path", "/openline", "--hello", OPENLINE_SUBSCRIBE, "--send", OPENLINE_PUBLISH)
+
+def openline_member(channel: str) -> tuple[str, ...]:
+    """Arguments for wsload: who joins ``channel`` and publishes there."""
+    subscribe = '{"type":"$subscribe","channel":"CHANNEL","id":1}'.replace("CHANNEL", channel)
+    publish = '{"type":"message","channel":"CHANNEL","payload":"%s"}'.replace("CHANNEL", channel)
+    return ("--path", "/openline", "--hello", subscribe, "--send", publish)
+
+
 # The command carries an id, so it is answered; the id may be used again once the answer has come: window 1 only.
 OPENLINE_ECHO = ("--path", "/openline", "--send", '{"type":"echo","id":1,"payload":"%s"}')
 
@@ -44,7 +49,7 @@ KNOWN: Mapping[str, Server] = {
     for server in (
         Server("limit", "{build}/limit {port} {mode}"),
         Server("limit_corked", "{build}/limit {port} cork"),
-        Server("openline", OPENLINE_COMMAND, OPENLINE_MEMBER, {"echo": OPENLINE_ECHO}),
+        Server("openline", OPENLINE_COMMAND, openline_member("bench:all"), {"echo": OPENLINE_ECHO}),
         Server("openline_raw", OPENLINE_COMMAND, ("--path", "/raw/bench:all?echo=1")),
         _node_peer("ws"),
         _node_peer("ws_framed"),

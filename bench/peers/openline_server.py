@@ -7,6 +7,8 @@ import openline
 
 line = openline.Openline()
 line.channel("bench:*", public=True)
+line.channel("kept:*", history=100, public=True)
+line.channel("latest:*", when_slow="latest", public=True)
 
 if sys.argv[2] == "echo":
 
