@@ -16,6 +16,7 @@ __all__ = [
     "ProtocolError",
     "RequestRefused",
     "SettingsError",
+    "our_failure",
 ]
 
 
@@ -97,6 +98,11 @@ class CommandError(OpenlineError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" if self.message else self.code
+
+
+def our_failure() -> CommandError:
+    """What a client is told where the application's code failed, or ours: nothing of the reason, which is logged."""
+    return CommandError(ErrorCode.FAILED, "The server failed to handle this.")
 
 
 class BrokerError(OpenlineError):

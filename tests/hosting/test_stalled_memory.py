@@ -1,4 +1,4 @@
-"""What a client that stops reading costs a server of its own process: a bounded piece of memory, however much is said."""
+"""What a client that stops reading costs a server: a bounded piece of memory, however much is said to it."""
 
 from pathlib import Path
 

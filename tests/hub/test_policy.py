@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ ODD = [
     "＄all",
     "ﬀ",
 ]
-CONNECTION: Any = object()
+CONNECTION: Any = SimpleNamespace(id="c1")
 
 
 async def yes(_: Any, __: str) -> bool:
@@ -73,9 +74,6 @@ def only_even(connection: Any, channel: str) -> bool:
 RULES: list[tuple[Any, Callable[[str], bool]]] = [
     (True, lambda _: True),
     (False, lambda _: False),
-    (1, lambda _: False),
-    ("True", lambda _: False),
-    (None, lambda _: False),
     (yes, lambda _: True),
     (slow_yes, lambda _: True),
     (slow_truthy, lambda _: False),
@@ -182,7 +180,7 @@ async def test_a_new_pattern_holds_also_for_names_that_were_asked_for_before(pol
     assert await verdict_of(policy, "a", Action.PUBLISH) == "forbidden"
 
 
-async def test_a_rule_that_raises_does_not_allow(policy: Policy) -> None:
+async def test_a_rule_that_raises_does_not_allow(policy: Policy, caplog: pytest.LogCaptureFixture) -> None:
     def muted(_: Any, __: str) -> bool:
         raise CommandError("muted", "Later.", field="channel")
 
@@ -191,8 +189,29 @@ async def test_a_rule_that_raises_does_not_allow(policy: Policy) -> None:
 
     policy.add(ChannelOptions(pattern="a", publish=muted, subscribe=broken))
     assert await verdict_of(policy, "a", Action.PUBLISH) == "muted"
-    with pytest.raises(ZeroDivisionError):
-        await verdict_of(policy, "a", Action.SUBSCRIBE)
+    with pytest.raises(CommandError, match="failed: The server failed"):
+        await drive(policy.demand(CONNECTION, "a", Action.SUBSCRIBE))
+    assert [record.getMessage() for record in caplog.records] == [
+        "The rule subscribe of channel 'a' failed for connection c1"
+    ]
+
+
+async def test_a_rule_that_means_yes_but_does_not_return_true_denies_and_is_warned_of_once(
+    policy: Policy, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def later(_: Any, __: str) -> Any:
+        return "yes"
+
+    policy.add(ChannelOptions(pattern="a:*", publish=lambda _, __: 1, subscribe=later))  # type: ignore[arg-type,return-value]
+    policy.add(ChannelOptions(pattern="b:*", publish=lambda _, __: None))  # type: ignore[arg-type,return-value]
+    for _ in range(2):
+        for name in ("a:1", "a:2", "b:1"):
+            assert await verdict_of(policy, name, Action.PUBLISH) == "forbidden"
+        assert await verdict_of(policy, "a:1", Action.SUBSCRIBE) == "forbidden"
+    assert [record.getMessage() for record in caplog.records] == [
+        "The rule publish of channel 'a:*' returned int, which means no: only True means yes (return bool(...))",
+        "The rule subscribe of channel 'a:*' returned str, which means no: only True means yes (return bool(...))",
+    ]
 
 
 async def test_remembering_names_is_bounded(policy: Policy) -> None:
@@ -221,6 +240,8 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         ChannelOptions(pattern="a", volatile=True, last_value=True)
     with pytest.raises(SettingsError):
         ChannelOptions(pattern="a", when_slow="panic")  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="publish is True, False or a function"):
+        ChannelOptions(pattern="a", publish="yes")  # type: ignore[arg-type]
     with pytest.raises(SettingsError):
         History(count=-1)
     with pytest.raises(SettingsError):

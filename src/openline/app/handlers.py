@@ -8,7 +8,7 @@ from typing import Any, Final, cast, get_type_hints
 
 from openline.app.payloads import payload_reader
 from openline.app.threads import Threads
-from openline.errors import CommandError, ErrorCode, SettingsError
+from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
 from openline.hub.connection import Connection
 from openline.hub.hub import MAX_PAYLOAD_BYTES
 from openline.hub.outcome import Outcome, drive
@@ -143,19 +143,31 @@ class Handlers:
         return drive(self._who(token, request))
 
     async def _who(self, token: str | None, request: Request) -> User | None:
-        user: User | str | None = None
-        bad_token = False
+        user: User | None = None
         if self._authenticate is not None:
-            answer = self._authenticate(token, request)
-            user = await self._tasks().start(answer).step() if isinstance(answer, Awaitable) else answer
-            bad_token = user is None and token is not None
+            try:
+                user = await self._ask(self._authenticate, token, request)
+            except (CommandError, BrokerError):
+                raise
+            except Exception as error:
+                _log.exception("authenticate failed for a client at %s", request.client or request.path)
+                raise our_failure() from error
+        bad_token = self._authenticate is not None and user is None and token is not None
         if bad_token or (user is None and not self.anonymous):
             raise CommandError(ErrorCode.UNAUTHORIZED, "The token is not good." if bad_token else "A token is needed.")
-        if user is None or isinstance(user, User):
-            return user
-        if isinstance(user, str):  # pyright: ignore[reportUnnecessaryIsInstance]  what a function really returns
-            return User(user)
-        raise TypeError(f"authenticate returned {user!r}: it returns a User, a user id, or None")
+        return user
+
+    async def _ask(self, authenticate: Authenticate, token: str | None, request: Request) -> User | None:
+        answer: object = authenticate(token, request)
+        if isinstance(answer, Awaitable):
+            answer = await self._tasks().start(cast("Awaitable[Any]", answer)).step()
+        user = User(answer) if isinstance(answer, str) else answer
+        if user is not None and not isinstance(user, User):
+            raise TypeError(f"it returned {type(answer).__name__}, not a User, a user id, or None")
+        if user is not None and user.data is not None:
+            # Others are shown it later: what JSON cannot hold fails here, where its client can be told.
+            encode_json(user.data)
+        return user
 
     def connected(self, connection: Connection) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""

@@ -21,7 +21,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions, History, Presence, Rule
 from openline.hub.ports import Clock
 from openline.model import NOTHING_KEPT, Position, Retention
-from openline.protocol.channel_name import check_channel
+from openline.protocol.channel_name import require_channel, require_event
 from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
@@ -210,11 +210,12 @@ class Openline:
 
         ``payload`` is what JSON can hold, or bytes. ``sender`` stands in ``from``; ``exclude`` does not get it, live
         or later. ``key`` makes it safe to repeat for 5 minutes. ``subject`` says of what this is news, where slow
-        clients get only the latest (``when_slow="latest"``). Raises :class:`~openline.errors.CommandError`
-        (``bad_channel``), :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold. May be
+        clients get only the latest (``when_slow="latest"``). Raises :class:`ValueError` for a name that is none,
+        :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold or that is too large. May be
         called from any thread.
         """
-        check_channel(channel)
+        require_channel(channel)
+        require_event(type)
         data, binary = encode_payload(payload)
         excluded = tuple(connection.id for connection in exclude)
         hub = self.running.hub
@@ -235,13 +236,13 @@ class Openline:
     def broadcast(
         self, type: str, payload: Any = None, *, exclude: Iterable[Connection] = ()
     ) -> Outcome[Position | None]:
-        """Send an event to everybody who is connected."""
+        """Send an event to everybody who is connected; raises as :meth:`publish` does."""
         return self._directly("$all", type, payload, exclude)
 
     def publish_to_user(
         self, user: str, type: str, payload: Any = None, *, exclude: Iterable[Connection] = ()
     ) -> Outcome[Position | None]:
-        """Send an event to all connections of the user with this id."""
+        """Send an event to all connections of the user with this id; raises as :meth:`publish` does."""
         return self._directly(f"$user:{user}", type, payload, exclude)
 
     def _directly(

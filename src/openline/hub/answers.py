@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
+from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, our_failure
 from openline.hub.connection import Connection, State
 from openline.hub.ports import Wire
 from openline.hub.tick import Tick
@@ -61,4 +61,4 @@ class Answers:
         if isinstance(error, BrokerError):
             return CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer; the outcome is unknown.", retry=True)
         _log.error("The handler of %r failed for connection %s", event, connection.id, exc_info=error)
-        return CommandError(ErrorCode.FAILED, "The server failed to handle this.")
+        return our_failure()

@@ -142,7 +142,10 @@ class Connection:
         self._member = None
 
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
-        """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited."""
+        """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited.
+
+        Raises :class:`TypeError` or :class:`ValueError` for a type or a payload that cannot be.
+        """
         return self._hub.tasks.on_loop(lambda: self._hub.emit(self, type, payload))
 
     async def ask(self, type: str, payload: Any = None, *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109
@@ -154,7 +157,10 @@ class Connection:
         return await self._hub.ask(self, type, payload, timeout)
 
     def subscribe(self, channel: str) -> Outcome[None]:
-        """Put this client into ``channel``, whatever the rules for clients say; it is told with ``$subscribed``."""
+        """Put this client into ``channel``, whatever the rules for clients say; it is told with ``$subscribed``.
+
+        Raises :class:`ValueError` for a name that is none.
+        """
         return self._hub.tasks.on_loop(lambda: self._hub.put_into(self, channel))
 
     def unsubscribe(self, channel: str) -> None:

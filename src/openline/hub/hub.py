@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from openline.errors import CommandError, ErrorCode, GoneError
+from openline.errors import CommandError, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.lifecycle import EVERYBODY, Lifecycle
 from openline.hub.membership import Membership
@@ -18,7 +18,7 @@ from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
 from openline.model import JsonBytes, Position, Publication, Retention
-from openline.protocol.channel_name import INTERNAL, check_channel, check_event
+from openline.protocol.channel_name import INTERNAL, require_channel, require_event
 from openline.protocol.commands import Word
 from openline.protocol.strict_json import encode_json
 
@@ -71,11 +71,14 @@ class Hub:
         key: str | None = None,
         subject: str = "",
     ) -> Outcome[Position | None]:
-        """Publish into ``channel``; the position comes out when it is in the store, None for a volatile one."""
-        options = self.policy.options(check_channel(channel))
+        """Publish into ``channel``; the position comes out when it is in the store, None for a volatile one.
+
+        Names and payload have been checked, by whoever knows whether a client or the application gave them.
+        """
+        options = self.policy.options(channel)
         publication = Publication(
             channel,
-            check_event(type),
+            type,
             payload,
             binary=binary,
             sender=None if sender is None else sender.member,
@@ -101,9 +104,13 @@ class Hub:
         exclude: Iterable[str] = (),
         ask: str | None = None,
     ) -> Outcome[Position | None]:
-        """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``."""
+        """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``.
+
+        Raises :class:`TypeError` or :class:`ValueError` for a type or a payload that cannot be.
+        """
         data, binary = encode_payload(payload)
-        publication = Publication(address, check_event(type), data, binary=binary, exclude=frozenset(exclude), ask=ask)
+        require_event(type)
+        publication = Publication(address, type, data, binary=binary, exclude=frozenset(exclude), ask=ask)
         return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct))
 
     def on_publication(self, publication: Publication) -> None:
@@ -172,7 +179,7 @@ class Hub:
 
     def put_into(self, connection: Connection, channel: str) -> Outcome[None]:
         """See :meth:`Connection.subscribe`."""
-        return drive(self._put_into(connection, check_channel(channel)))
+        return drive(self._put_into(connection, require_channel(channel)))
 
     async def _put_into(self, connection: Connection, channel: str) -> None:
         if connection.stage is State.ENDED:
@@ -204,11 +211,11 @@ class Hub:
 def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
     """A payload of the application as it travels, and whether it is plain bytes.
 
-    Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold.
+    Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold, or is more than may be published.
     """
     data, binary = _encoded(payload)
     if len(data) > MAX_PAYLOAD_BYTES:
-        raise CommandError(ErrorCode.TOO_LARGE, f"A payload has {MAX_PAYLOAD_BYTES} bytes at most.", field="payload")
+        raise ValueError(f"a payload has {MAX_PAYLOAD_BYTES} bytes at most, this one has {len(data)}")
     return data, binary
 
 

@@ -12,7 +12,6 @@ from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Wire
 from openline.hub.resume import Resumption
 from openline.model import Request, User
-from openline.protocol.strict_json import encode_json
 
 if TYPE_CHECKING:
     from openline.hub.hub import Hub
@@ -44,9 +43,6 @@ class Lifecycle:
     async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
         """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in."""
         user = await self._authenticated(connection, token, request)
-        if user is not None and user.data is not None:
-            # Others are shown it later: what JSON cannot hold fails here, where its client can be told.
-            encode_json(user.data)
         connection.user = user
         await self._hub.membership.join(connection, EVERYBODY, self._everybody)
         self._look_again(connection)

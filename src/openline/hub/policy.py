@@ -1,10 +1,11 @@
 """What a channel is and who may do what in it, by name pattern; what no pattern allows is denied to clients."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from openline.errors import CommandError, ErrorCode, SettingsError
+from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
 from openline.hub.expendable import WhenSlow
 from openline.hub.outcome import Outcome
 from openline.hub.tasks import Tasks
@@ -20,6 +21,7 @@ __all__ = ["Action", "ChannelOptions", "History", "Policy", "Presence", "Rule"]
 Rule = bool | Callable[["Connection", str], bool | Awaitable[bool]]
 
 _REMEMBERED_NAMES: Final = 10_000
+_log = logging.getLogger("openline")
 
 
 class Action:
@@ -29,6 +31,9 @@ class Action:
     PUBLISH: Final = "publish"
     SEE_PRESENCE: Final = "see_presence"
     SEE_HISTORY: Final = "see_history"
+
+
+_ACTIONS: Final = (Action.SUBSCRIBE, Action.PUBLISH, Action.SEE_PRESENCE, Action.SEE_HISTORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,10 @@ class ChannelOptions:
             )
         if self.when_slow not in get_args(WhenSlow):
             raise SettingsError(f"channel {self.pattern!r}", f"when_slow is one of {', '.join(get_args(WhenSlow))}")
+        for action in _ACTIONS:
+            rule: object = getattr(self, action)
+            if not isinstance(rule, bool) and not callable(rule):
+                raise SettingsError(f"channel {self.pattern!r}", f"{action} is True, False or a function, not {rule!r}")
 
 
 _UNKNOWN: Final = ChannelOptions(pattern="*")
@@ -94,6 +103,8 @@ class Policy:
         self._tasks = tasks
         self._patterns: dict[str, ChannelOptions] = {}
         self._found: dict[str, ChannelOptions] = {}
+        # Rules that have said yes in a way that does not count: told once.
+        self._misunderstood: set[tuple[str, str]] = set()
 
     def add(self, options: ChannelOptions) -> None:
         """Let ``options`` hold for their pattern; raises :class:`SettingsError` where it has some already."""
@@ -116,8 +127,7 @@ class Policy:
     async def demand(self, connection: "Connection", channel: str, action: str) -> ChannelOptions:
         """The channel's options, where ``connection`` may do ``action``.
 
-        Raises :class:`CommandError`: ``bad_channel``, ``forbidden``, or what the rule itself raised. A rule that
-        fails otherwise raises into the caller.
+        Raises :class:`CommandError`: ``bad_channel``, or as :meth:`allows` does, or ``forbidden``.
         """
         options = self.options(check_channel(channel))
         if not await self.allows(options, connection, channel, action):
@@ -125,14 +135,32 @@ class Policy:
         return options
 
     async def allows(self, options: ChannelOptions, connection: "Connection", channel: str, action: str) -> bool:
-        """Whether the rule for ``action`` says yes: the value True and nothing else."""
-        rule: Rule = getattr(options, action)
-        if callable(rule):
-            verdict = rule(connection, channel)
-            if isinstance(verdict, Awaitable):
-                verdict = await self._started(verdict).step()
-            return verdict is True
-        return rule is True
+        """Whether the rule for ``action`` says yes: the value True and nothing else.
 
-    def _started(self, verdict: Awaitable[bool]) -> Outcome[bool]:
+        Raises the :class:`CommandError` or :class:`BrokerError` that the rule raised; one that fails otherwise is
+        logged, which raises ``failed``.
+        """
+        rule: Rule = getattr(options, action)
+        if not callable(rule):
+            return rule is True
+        try:
+            verdict: object = rule(connection, channel)
+            if isinstance(verdict, Awaitable):
+                verdict = await self._started(cast("Awaitable[Any]", verdict)).step()
+        except (CommandError, BrokerError):
+            raise
+        except Exception as error:
+            _log.exception("The rule %s of channel %r failed for connection %s", action, options.pattern, connection.id)
+            raise our_failure() from error
+        if verdict and verdict is not True:
+            self._warn(options.pattern, action, verdict)
+        return verdict is True
+
+    def _warn(self, pattern: str, action: str, verdict: object) -> None:
+        if (pattern, action) not in self._misunderstood:
+            self._misunderstood.add((pattern, action))
+            text = "The rule %s of channel %r returned %s, which means no: only True means yes (return bool(...))"
+            _log.warning(text, action, pattern, type(verdict).__name__)
+
+    def _started(self, verdict: Awaitable[Any]) -> Outcome[Any]:
         return self._tasks.start(verdict)

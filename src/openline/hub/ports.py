@@ -23,7 +23,7 @@ class Application(Protocol):
         ...
 
     def authenticate(self, token: str | None, request: Request) -> Outcome[User | None]:
-        """Who brings ``token``.
+        """Who brings ``token``; others are shown their ``data``, which JSON can hold.
 
         Fails with :class:`~openline.errors.CommandError` (``unauthorized``) where nobody may come in.
         """

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from openline.errors import BrokerError, CommandError, ErrorCode
+from openline.errors import BrokerError, CommandError, ErrorCode, our_failure
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
 from openline.hub.policy import Action
@@ -168,7 +168,7 @@ class Requests:
             raise
         except Exception:
             # Whatever it did before it failed, it did: a repeat is not a second try.
-            self._remember(connection, command, CommandError(ErrorCode.FAILED, "The server failed to handle this."))
+            self._remember(connection, command, our_failure())
             raise
         self._remember(connection, command, payload)
         return payload

@@ -6,13 +6,25 @@ from typing import Final
 
 from openline.errors import CommandError, ErrorCode, SettingsError
 
-__all__ = ["INTERNAL", "best_pattern", "check_channel", "check_event", "check_pattern", "is_channel"]
+__all__ = [
+    "INTERNAL",
+    "best_pattern",
+    "check_channel",
+    "check_event",
+    "check_pattern",
+    "is_channel",
+    "require_channel",
+    "require_event",
+]
 
 #: Control characters, and halves of surrogate pairs, which are no text.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,127}", re.ASCII)
 _PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,126})?\*", re.ASCII)
 GRAMMAR: Final = "1 to 128 characters out of A-Z a-z 0-9 _ - . ~ : @, beginning with a letter, a digit or _"
+
+_BAD_CHANNEL: Final = f"A channel name has {GRAMMAR}."
+_BAD_EVENT: Final = "An event's type has 1 to 128 characters, no control characters, and does not begin with $."
 
 #: Names that begin with it are the server's own.
 INTERNAL: Final = "$"
@@ -25,16 +37,33 @@ def is_channel(name: str) -> bool:
 
 def check_channel(name: str) -> str:
     """``name`` itself; raises :class:`CommandError` (``bad_channel``) where it is none."""
-    if _NAME.fullmatch(name) is None:
-        raise CommandError(ErrorCode.BAD_CHANNEL, f"A channel name has {GRAMMAR}.", field="channel")
+    if not is_channel(name):
+        raise CommandError(ErrorCode.BAD_CHANNEL, _BAD_CHANNEL, field="channel")
     return name
+
+
+def require_channel(name: str) -> str:
+    """``name`` itself, as the application gives it; raises :class:`ValueError` where it is none."""
+    if not is_channel(name):
+        raise ValueError(f"{name!r}: {_BAD_CHANNEL}")
+    return name
+
+
+def _is_event(type: str) -> bool:
+    return 1 <= len(type) <= 128 and not type.startswith(INTERNAL) and _CONTROL.search(type) is None
 
 
 def check_event(type: str) -> str:
     """``type`` itself; raises :class:`CommandError` (``bad_field``) where it is no event name of an application."""
-    if not 1 <= len(type) <= 128 or type.startswith(INTERNAL) or _CONTROL.search(type) is not None:
-        message = "An event's type has 1 to 128 characters, no control characters, and does not begin with $."
-        raise CommandError(ErrorCode.BAD_FIELD, message, field="type")
+    if not _is_event(type):
+        raise CommandError(ErrorCode.BAD_FIELD, _BAD_EVENT, field="type")
+    return type
+
+
+def require_event(type: str) -> str:
+    """``type`` itself, as the application gives it; raises :class:`ValueError` where it is none."""
+    if not _is_event(type):
+        raise ValueError(f"{type!r}: {_BAD_EVENT}")
     return type
 
 
