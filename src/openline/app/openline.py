@@ -209,13 +209,15 @@ class Openline:
         """Publish into ``channel``; its position comes out when it is in the store. It need not be awaited.
 
         ``payload`` is what JSON can hold, or bytes. ``sender`` stands in ``from``; ``exclude`` does not get it, live
-        or later. ``key`` makes it safe to repeat for 5 minutes. ``subject`` says of what this is news, where slow
-        clients get only the latest (``when_slow="latest"``). Raises :class:`ValueError` for a name that is none,
-        :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold or that is too large. May be
-        called from any thread.
+        or later. ``key`` (1 to 64 printable characters) makes it safe to repeat for 5 minutes. ``subject`` says of what
+        this is news, where slow clients get only the latest (``when_slow="latest"``). Raises :class:`ValueError` for a
+        name or key that is none, :class:`TypeError` or :class:`ValueError` for a payload that JSON cannot hold or that
+        is too large. May be called from any thread.
         """
         require_channel(channel)
         require_event(type)
+        if key is not None and not (1 <= len(key) <= 64 and key.isprintable()):
+            raise ValueError(f"{key!r}: A key has 1 to 64 printable characters.")
         data, binary = encode_payload(payload)
         excluded = tuple(connection.id for connection in exclude)
         hub = self.running.hub

@@ -148,7 +148,7 @@ class Requests:
             sender=connection,
             exclude=() if command.echo else (connection.id,),
             volatile=command.volatile,
-            key=command.key,
+            key=None if command.key is None else _key_of(connection, command.key),
         ).step()
         return b"{}" if position is None else b'{"position":"%b"}' % str(position).encode()
 
@@ -183,6 +183,14 @@ class Requests:
         connection.answered_bytes += _cost(answer)
         while len(answered) > _REMEMBERED_ANSWERS or connection.answered_bytes > _REMEMBERED_BYTES:
             connection.answered_bytes -= _cost(answered.pop(next(iter(answered))))
+
+
+def _key_of(connection: Connection, key: str) -> str:
+    """``key`` as the engine knows it: each user's keys are their own, those without a user share theirs.
+
+    A user's id holds no line feed, and neither do the application's own keys.
+    """
+    return f"{'' if connection.user is None else connection.user.id}\n{key}"
 
 
 def _cost(answer: JsonBytes | CommandError) -> int:
