@@ -21,7 +21,7 @@ from servers import Server
 STARTS_WITHIN_SECONDS = 15.0
 SETTLES_IN_SECONDS = 0.7
 ENDS_WITHIN_SECONDS = 5.0
-LOAD_ENDS_WITHIN_SECONDS = 60.0
+LOAD_ENDS_WITHIN_SECONDS = 180.0
 
 Figures = dict[str, float]
 #: What goes on beside the load, given the server's port and process id: it may add figures once the load has ended.

@@ -5,7 +5,8 @@ from typing import Any
 
 import openline
 
-line = openline.Openline()
+# The load client answers no pings.
+line = openline.Openline(settings=openline.Settings(line=openline.LineSettings(pong_within_seconds=600.0)))
 line.channel("bench:*", public=True)
 line.channel("kept:*", history=100, public=True)
 line.channel("latest:*", when_slow="latest", public=True)

@@ -50,6 +50,60 @@ def test_a_lost_line_without_a_connect_is_the_end_at_once() -> None:
     assert rig.leftovers == {}
 
 
+def test_who_comes_while_the_server_stops_is_told_that_it_restarts() -> None:
+    rig, reasons = watched()
+    rig.hub.lifecycle.close()
+    client = rig.line()
+    client.send(type="$connect")
+    assert (client.wire.closed, client.heard()) == ((CloseCode.RESTART, "The server restarts."), [])
+    assert (reasons, rig.leftovers) == ([], {})
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+async def test_who_is_being_let_in_while_the_server_stops_is_told_that_it_restarts(resumes: bool) -> None:
+    handlers, go = Handlers(), asyncio.Event()
+
+    async def who(token: str | None, request: Any) -> str:
+        await go.wait()
+        return "ada"
+
+    handlers.set_authenticate(who)
+    rig = Rig(handlers=handlers)
+    client = rig.line(token="t")
+    if resumes:
+        go.set()
+        client.send(type="$connect")
+        await rig.run(client.heard)
+        go.clear()
+        client.lose()
+        client.open()
+    client.send(type="$connect", resume=client.resume, since=client.position)
+    await rig.run()
+    rig.hub.lifecycle.close()
+    go.set()
+    await rig.run(lambda: client.wire.closed)
+    assert (client.wire.closed, client.heard()) == ((CloseCode.RESTART, "The server restarts."), [])
+    assert rig.leftovers == {}
+
+
+def test_whom_the_application_ends_while_others_are_written_to_still_gets_what_was_queued() -> None:
+    handlers, ended = Handlers(), list[Any]()
+    rig = Rig(open_to_all(), handlers=handlers)
+    slow = rig.line(outbox_bytes=100)
+    slow.call(type="$subscribe", channel="a")
+    other = rig.join("a")
+    # The end of the one, in the middle of the flush, is the reason for the end of the other.
+    handlers.add_disconnect(lambda connection: ended.append(other.connection.disconnect("no more")), thread=False)
+    slow.wire.stall()
+    rig.say("a", "x" * 200)
+    rig.say("b", 1)
+    rig.say("a", 2)
+    assert other.payloads() == ["x" * 200, 2]
+    assert other.wire.closed == (CloseCode.DISCONNECTED, "no more")
+    assert len(ended) == 2
+    assert rig.leftovers == {}
+
+
 def test_the_application_ends_a_connection_once_with_its_words() -> None:
     rig, reasons = watched()
     client = rig.join("a")

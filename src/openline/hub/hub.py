@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
@@ -204,7 +205,7 @@ class Hub:
 
     def disconnect(self, connection: Connection, code: int, reason: str) -> Outcome[None]:
         """See :meth:`Connection.disconnect`."""
-        self.lifecycle.end(connection, "disconnected", code=code, message=reason)
+        self.tick.behind(partial(self.lifecycle.end, connection, "disconnected", code=code, message=reason))
         return _DONE
 
 

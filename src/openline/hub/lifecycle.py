@@ -20,6 +20,7 @@ __all__ = ["EVERYBODY", "Lifecycle"]
 
 #: The channel that everybody is in.
 EVERYBODY: Final = "$all"
+_RESTARTS: Final = "The server restarts."
 _log = logging.getLogger("openline")
 
 
@@ -35,9 +36,13 @@ class Lifecycle:
         self._everybody = ChannelOptions(pattern="*")
 
     def open(self, wire: Wire) -> Connection:
-        """A connection for a new line; nobody knows of it before :meth:`admit`."""
+        """A connection for a new line; nobody knows of it before :meth:`admit`.
+
+        It has ended, and its line is closed, where the server stops just now.
+        """
         connection = Connection(self._hub, wire)
         wire.connection = connection
+        self._turn_away_at_the_end(connection)
         return connection
 
     async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
@@ -56,8 +61,13 @@ class Lifecycle:
         self._look_again(connection)
         return user
 
+    def _turn_away_at_the_end(self, connection: Connection) -> None:
+        if self._closing:
+            self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
+
     def _look_again(self, connection: Connection) -> None:
-        if connection.stage is not State.OPENING or self._closing:
+        self._turn_away_at_the_end(connection)
+        if connection.stage is not State.OPENING:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
 
     def make_resumable(self, connection: Connection, used: str | None = None) -> str:
@@ -181,7 +191,7 @@ class Lifecycle:
         """The server stops: every line closes with 1012, every connection ends."""
         self._closing = True
         for connection in tuple(self.connections.values()):
-            self.end(connection, "shutdown", code=CloseCode.RESTART, message="The server restarts.")
+            self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
 
 
 def _id_of(user: User | None) -> str | None:

@@ -40,12 +40,19 @@ class _ToWire:
         self.target.deliver(self.frames)
 
 
+class _Call:
+    __slots__ = ("deliver",)
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.deliver = call
+
+
 class Tick:
     """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something."""
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
-        self._entries: list[_ToGroup | _ToWire] = []
+        self._entries: list[_ToGroup | _ToWire | _Call] = []
         self._bytes = 0
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
@@ -70,7 +77,7 @@ class Tick:
         else:
             self._entries.append(_ToWire(wire, frame))
 
-    def _last(self, frame: bytes) -> "_ToGroup | _ToWire | None":
+    def _last(self, frame: bytes) -> "_ToGroup | _ToWire | _Call | None":
         """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
         self._bytes += len(frame)
         if self._bytes > _LIMIT_BYTES:
@@ -81,6 +88,14 @@ class Tick:
         if not self._flushing:
             self._call_soon(self.flush)
         return None
+
+    def behind(self, call: Callable[[], None]) -> None:
+        """Make ``call`` behind everything queued so far: at once, or, inside a flush, as soon as that comes to it."""
+        if self._flushing:
+            self._entries.append(_Call(call))
+        else:
+            self.flush()
+            call()
 
     def left(self, group: Group[Any]) -> None:
         """Somebody left ``group``: tidy it up when nothing refers to it."""
