@@ -10,6 +10,7 @@ from tests.server import Served, plainly_serving, serving
 
 from openline import Openline
 from openline.cli.demo import demo_line
+from openline.transports.asgi import Receive, Scope, Send
 
 
 async def get(served: Served, path: str, *lines: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
@@ -179,3 +180,25 @@ async def test_a_user_may_put_an_own_page_where_one_of_ours_is(tmp_path: Path) -
     async with serving(line) as served:
         assert json.loads((await get(served, "/openline.js"))[2]) == {"mine": True}
         assert (await get(served, "/openline/line.js"))[0] == 200
+
+
+async def test_a_path_with_an_endpoint_is_its_whatever_the_method_and_a_page_goes_before_it(tmp_path: Path) -> None:
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        body = b"%b %b" % (scope["method"].encode(), (await receive())["body"])
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    line = Openline()
+    line.page("/page", mine)
+    async with serving(line) as served:
+        line.running.endpoints |= {"/echo/": echo, "/page": echo}
+        for method in ("GET", "POST", "OPTIONS"):
+            assert (await get(served, "/echo/", method=method))[2] == f"{method} ".encode()
+        _, _, body = await fetch(served.port, "POST /echo/ HTTP/1.1\r\nContent-Length: 2", b"hi")
+        assert body == b"POST hi"
+        assert (await get(served, "/page"))[2] == b"mine"
+        assert (await get(served, "/page", method="PUT"))[2] == b"PUT "
+        assert (await get(served, "/echo"))[0] == 404

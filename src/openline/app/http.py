@@ -1,20 +1,17 @@
 """What Openline answers over plain HTTP: health, its pages, and a clear word for everything else."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from openline.app.pages import Page, respond, text_page
 from openline.app.runtime import Runtime
 from openline.errors import SettingsError
+from openline.transports.asgi import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from openline.app.openline import Openline
 
 __all__ = ["serve_http", "serve_lifespan"]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _OK = text_page("ok\n")
 _DRAINING = text_page("draining\n")
@@ -25,16 +22,24 @@ _DOOR = text_page(
 )
 
 
-async def serve_http(runtime: Runtime, pages: Mapping[str, Page], scope: Scope, path: str, send: Send) -> None:
-    """Answer one request for ``path`` below our mount."""
+async def serve_http(
+    runtime: Runtime, pages: Mapping[str, Page], scope: Scope, path: str, receive: Receive, send: Send
+) -> None:
+    """Answer one request for ``path`` below our mount.
+
+    A page is read with GET; everything else at a path that has an endpoint is that endpoint's.
+    """
+    read = scope["method"] in ("GET", "HEAD")
     if path == "/healthz":
         await respond(_OK, scope, send)
     elif path == "/readyz":
         await respond(_DRAINING if runtime.draining else _OK, scope, send, status=503 if runtime.draining else 200)
-    elif scope["method"] not in ("GET", "HEAD"):
-        await respond(_METHOD, scope, send, status=405)
-    elif path in pages:
+    elif read and path in pages:
         await respond(pages[path], scope, send)
+    elif path in runtime.endpoints:
+        await runtime.endpoints[path](scope, receive, send)
+    elif not read:
+        await respond(_METHOD, scope, send, status=405)
     elif runtime.doors.is_door(path):
         await respond(_DOOR, scope, send, status=426)
     else:

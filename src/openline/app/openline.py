@@ -322,7 +322,7 @@ class Openline:
                 # Mounted, we are not told of the end either; the server waits for its ASGI calls.
                 await self._runtime.finish()
         elif scope["type"] == "http":
-            await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, send)
+            await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, receive, send)
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

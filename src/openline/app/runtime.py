@@ -19,6 +19,7 @@ from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
 from openline.transports.admission import Gate
+from openline.transports.asgi import Endpoint
 from openline.transports.doors import Doors
 
 __all__ = ["Runtime"]
@@ -72,6 +73,8 @@ class Runtime:
         )
         self.doors = Doors(self.hub, settings=settings.line, paths=settings.paths, on_shutdown=self.drain)
         self.gate = Gate(settings.gate)
+        #: What answers HTTP at which path below our mount, beside pages.
+        self.endpoints: dict[str, Endpoint] = {}
         self._broker.start(self.hub)
 
     def drain(self) -> None:

@@ -19,11 +19,13 @@ from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.group import DescriptorGroup
 from openline.transports.uvicorn_host import Host, take_over
 
-__all__ = ["serve_websocket"]
+__all__ = ["Endpoint", "Receive", "Scope", "Send", "serve_websocket"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+#: Answers every HTTP request for one path below our mount, whatever its method: an ASGI application for that path.
+Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("openline")
 #: Not 1005, though it may be a goodbye, too: granian says it of lines that broke.
