@@ -21,7 +21,7 @@ __all__ = [
 
 
 class ErrorCode(StrEnum):
-    """Codes of error replies (``spec/protocol.md``, section 3)."""
+    """Codes of error replies (``spec/protocol.md``, section 3) and of problems over HTTP (section 7)."""
 
     BAD_MESSAGE = "bad_message"
     BAD_FIELD = "bad_field"
@@ -37,6 +37,11 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     FAILED = "failed"
     UNAVAILABLE = "unavailable"
+    BAD_METHOD = "bad_method"
+    BAD_CONTENT_TYPE = "bad_content_type"
+    TOO_SLOW = "too_slow"
+    GAP = "gap"
+    UNKNOWN_LINE = "unknown_line"
 
 
 class CloseCode(IntEnum):

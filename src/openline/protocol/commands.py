@@ -27,6 +27,8 @@ class Word:
     GAP = "$gap"
     SUBSCRIBED = "$subscribed"
     UNSUBSCRIBED = "$unsubscribed"
+    LINE = "$line"
+    CLOSED = "$closed"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):

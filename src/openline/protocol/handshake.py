@@ -10,7 +10,7 @@ from typing import Final
 
 from openline.errors import RequestRefused
 
-__all__ = ["Upgrade", "accept_key", "read_upgrade", "refusal", "switching_protocols"]
+__all__ = ["Upgrade", "accept_key", "read_upgrade", "refusal", "response_head", "switching_protocols"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3
 
@@ -111,7 +111,7 @@ def switching_protocols(key: bytes, subprotocol: str | None, headers: Sequence[t
         if not TOKEN.fullmatch(subprotocol.encode()):
             raise ValueError("a subprotocol is a token")
         lines.append(("Sec-WebSocket-Protocol", subprotocol))
-    return _head(101, [*lines, *headers])
+    return response_head(101, [*lines, *headers])
 
 
 def refusal(error: RequestRefused) -> bytes:
@@ -126,10 +126,11 @@ def refusal(error: RequestRefused) -> bytes:
         ("Connection", "close"),
         ("X-Content-Type-Options", "nosniff"),
     ]
-    return _head(error.status, [*lines, *error.headers]) + body
+    return response_head(error.status, [*lines, *error.headers]) + body
 
 
-def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+def response_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Build the head of an HTTP/1.1 response; ValueError for what may not stand in a header."""
     lines = [f"HTTP/1.1 {status} {_phrase(status)}".encode(), *(_line(name, value) for name, value in headers)]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
