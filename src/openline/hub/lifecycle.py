@@ -32,7 +32,8 @@ class Lifecycle:
         self.connections: dict[str, Connection] = {}
         self.users: dict[str, dict[Connection, None]] = {}
         self._resumable: dict[str, Connection] = {}
-        self._closing = False
+        #: Whether the server stops: nobody new is let in.
+        self.closing = False
         self._everybody = ChannelOptions(pattern="*")
 
     def open(self, wire: Wire) -> Connection:
@@ -47,7 +48,10 @@ class Lifecycle:
 
     async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
         """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in."""
-        user = await self._authenticated(connection, token, request)
+        await self.let_in(connection, await self._authenticated(connection, token, request))
+
+    async def let_in(self, connection: Connection, user: User | None) -> None:
+        """Let ``connection`` in as ``user``; raises :class:`CommandError` where its line has ended meanwhile."""
         connection.user = user
         await self._hub.membership.join(connection, EVERYBODY, self._everybody)
         self._look_again(connection)
@@ -62,7 +66,7 @@ class Lifecycle:
         return user
 
     def _turn_away_at_the_end(self, connection: Connection) -> None:
-        if self._closing:
+        if self.closing:
             self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
 
     def _look_again(self, connection: Connection) -> None:
@@ -132,9 +136,9 @@ class Lifecycle:
         connection = wire.connection
         if connection is None or connection.wire is not wire:
             return
-        if clean or self._closing or not connection.resume or connection.stage is State.OPENING:
-            reason = "shutdown" if self._closing else "closed" if clean else "lost"
-            if self._closing or connection.stage is State.OPENING or not connection.busy:
+        if clean or self.closing or not connection.resume or connection.stage is State.OPENING:
+            reason = "shutdown" if self.closing else "closed" if clean else "lost"
+            if self.closing or connection.stage is State.OPENING or not connection.busy:
                 self.end(connection, reason)
                 return
             # What it sent before it went is carried out first; then the dispatch ends it.
@@ -189,7 +193,7 @@ class Lifecycle:
 
     def close(self) -> None:
         """The server stops: every line closes with 1012, every connection ends."""
-        self._closing = True
+        self.closing = True
         for connection in tuple(self.connections.values()):
             self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
 

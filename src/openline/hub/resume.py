@@ -1,5 +1,6 @@
 """A connection comes back: what it missed, of all its channels, in order, and then live, without a hole."""
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode
@@ -26,7 +27,8 @@ class Resumption:
     """One return of one connection, from the moment that it has its new line.
 
     What was published up to ``start`` is read from the logs, what comes behind it is held, until both are written.
-    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from ``start``.
+    ``lost`` names the sources whose log does not reach back to where the client stood; they go on from ``start``. Those
+    in ``untold`` the client is yet to be told of: with a ``$gap`` in front of what comes behind ``start``.
     """
 
     def __init__(self, hub: "Hub", connection: Connection, wire: Wire) -> None:
@@ -41,6 +43,7 @@ class Resumption:
         self._hold = Hold(hub.settings.hold_bytes)
         self.connection = connection
         self.lost: set[str] = set()
+        self.untold: set[str] = set()
         self._take_hold(tuple(connection.subscriptions.values()))
         self.start = hub.broker.position
         #: Where the client stands before the replay.
@@ -62,13 +65,25 @@ class Resumption:
         Raises :class:`~openline.errors.BrokerError`, as does :meth:`replay`.
         """
         await self._confirm()
-        for name, subscription in self._sources.items():
-            page = _NOTHING if since is None else await self._read(name, _after(since, subscription))
-            self._pages[name] = page
-            if since is None or not page.complete:
-                self.lost.add(name)
+        if since is None:
+            await self.read({})
+        else:
+            await self.read({name: _after(since, subscription) for name, subscription in self._sources.items()})
         if since is not None and len(self.lost) < len(self._sources):
             self.position = since
+
+    @property
+    def sources(self) -> Iterable[str]:
+        """The names of the logs that it reads."""
+        return self._sources.keys()
+
+    async def read(self, after: Mapping[str, Position]) -> None:
+        """Read the beginning of what each source has behind its position; one without a position is ``lost``."""
+        for name in self._sources:
+            page = await self._read(name, after[name]) if name in after else _NOTHING
+            self._pages[name] = page
+            if name not in after or not page.complete:
+                self.lost.add(name)
 
     async def _confirm(self) -> None:
         """Make sure that the engine misses nothing of what is wanted; what was held before that is held anew."""
@@ -98,6 +113,7 @@ class Resumption:
             horizon = self._horizon()
             self._write(self._until(horizon))
             if horizon is None:
+                self._tell_gaps()
                 self._go_live()
                 return
             self._hub.tick.flush()
@@ -155,14 +171,22 @@ class Resumption:
 
     async def _next(self, name: str, after: Position) -> Page:
         page = await self._read(name, after)
-        if not page.complete and self.current:
-            payload = b'{"position":"%b"}' % str(self.start).encode()
-            channel = None if name.startswith(INTERNAL) else name
-            self._hub.tick.to_wire(self._wire, self._wire.codec.notice(Word.GAP, channel, payload))
+        if not page.complete:
+            self.untold.add(name)
         return page
+
+    def _tell_gaps(self) -> None:
+        """Everything up to ``start`` is written: whoever is told of a gap has nothing from before it to come."""
+        untold, self.untold = self.untold, set()
+        payload = b'{"position":"%b"}' % str(self.start).encode()
+        places = dict.fromkeys(None if name.startswith(INTERNAL) else name for name in sorted(untold))
+        for channel in places if self.current else ():
+            self._hub.tick.to_wire(self._wire, self._wire.codec.notice(Word.GAP, channel, payload))
 
     def _write(self, publications: list[Publication]) -> None:
         for publication in publications:
+            if publication.stamp > self.start.stamp:
+                self._tell_gaps()
             if self._wanted(publication.channel):
                 self._hub.tick.to_wire(self._wire, self._wire.codec.publication(publication))
 
