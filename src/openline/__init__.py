@@ -2,7 +2,7 @@
 
 from openline.app.openline import Openline
 from openline.app.server import serve
-from openline.app.settings import GateSettings, HubSettings, LineSettings, Paths, Settings
+from openline.app.settings import GateSettings, HttpSettings, HubSettings, LineSettings, Paths, Settings
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, GoneError, OpenlineError, SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
@@ -21,6 +21,7 @@ __all__ = [
     "GateSettings",
     "GoneError",
     "History",
+    "HttpSettings",
     "HubSettings",
     "LineSettings",
     "Openline",

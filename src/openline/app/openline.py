@@ -318,11 +318,11 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
-            if self._runtime is not None and self._runtime.draining:
-                # Mounted, we are not told of the end either; the server waits for its ASGI calls.
-                await self._runtime.finish()
         elif scope["type"] == "http":
             await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, receive, send)
+        if self._runtime is not None and self._runtime.draining:
+            # Mounted, we are not told of the end either; the server waits for its ASGI calls.
+            await self._runtime.finish()
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

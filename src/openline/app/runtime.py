@@ -11,6 +11,7 @@ from typing import Final
 
 from openline.app.engine import make_broker
 from openline.app.handlers import Handlers
+from openline.app.http_doors import http_doors
 from openline.app.settings import Settings
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
@@ -74,7 +75,7 @@ class Runtime:
         self.doors = Doors(self.hub, settings=settings.line, paths=settings.paths, on_shutdown=self.drain)
         self.gate = Gate(settings.gate)
         #: What answers HTTP at which path below our mount, beside pages.
-        self.endpoints: dict[str, Endpoint] = {}
+        self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
         self._broker.start(self.hub)
 
     def drain(self) -> None:
@@ -82,6 +83,7 @@ class Runtime:
         if not self.draining:
             self.draining = True
             self.hub.lifecycle.close()
+            self.doors.stop_waiting()
 
     async def finish(self) -> None:
         """Wait for the handlers that still run; those that take too long are cancelled."""

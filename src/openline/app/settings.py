@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from openline.app.engine import check_engine
 from openline.hub.settings import HubSettings
-from openline.transports.settings import GateSettings, LineSettings, Paths
+from openline.transports.settings import GateSettings, HttpSettings, LineSettings, Paths
 
-__all__ = ["GateSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
+__all__ = ["GateSettings", "HttpSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class Settings:
     engine: str = "memory"
     hub: HubSettings = field(default_factory=HubSettings)
     line: LineSettings = field(default_factory=LineSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     paths: Paths = field(default_factory=Paths)
 

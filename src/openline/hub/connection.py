@@ -78,7 +78,7 @@ class Connection:
         "wire",
     )
 
-    def __init__(self, hub: "Hub", wire: Wire) -> None:
+    def __init__(self, hub: "Hub", wire: Wire | None) -> None:
         self.id = secrets.token_urlsafe(9)
         self.user: User | None = None
         self._hub = hub

@@ -96,6 +96,14 @@ class Membership:
         self.seat(subscription)
         return Joined(publications, complete=not lost)
 
+    def attend(self, connection: Connection, name: str, options: ChannelOptions, hold: Hold) -> Outcome[None]:
+        """Let ``hold`` keep what comes into ``name``, and nobody see it, until the subscription is left.
+
+        Settled when nothing published from now on is missed.
+        """
+        self.hold(self._hold(connection, name, options, presence=False), hold)
+        return self._broker.subscribe(name)
+
     def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
         if after is not None:
             return self._broker.read(name, after=after, limit=MAX_PAGE)

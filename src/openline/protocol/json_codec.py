@@ -15,7 +15,7 @@ from openline.protocol.commands import Command, CommandId
 from openline.protocol.strict_json import check_json
 from openline.protocol.websocket import Opcode, encode_frame
 
-__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "push_json", "read_id", "split_batch"]
+__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "message_json", "push_json", "read_id", "split_batch"]
 
 SUBPROTOCOL: Final = "openline.v1"
 
@@ -166,6 +166,12 @@ def push_json(publication: Publication) -> JsonBytes:
         parts += [b',"from":', publication.sender]
     parts.append(b"}")
     return b"".join(parts)
+
+
+def message_json(publication: Publication) -> JsonBytes:
+    """The JSON object of one publication as polls have it: its position is its ``id``, which volatile ones lack."""
+    place = b'"id":"%b",' % str(publication.position).encode() if publication.stamp else b""
+    return b"{%b%b" % (place, push_json(msgspec.structs.replace(publication, stamp=0))[1:])
 
 
 def _websocket_text(data: bytes) -> bytes:

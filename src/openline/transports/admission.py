@@ -75,6 +75,18 @@ class Gate:
             token=_token(given.get("authorization"), subprotocols),
         )
 
+    def shared_with(self, request: Request) -> dict[str, str]:
+        """The headers that let the page of a request that was admitted read the answer (CORS; the Fetch standard).
+
+        Credentials are for listed origins alone, as cookies are.
+        """
+        headers = {"vary": "Origin"}
+        if request.origin is not None and request.origin != own_origin(request.scheme, request.host):
+            headers["access-control-allow-origin"] = request.origin
+            if request.origin in self._origins:
+                headers["access-control-allow-credentials"] = "true"
+        return headers
+
     def _trusts(self, peer: str) -> bool:
         if not self._proxies:
             return False

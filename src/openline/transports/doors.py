@@ -9,6 +9,7 @@ from openline.errors import CloseCode, CommandError, ErrorCode, RequestRefused
 from openline.hub.connection import Connection, State
 from openline.hub.dispatch import Dispatch
 from openline.hub.hub import Hub
+from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
@@ -144,6 +145,8 @@ class Doors:
         self.tick: Tick = hub.tick
         self.timers: Timers = hub.timers
         self.shutdown = on_shutdown
+        #: Requests that wait for something to come: each goes on when its outcome is settled.
+        self.waiting: set[Outcome[None]] = set()
         self._paths = paths
         # Native lines take whole WebSocket frames; ASGI hosts frame by themselves.
         self._native: tuple[JsonDoor, RawCodec] = (JsonDoor(self, JsonCodec()), RawCodec())
@@ -177,6 +180,11 @@ class Doors:
         connection = self.hub.lifecycle.open(line.wire)
         self.timers.after(self.settings.connect_within_seconds, partial(_close_unless_in, connection))
         return connection
+
+    def stop_waiting(self) -> None:
+        """The server stops: answer every request that waits."""
+        for enough in tuple(self.waiting):
+            enough.settle(None)
 
     def line_lost(self, wire: Wire, *, clean: bool) -> None:
         """The line of a connection has gone; ``clean``: its client said goodbye."""

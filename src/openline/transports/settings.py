@@ -7,7 +7,7 @@ from typing import Final
 
 from openline.errors import SettingsError
 
-__all__ = ["GateSettings", "LineSettings", "Paths"]
+__all__ = ["GateSettings", "HttpSettings", "LineSettings", "Paths"]
 
 # What a browser writes into Origin (RFC 6454 §6.2), and what stands in Host before the port.
 _ORIGIN: Final = re.compile(r"(?!http://.*:80$|https://.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -39,11 +39,42 @@ class LineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """What requests over HTTP may cost, and how long they may take and wait.
+
+    ``retry_seconds``: when a client is to come back once its event stream has ended, give or take a half.
+    ``max_wait_seconds``: how long a poll may wait. ``max_waiting``: how many may do so at once, and
+    ``max_waiting_per_client`` of one address. ``ticket_seconds``: how long a ticket is good.
+    """
+
+    body_within_seconds: float = 10.0
+    retry_seconds: float = 2.0
+    max_wait_seconds: float = 25.0
+    max_waiting: int = 10_000
+    max_waiting_per_client: int = 500
+    ticket_seconds: float = 30.0
+    max_tickets: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.retry_seconds <= 0 or self.body_within_seconds <= 0 or self.ticket_seconds <= 0:
+            raise SettingsError("retry_seconds", "is more than 0, as are body_within_seconds and ticket_seconds")
+        if self.max_wait_seconds < 0:
+            raise SettingsError("max_wait_seconds", "is 0 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """Where the doors are. ``lobby`` is a channel that a WebSocket at ``/`` opens the raw door to; None for none."""
+    """Where the doors are.
+
+    ``json`` is a whole connection: a WebSocket there, or plain HTTP there and below. ``lobby`` is a channel that a
+    WebSocket at ``/`` opens the raw door to, and what event streams and polls mean that name none; None for none.
+    """
 
     json: str = "/openline"
     raw: str = "/raw"
+    events: str = "/events"
+    messages: str = "/api/messages"
+    ticket: str = "/ticket"
     lobby: str | None = None
 
 

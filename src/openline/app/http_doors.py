@@ -1,0 +1,24 @@
+"""Which door over plain HTTP is at which path."""
+
+from openline.hub.visits import Visits
+from openline.transports.admission import Gate
+from openline.transports.asgi import Endpoint
+from openline.transports.doors import Doors
+from openline.transports.event_stream import EventStreams
+from openline.transports.exchange import Handler, endpoint
+from openline.transports.polling import Messages
+from openline.transports.settings import HttpSettings, Paths
+
+__all__ = ["http_doors"]
+
+
+def http_doors(doors: Doors, gate: Gate, settings: HttpSettings, paths: Paths) -> dict[str, Endpoint]:
+    """The endpoints of all doors over HTTP, by path below our mount."""
+    visits = Visits(doors.hub)
+    streams = EventStreams(doors, visits, settings, paths.lobby)
+    messages = Messages(doors, visits, settings, paths.lobby)
+    methods: dict[str, dict[str, Handler]] = {
+        paths.events: {"GET": streams.get, "HEAD": streams.head},
+        paths.messages: {"GET": messages.get, "HEAD": messages.get, "POST": messages.post},
+    }
+    return {path: endpoint(gate, path, handlers) for path, handlers in methods.items()}

@@ -1,0 +1,148 @@
+"""Event streams of channels, for stock ``EventSource``: ``GET /events?channel=…``."""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
+from openline.hub.following import Following
+from openline.hub.outcome import Outcome, drive
+from openline.hub.policy import Action
+from openline.hub.visits import Visits
+from openline.model import Position, User
+from openline.protocol import sse
+from openline.protocol.handshake import response_head
+from openline.protocol.sse import SseCodec
+from openline.transports.doors import Doors, Line
+from openline.transports.exchange import Exchange
+from openline.transports.settings import HttpSettings
+from openline.transports.stream import AsgiStream, NativeStream
+from openline.transports.uvicorn_host import Underneath
+
+__all__ = ["EventStreams", "stream_headers"]
+
+#: A client that was told to stay away, and comes back all the same, takes its time.
+_AWAY_SECONDS: Final = 3600.0
+#: The position of no engine: whoever brings it has missed whatever there was.
+_NOWHERE: Final = Position("-", 0)
+
+
+class _ListenersWords:
+    """Heartbeats carry the position, so that even who hears nothing for long comes back to where it stood."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    def heartbeat(self, stream: Line) -> bytes:
+        """See :class:`openline.transports.stream.Words`."""
+        connection = stream.wire.connection
+        live = connection is not None and connection.wire is stream.wire and connection.hold is None
+        return sse.COMMENT + sse.standing(self._doors.hub.broker.position) if live else sse.COMMENT
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        """See :class:`openline.transports.stream.Words`; who is to come back hears nothing but the end."""
+        final = code == CloseCode.NORMAL or 4000 <= code < 4500
+        return sse.farewell(code, reason) + sse.retry(_AWAY_SECONDS) if final else b""
+
+
+class EventStreams:
+    """Opens them; ``lobby`` is what a request means that names no channel."""
+
+    def __init__(self, doors: Doors, visits: Visits, settings: HttpSettings, lobby: str | None) -> None:
+        self._doors = doors
+        self._visits = visits
+        self._settings = settings
+        self._lobby = () if lobby is None else (lobby,)
+        self._words = _ListenersWords(doors)
+        self._plain, self._named = SseCodec(), SseCodec(named=True)
+
+    async def get(self, exchange: Exchange) -> None:
+        """Answer with a stream that goes on until either side ends it.
+
+        Raises :class:`CommandError` where it cannot begin; while the server drains, and while the engine does not
+        answer, it is an empty one that says when to come back, because ``EventSource`` gives up for ever on anything
+        but 200.
+        """
+        try:
+            if not self._doors.hub.lifecycle.closing:
+                await self._open(exchange)
+                return
+        except (CommandError, BrokerError) as error:
+            temporary = isinstance(error, BrokerError) or error.code == ErrorCode.UNAVAILABLE
+            if not temporary and not self._doors.hub.lifecycle.closing:
+                raise
+        await exchange.answer(self._opening(), content_type=sse.CONTENT_TYPE, headers=stream_headers())
+
+    async def head(self, exchange: Exchange) -> None:
+        """Answer with the head of a stream that could begin; raises :class:`CommandError` where it could not."""
+        _since(exchange)
+        visitor = await drive(self._visits.visitor(self._who(exchange)))
+        await drive(self._visits.demand(visitor, self._channels(exchange), Action.SUBSCRIBE))
+        await exchange.answer(content_type=sse.CONTENT_TYPE, headers=stream_headers())
+
+    def _channels(self, exchange: Exchange) -> Sequence[str]:
+        return exchange.query.get("channel") or self._lobby
+
+    async def _open(self, exchange: Exchange) -> None:
+        since = _since(exchange)
+        codec = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
+        under = Underneath.of(exchange.receive)
+        stream: NativeStream | AsgiStream = (
+            AsgiStream(self._doors, codec, self._words, exchange)
+            if under is None
+            else NativeStream(self._doors, codec, self._words, under.transport, under.connections)
+        )
+        following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
+        await drive(following.judge(self._who(exchange)))
+        headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
+        if isinstance(stream, AsgiStream):
+            await exchange.start(200, headers)
+            stream.begin(self._opening())
+            self._follow(stream, following)
+            await stream.run()
+        elif under is not None and under.take():
+            exchange.answered = True
+            stream.begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))) + self._opening())
+            self._follow(stream, following)
+            if not under.told_of_end:
+                await stream.gone
+        else:
+            self._doors.line_lost(stream.wire, clean=True)
+
+    def _who(self, exchange: Exchange) -> Outcome[User | None]:
+        return self._doors.hub.application.authenticate(exchange.request.token, exchange.request)
+
+    def _follow(self, stream: Line, following: Following) -> None:
+        drive(following.begin()).then(partial(self._begun, stream, following))
+
+    def _begun(self, stream: Line, following: Following, outcome: Outcome[None]) -> None:
+        try:
+            outcome.result()
+        except (CommandError, BrokerError):
+            stream.close(CloseCode.TRY_LATER, "The history cannot be read just now.")
+            return
+        if following.live:
+            self._doors.tick.to_wire(stream.wire, sse.standing(self._doors.hub.broker.position))
+
+    def _opening(self) -> bytes:
+        return sse.retry(self._settings.retry_seconds * random.uniform(0.5, 1.5))  # noqa: S311  so that not all come at once
+
+
+def stream_headers() -> dict[str, str]:
+    """What keeps proxies from holding a stream back, changing it, or keeping it."""
+    return {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
+
+
+def _since(exchange: Exchange) -> Position | None:
+    """Where the client stands. What it last heard counts more than what its page began with."""
+    heard = exchange.request.headers.get("last-event-id")
+    if heard:
+        try:
+            return Position.parse(heard)
+        except CommandError:
+            # EventSource would give up for ever: it is told of a gap instead.
+            return _NOWHERE
+    since = exchange.parameter("since")
+    return None if since is None else Position.parse(since)

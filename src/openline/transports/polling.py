@@ -1,0 +1,156 @@
+"""Short polls, long polls and publications, each one request of its own: ``/api/messages``."""
+
+import asyncio
+import hashlib
+import re
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+from openline.errors import BrokerError, CommandError, ErrorCode
+from openline.hub.connection import Connection
+from openline.hub.outcome import Outcome, drive
+from openline.hub.policy import Action, ChannelOptions
+from openline.hub.visits import MAX_READ, GapError, Reading, Visits
+from openline.model import Position, User
+from openline.protocol.json_codec import decode_command, message_json
+from openline.transports.doors import Doors
+from openline.transports.exchange import Exchange
+from openline.transports.settings import HttpSettings
+
+__all__ = ["Messages"]
+
+POSITION_HEADER: Final = "openline-position"
+_NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_KEY: Final = re.compile(r'"?([\x20\x21\x23-\x7e]{1,64})"?', re.ASCII)
+
+
+class Messages:
+    """Answers for the channels that a request names; ``lobby`` is meant where it names none."""
+
+    def __init__(self, doors: Doors, visits: Visits, settings: HttpSettings, lobby: str | None) -> None:
+        self._doors = doors
+        self._visits = visits
+        self._settings = settings
+        self._lobby = lobby
+        #: How many wait, by address.
+        self._waiting: Counter[str] = Counter()
+
+    async def get(self, exchange: Exchange) -> None:
+        """What was published behind ``since``, at once, or with ``wait`` as soon as there is something."""
+        names = tuple(dict.fromkeys(exchange.query.get("channel") or ([self._lobby] if self._lobby else [])))
+        if not names:
+            raise CommandError(ErrorCode.BAD_FIELD, "Say which channel: ?channel=NAME.", field="channel")
+        since = _since(exchange.parameter("since"))
+        limit = max(1, min(int(_number(exchange, "limit", MAX_READ)), MAX_READ))
+        wait = _number(exchange, "wait", 0)
+        if wait > self._settings.max_wait_seconds:
+            most = self._settings.max_wait_seconds
+            raise CommandError(ErrorCode.BAD_FIELD, f"A poll may wait {most:g} seconds at most.", field="wait")
+        visitor = await drive(self._visits.visitor(self._who(exchange)))
+        channels = await drive(self._visits.demand(visitor, names, Action.SUBSCRIBE, Action.SEE_HISTORY))
+        try:
+            if wait > 0 and exchange.method == "GET":
+                reading = await self._wait(exchange, visitor, channels, (since, limit), wait)
+            else:
+                reading = await drive(self._visits.read(visitor, names, since, limit))
+        except GapError as gap:
+            position = str(gap.position)
+            await exchange.refuse(gap, {POSITION_HEADER: position}, position=position)
+            return
+        await _tell(exchange, reading)
+
+    async def _wait(
+        self,
+        exchange: Exchange,
+        visitor: Connection,
+        channels: dict[str, ChannelOptions],
+        behind: tuple[Position | None, int],
+        seconds: float,
+    ) -> Reading:
+        enough: Outcome[None] = Outcome()
+        timer = self._doors.timers.after(seconds, lambda: enough.settle(None))
+        client = exchange.request.client
+        self._come(client, enough)
+        failure: CommandError | BrokerError
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                gone = tasks.create_task(exchange.disconnected())
+                gone.add_done_callback(lambda _: enough.settle(None))
+                try:
+                    return await self._visits.wait(visitor, channels, *behind, enough)
+                except (CommandError, BrokerError) as error:
+                    failure = error  # a TaskGroup would wrap it
+                finally:
+                    gone.cancel()
+        finally:
+            timer.cancel()
+            self._go(client, enough)
+        raise failure
+
+    def _come(self, client: str, enough: Outcome[None]) -> None:
+        settings = self._settings
+        if len(self._doors.waiting) >= settings.max_waiting or self._waiting[client] >= settings.max_waiting_per_client:
+            raise CommandError(ErrorCode.TOO_MANY, "Too many polls wait already; poll without wait.", retry=True)
+        self._waiting[client] += 1
+        self._doors.waiting.add(enough)
+
+    def _go(self, client: str, enough: Outcome[None]) -> None:
+        self._doors.waiting.discard(enough)
+        self._waiting[client] -= 1
+        if not self._waiting[client]:
+            del self._waiting[client]
+
+    async def post(self, exchange: Exchange) -> None:
+        """Publish what the body says, with the permissions of a client."""
+        exchange.demand_json()
+        body = await exchange.body(self._doors.settings.max_message_bytes, self._settings.body_within_seconds)
+        command = decode_command(body)
+        key = exchange.request.headers.get("idempotency-key")
+        if key is not None:
+            command = msgspec.structs.replace(command, key=_key(key, command.key))
+        if command.channel is None and self._lobby is not None:
+            command = msgspec.structs.replace(command, channel=self._lobby)
+        visitor = await drive(self._visits.visitor(self._who(exchange)))
+        await exchange.answer(await drive(self._visits.publish(visitor, command)))
+
+    def _who(self, exchange: Exchange) -> Outcome[User | None]:
+        return self._doors.hub.application.authenticate(exchange.request.token, exchange.request)
+
+
+async def _tell(exchange: Exchange, reading: Reading) -> None:
+    """Answer with a list; the position goes on even where the list is the one that the client has."""
+    body = b"[%b]" % b",".join(map(message_json, reading.publications))
+    etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    headers = {
+        "cache-control": "private, no-cache",
+        "etag": etag,
+        "vary": "Origin, Authorization",
+        POSITION_HEADER: str(reading.position),
+    }
+    known = etag in exchange.request.headers.get("if-none-match", "")
+    await exchange.answer(body, status=304 if known else 200, headers=headers)
+
+
+def _since(text: str | None) -> Position | None:
+    """Where the client stands; None for the beginning."""
+    return None if text in (None, "0") else Position.parse(text)
+
+
+def _number(exchange: Exchange, name: str, otherwise: float) -> float:
+    text = exchange.parameter(name)
+    if text is None:
+        return otherwise
+    if _NUMBER.fullmatch(text) is None:
+        raise CommandError(ErrorCode.BAD_FIELD, f"`{name}` is a number.", field=name)
+    return float(text)
+
+
+def _key(header: str, said: str | None) -> str:
+    """The key of the header, in quotes or not; it must be the one of the body where both have one."""
+    match = _KEY.fullmatch(header)
+    if match is None or said not in (None, match[1]):
+        message = "An Idempotency-Key has 1 to 64 printable characters, and is the key of the body where that has one."
+        raise CommandError(ErrorCode.BAD_FIELD, message, field="key")
+    return match[1]
