@@ -78,6 +78,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     is the stamp before it in its channel. ``sender`` is the JSON of the ``from`` object, None when the server itself
     speaks. ``exclude`` holds the ids of connections that do not get it, live or recovered. ``subject`` says
     of what it is news, where slow clients get only the latest. ``ask`` is the id under which an answer is awaited.
+    With ``spread`` the payload is the JSON array of several arguments (Socket.IO's events have any number).
+    ``attachments`` are the bytes that placeholders in it stand for (see ``protocol.attachments``).
     """
 
     channel: str
@@ -91,6 +93,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     exclude: frozenset[str] = frozenset()
     ask: str | None = None
     subject: str = ""
+    spread: bool = False
+    attachments: tuple[bytes, ...] = ()
 
     @property
     def position(self) -> Position | None:
@@ -100,7 +104,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def size(self) -> int:
         """Bytes that keeping it costs, about: what retention and outboxes count."""
-        return len(self.payload) + len(self.channel) + len(self.type) + len(self.sender or b"") + 160
+        size = len(self.payload) + len(self.channel) + len(self.type) + len(self.sender or b"") + 160
+        return size + sum(map(len, self.attachments)) if self.attachments else size
 
 
 class Retention(msgspec.Struct, frozen=True, gc=False):

@@ -46,6 +46,8 @@ class _Body(msgspec.Struct, array_like=True, gc=False):
     exclude: tuple[str, ...]
     ask: str | None
     subject: str = ""
+    spread: bool = False
+    attachments: tuple[bytes, ...] = ()
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -55,7 +57,8 @@ _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 def encode_body(publication: Publication) -> bytes:
     """The body of a row; raises :class:`UnicodeEncodeError` for text that is no text."""
     p = publication
-    return _encode(_Body(p.type, p.payload, p.binary, p.sender, tuple(p.exclude), p.ask, p.subject))
+    exclude = tuple(p.exclude)
+    return _encode(_Body(p.type, p.payload, p.binary, p.sender, exclude, p.ask, p.subject, p.spread, p.attachments))
 
 
 def log_row(channel: "ChannelRow", stamp: int, previous: int, at: int, body: bytes) -> LogRow:
@@ -89,6 +92,8 @@ def decode_row(name: str, epoch: str, row: tuple[Any, ...]) -> Publication:
         exclude=frozenset(parts.exclude),
         ask=parts.ask,
         subject=parts.subject,
+        spread=parts.spread,
+        attachments=parts.attachments,
     )
 
 

@@ -34,9 +34,10 @@ class Word:
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One command of a client.
 
-    ``payload`` is JSON text within the limits, or plain bytes where ``binary`` says so. The other fields are as in
-    the protocol; those that a command does not use are ignored. ``size`` is what it costs to keep it waiting, in
-    bytes.
+    ``payload`` is JSON text within the limits, or plain bytes where ``binary`` says so; ``more`` are the arguments
+    behind it that a Socket.IO client may send, and ``attachments`` the bytes that placeholders in all of them stand
+    for. The other fields are as in the protocol; those that a command does not use are ignored. ``size`` is what it
+    costs to keep it waiting, in bytes.
     """
 
     type: str
@@ -57,4 +58,6 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     resume: str | None = None
     code: str | None = None
     message: str | None = None
+    more: tuple[JsonBytes, ...] = ()
+    attachments: tuple[bytes, ...] = ()
     size: int = 0

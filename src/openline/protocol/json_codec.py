@@ -10,12 +10,22 @@ import msgspec
 
 from openline.errors import CommandError, ErrorCode
 from openline.model import JsonBytes, Publication
+from openline.protocol.attachments import show_attachments
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, CommandId
 from openline.protocol.strict_json import check_json
 from openline.protocol.websocket import Opcode, encode_frame
 
-__all__ = ["SUBPROTOCOL", "JsonCodec", "decode_command", "message_json", "push_json", "read_id", "split_batch"]
+__all__ = [
+    "SUBPROTOCOL",
+    "JsonCodec",
+    "decode_command",
+    "message_json",
+    "push_json",
+    "read_id",
+    "shown_payload",
+    "split_batch",
+]
 
 SUBPROTOCOL: Final = "openline.v1"
 
@@ -149,6 +159,13 @@ def _from_base64(payload: JsonBytes, encoding: str) -> bytes:
         raise CommandError(ErrorCode.BAD_FIELD, "The payload is no base64 string.", field="payload") from error
 
 
+def shown_payload(publication: Publication) -> JsonBytes:
+    """The payload of a publication that is not binary, for clients that take no attachments."""
+    if not publication.attachments:
+        return publication.payload
+    return show_attachments(publication.payload, publication.attachments)
+
+
 def push_json(publication: Publication) -> JsonBytes:
     """The JSON object of one publication, as pushes and lists hold it."""
     parts = [b'{"type":', _encode(publication.type)]
@@ -159,7 +176,7 @@ def push_json(publication: Publication) -> JsonBytes:
     if publication.binary:
         parts += [b',"payload":"', base64.b64encode(publication.payload), b'","encoding":"base64"']
     else:
-        parts += [b',"payload":', publication.payload]
+        parts += [b',"payload":', shown_payload(publication)]
     if publication.stamp:
         parts.append(b',"position":"%b.%d"' % (publication.epoch.encode(), publication.stamp))
     if publication.sender is not None:

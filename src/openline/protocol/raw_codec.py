@@ -8,6 +8,7 @@ import msgspec
 from openline.errors import CommandError
 from openline.model import JsonBytes, Publication
 from openline.protocol.commands import CommandId
+from openline.protocol.json_codec import shown_payload
 from openline.protocol.websocket import Opcode, encode_frame
 
 __all__ = ["MESSAGE", "RawCodec", "text_payload"]
@@ -37,7 +38,7 @@ class RawCodec:
             return self._frame(Opcode.BINARY, publication.payload)
         if publication.payload.startswith(b'"'):
             return self._frame(Opcode.TEXT, _decode(publication.payload).encode())
-        return self._frame(Opcode.TEXT, publication.payload)
+        return self._frame(Opcode.TEXT, shown_payload(publication))
 
     def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:
         """Nothing: raw clients know no notices."""
