@@ -136,10 +136,9 @@ async def test_half_a_message_is_not_kept_longer_than_its_line() -> None:
         async with bare_line(served.port) as socket:
             socket.send(frame(0x02, b"\xfe" + (60_000).to_bytes(2), b"x" * 50_000))
             (line,) = [c for c in served.connections if isinstance(c, WebSocketLine)]
-            await until(lambda: line._reader.held > 50_000)
+            await until(lambda: line._reader is not None and line._reader.held > 50_000)
             assert line._reader.held < 66_000
         await until(lambda: not served.connections)
-        assert line._reader.held == 0 or line not in served.connections
 
 
 async def test_many_large_messages_leave_no_memory_behind() -> None:

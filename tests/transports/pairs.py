@@ -6,6 +6,7 @@ from typing import Any
 
 from openline.protocol.raw_codec import RawCodec
 from openline.transports.wire import SocketWire
+from tests.transports.sockets import Owner
 
 
 class PairTransport:
@@ -68,20 +69,20 @@ class PairTransport:
     # -- what a test does
 
     def make_wire(self, limit: int = 100_000) -> SocketWire:
-        """The wire over this transport; ``too_slow`` counts how often it was given up."""
-        self.too_slow = 0
-        self.closed: list[tuple[int, str]] = []
+        """The wire over this transport, which belongs to ``owner``."""
+        self.owner = Owner()
         self.wire = SocketWire(
             self,  # type: ignore[arg-type]
             RawCodec(),  # type: ignore[arg-type]
+            self.owner,
             outbox_bytes=limit,
-            close=lambda code, reason: self.closed.append((code, reason)),
-            too_slow=self._give_up,
         )
         return self.wire
 
-    def _give_up(self) -> None:
-        self.too_slow += 1
+    @property
+    def too_slow(self) -> int:
+        """How often the wire was given up."""
+        return self.owner.given_up
 
     def _send(self) -> None:
         try:

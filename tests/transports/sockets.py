@@ -64,6 +64,20 @@ class SocketTransport:
         self._end.close()
 
 
+class Owner:
+    """What a wire asks of its line: with what it was closed, how often it was given up."""
+
+    def __init__(self) -> None:
+        self.closed: list[tuple[int, str]] = []
+        self.given_up = 0
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed.append((code, reason))
+
+    def too_slow(self) -> None:
+        self.given_up += 1
+
+
 class Line:
     """Both ends of a line, and what the far one has read."""
 
@@ -74,19 +88,19 @@ class Line:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         self.transport = SocketTransport(near, secure=secure)
         self.heard = bytearray()
-        self.slow = False
-        self.closes: list[int] = []
+        self.owner = Owner()
         self.wire = SocketWire(
             self.transport,  # type: ignore[arg-type]  # as much of a transport as a wire needs
             CODEC,
+            self.owner,
             outbox_bytes=outbox_bytes,
-            close=lambda code, reason: self.closes.append(code),
-            too_slow=self._too_slow,
         )
         self.transport.resume_writing = self.wire.resume_writing
 
-    def _too_slow(self) -> None:
-        self.slow = True
+    @property
+    def slow(self) -> bool:
+        """Whether the wire has given it up."""
+        return self.owner.given_up > 0
 
     @property
     def number(self) -> int:

@@ -100,7 +100,7 @@ def test_who_is_cut_in_the_middle_of_a_delivery_takes_others_out_of_it(open_pair
     group.deliver([b"a"], group.mark, NOBODY)
     gone.theirs.close()
     # Its end ends the others too, as when an application disconnects them in the same step.
-    gone.wire._too_slow = lambda: (aside.wire.shut(), tls.wire.shut())  # type: ignore[union-attr,func-returns-value]
+    gone.owner.too_slow = lambda: (aside.wire.shut(), tls.wire.shut())  # type: ignore[method-assign,func-returns-value]
     group.deliver([b"b"], group.mark, NOBODY)
     assert (len(group), tls.drain(), aside.drain().strip(b"~")) == (0, b"a", b"a")
 

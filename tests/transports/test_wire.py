@@ -166,7 +166,7 @@ def test_shut_returns_the_whole_frames_that_wait_and_leaves_every_group(open_pai
 def test_closing_is_asked_of_the_line(open_pair: Opener) -> None:
     pair = open_pair()
     pair.wire.close(4410, "enough")
-    assert pair.closed == [(4410, "enough")]
+    assert pair.owner.closed == [(4410, "enough")]
 
 
 def test_reading_is_held_until_the_wire_is_shut(open_pair: Opener) -> None:

@@ -78,7 +78,8 @@ class MemoryBroker:
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
         self._epoch = secrets.token_hex(4)
-        self._stamp = 0
+        # One object for all who stand there.
+        self._position = Position(self._epoch, 0)
         self._logs: dict[str, _Log] = {}
         # Behind this stamp a channel without a log may have had publications that nobody remembers.
         self._forgotten = 0
@@ -89,7 +90,7 @@ class MemoryBroker:
     @property
     def position(self) -> Position:
         """See :class:`~openline.hub.ports.Broker`."""
-        return Position(self._epoch, self._stamp)
+        return self._position
 
     def start(self, listener: BrokerListener) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`."""
@@ -111,13 +112,13 @@ class MemoryBroker:
             if known is not None:
                 return Outcome.of(Position(self._epoch, known[0]))
         log = self._log(publication.channel)
-        self._stamp += 1
-        stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=self._stamp, previous=log.head)
+        position = self._position = Position(self._epoch, self._position.stamp + 1)
+        stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=position.stamp, previous=log.head)
         log.append(stamped, retention, now)
         if key is not None:
-            self._keys[publication.channel, key] = (self._stamp, now + KEY_SECONDS)
+            self._keys[publication.channel, key] = (position.stamp, now + KEY_SECONDS)
         self._tell(stamped)
-        return Outcome.of(Position(self._epoch, stamped.stamp))
+        return Outcome.of(position)
 
     def _log(self, channel: str) -> _Log:
         log = self._logs.get(channel)
@@ -164,7 +165,7 @@ class MemoryBroker:
         return Outcome.of(Page(tuple(reversed(newest[:fits])), more=len(newest) > fits))
 
     def _read_after(self, log: _Log | None, trimmed: int, after: Position, limit: int, size: int) -> Page:
-        if after.epoch != self._epoch or after.stamp > self._stamp or after.stamp < trimmed:
+        if after.epoch != self._epoch or after.stamp > self._position.stamp or after.stamp < trimmed:
             return Page((), complete=False)
         found = [] if log is None else list(log.behind(after.stamp))
         found.reverse()

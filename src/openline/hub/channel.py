@@ -66,7 +66,7 @@ class Seats:
 class Channel:
     """The node's side of a channel; it exists as long as somebody here is in it."""
 
-    __slots__ = ("holding", "members", "name", "options", "seats", "subscriptions", "watchers")
+    __slots__ = ("holding", "members", "name", "options", "seats", "size", "watchers")
 
     def __init__(self, name: str, options: ChannelOptions, tick: Tick) -> None:
         self.name = name
@@ -74,8 +74,8 @@ class Channel:
         self.seats = Seats(tick, options.when_slow)
         self.watchers = Seats(tick)
         self.members = Members()
-        #: Everybody who belongs here, seated, holding, or away without a line.
-        self.subscriptions: set[Subscription] = set()
+        #: How many subscriptions there are, seated, holding, or away without a line.
+        self.size = 0
         #: Those whose hold keeps what comes in.
         self.holding: set[Subscription] = set()
 

@@ -2,11 +2,12 @@
 
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from openline.errors import CloseCode, CommandError
+from openline.hub.few import Few
 from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold
@@ -87,7 +88,7 @@ class Connection:
         # What follows is the hub's.
         self.wire: Wire | None = wire
         self.stage = State.OPENING
-        self.subscriptions: dict[str, Subscription] = {}
+        self.subscriptions: MutableMapping[str, Subscription] = Few()
         # The secrets that take it up again, the newest first.
         self.resume: tuple[str, ...] = ()
         # When it stops counting as present while it has no line.

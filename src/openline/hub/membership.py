@@ -79,7 +79,7 @@ class Membership:
             if lost and last:
                 page = await self._read(name, None, last).step()
         except BrokerError as error:
-            self._forsake(subscription)
+            self.leave(subscription, "unsubscribed")
             raise CommandError(ErrorCode.UNAVAILABLE, "The history cannot be read just now.", retry=True) from error
         if connection.subscriptions.get(name) is not subscription:
             raise CommandError(ErrorCode.FAILED, "The subscription ended before it began.")
@@ -87,10 +87,10 @@ class Membership:
             # The line broke meanwhile, and nobody waits for an answer: a resume brings what is missing.
             return Joined([], complete=True)
         if after is not None and page.more and not lost:
-            self._forsake(subscription)
+            self.leave(subscription, "unsubscribed")
             return Joined(merge(page.publications, (), connection.id), complete=True, end=_end(page))
         if hold.overflowed:
-            self._forsake(subscription)
+            self.leave(subscription, "unsubscribed")
             raise CommandError(ErrorCode.UNAVAILABLE, "Too much came in meanwhile; try again.", retry=True)
         publications = [] if lost and not last else merge(page.publications, hold.publications, connection.id)
         self.seat(subscription)
@@ -114,12 +114,13 @@ class Membership:
         if channel is None:
             channel = self._channels[name] = Channel(name, options, self._tick)
         previous = connection.subscriptions.get(name)
-        if previous is not None:
+        if previous is None:
+            channel.size += 1
+        else:
             self._unseat(previous)
-            channel.subscriptions.discard(previous)
         subscription = Subscription(connection, channel, presence=presence)
-        channel.subscriptions.add(subscription)
-        connection.subscriptions[name] = subscription
+        # The channel's own string, which all its members share.
+        connection.subscriptions[channel.name] = subscription
         self.hold(subscription, Hold(self._hold_bytes))
         return subscription
 
@@ -154,18 +155,16 @@ class Membership:
         else:
             subscription.channel.unseat(subscription, wire)
 
-    def _forsake(self, subscription: Subscription) -> None:
-        if subscription.connection.subscriptions.get(subscription.channel.name) is subscription:
-            self.leave(subscription, "unsubscribed")
-
     def leave(self, subscription: Subscription, reason: str) -> None:
-        """``subscription`` ends; those who watch presence are told why."""
-        channel = subscription.channel
+        """``subscription`` ends; those who watch presence are told why. Nothing where it has ended already."""
+        channel, connection = subscription.channel, subscription.connection
+        if connection.subscriptions.get(channel.name) is not subscription:
+            return
         self._unseat(subscription)
-        channel.subscriptions.discard(subscription)
-        subscription.connection.subscriptions.pop(channel.name, None)
-        self._exit(channel, subscription.connection, reason)
-        if not channel.subscriptions and self._channels.get(channel.name) is channel:
+        del connection.subscriptions[channel.name]
+        channel.size -= 1
+        self._exit(channel, connection, reason)
+        if not channel.size and self._channels.get(channel.name) is channel:
             del self._channels[channel.name]
             self._broker.unsubscribe(channel.name)
 

@@ -2,32 +2,40 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any, Final, TypeVar, overload
 
 from openline.hub.ports import Clock, Handle
 
 __all__ = ["Timer", "Timers"]
 
+T = TypeVar("T")
 _log = logging.getLogger("openline")
+_NOTHING: Final[Any] = object()
 
 
 class Timer:
     """A call that is due at some turn of the wheel."""
 
-    __slots__ = ("_callback",)
+    __slots__ = ("_callback", "_subject")
 
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback: Callable[[], None] | None = callback
+    def __init__(self, callback: Callable[..., None], subject: Any) -> None:
+        self._callback: Callable[..., None] | None = callback
+        self._subject = subject
 
     def cancel(self) -> None:
         """It will not be called."""
-        self._callback = None
+        self._callback = self._subject = None
 
     def ring(self) -> None:
         """Call it, once; what it raises is logged, so that one timer never stops the others."""
-        callback, self._callback = self._callback, None
+        callback, subject = self._callback, self._subject
+        self.cancel()
         if callback is not None:
             try:
-                callback()
+                if subject is _NOTHING:
+                    callback()
+                else:
+                    callback(subject)
             except Exception:
                 _log.exception("A timer failed")
 
@@ -51,9 +59,16 @@ class Timers:
         """The clock's time, in seconds."""
         return self._clock.now()
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` once, in ``seconds`` (at least 0) or up to a turn later."""
-        timer = Timer(callback)
+    @overload
+    def after(self, seconds: float, callback: Callable[[], None]) -> Timer: ...
+    @overload
+    def after(self, seconds: float, callback: Callable[[T], None], subject: T) -> Timer: ...
+    def after(self, seconds: float, callback: Callable[..., None], subject: Any = _NOTHING) -> Timer:
+        """Call ``callback`` once, with ``subject`` if there is one, in ``seconds`` (at least 0) or up to a turn later.
+
+        What every line waits for is a function and the line: a bound method of each would be kept besides.
+        """
+        timer = Timer(callback, subject)
         now = self._clock.now()
         slot = int((now + max(seconds, 0.0)) / self._turn) + 1
         if not self._slots:

@@ -48,6 +48,11 @@ class FrameReader:
         front, message = self._front, self._message
         return (len(front.data) if front else 0) + (len(message.body) if message else 0)
 
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for nothing: a new one would go on just as well."""
+        return self._front is None and self._message is None and not self._done
+
     def feed(self, data: bytes | bytearray | memoryview) -> list[Item]:
         """Take bytes as they came and return what they complete, in order.
 
@@ -60,7 +65,7 @@ class FrameReader:
             return []
         items: list[Item] = []
         start = 0
-        if self._between_messages():
+        if self.idle and self._masked:
             items, start = parse_frames(data, 0, self._max_message)
         if start < len(data):
             try:
@@ -71,10 +76,6 @@ class FrameReader:
                 self._end()
         return items
 
-    def _between_messages(self) -> bool:
-        """Tell whether the next byte begins a frame that :func:`parse_frames` may take."""
-        return self._front is None and self._message is None and self._masked
-
     def _read(self, data: bytes, start: int, items: list[Item]) -> None:
         """Append the items of ``data[start:]``: a frame, then whatever is plain, and so on to the end."""
         end = len(data)
@@ -83,7 +84,7 @@ class FrameReader:
                 start = self._begin(data, start, items)
             else:
                 start = self._go_on(self._front, data, start, items)
-            if start < end and not self._done and self._between_messages():
+            if start < end and self.idle and self._masked:
                 plain, start = parse_frames(data, start, self._max_message)
                 items += plain
 

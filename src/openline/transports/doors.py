@@ -1,7 +1,6 @@
 """The doors that open onto the hub: which protocol is spoken at which path, and what its messages mean."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -75,7 +74,7 @@ class JsonDoor:
         connection = doors.open(line)
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
         if silent or doors.hub.application.anonymous:
-            doors.timers.after(settings.silent_after_seconds, partial(doors.dispatch.connect_silently, connection))
+            doors.timers.after(settings.silent_after_seconds, doors.dispatch.connect_silently, connection)
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
@@ -178,7 +177,7 @@ class Doors:
         """Begin a connection on ``line``; where it is not let in within the time that it has, the line closes."""
         # Timers hold the connection, which lets go of its line, so that the line need not stay until they are due.
         connection = self.hub.lifecycle.open(line.wire)
-        self.timers.after(self.settings.connect_within_seconds, partial(_close_unless_in, connection))
+        self.timers.after(self.settings.connect_within_seconds, _close_unless_in, connection)
         return connection
 
     def stop_waiting(self) -> None:

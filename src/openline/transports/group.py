@@ -1,7 +1,7 @@
 """Wires that get the same bytes, as a list of descriptors: one call sends to all of them."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
 from openline.transports.fanout import send_many
@@ -14,8 +14,12 @@ _SPARSE_AT = 32
 class Member(Protocol):
     """A wire, as its groups see it."""
 
-    places: "dict[DescriptorGroup, int]"
     descriptor: int
+
+    @property
+    def places(self) -> "MutableMapping[DescriptorGroup, int]":
+        """Where it stands in each of them; theirs to fill."""
+        ...
 
     def deliver(self, frames: Sequence[bytes]) -> None:
         """Take bytes by itself."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from openline.errors import CloseCode
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
-from openline.protocol.websocket import FrameReader, Opcode, decode_close, encode_close, encode_frame
+from openline.protocol.frames import parse_frames
+from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_close, encode_frame
 from openline.transports.wire import SocketWire
 
 if TYPE_CHECKING:
@@ -43,21 +44,23 @@ class WebSocketLine(BufferedProtocol):
         "wire",
     )
 
+    #: uvloop holds on to the ``data_received`` of the protocol before, unless this one has one, too.
+    data_received: None = None
+
     def __init__(self, doors: "Doors", door: "Door", transport: Transport, connections: set[Any]) -> None:
         settings = doors.settings
         self._doors = doors
         self._transport = transport
         self._connections = connections
         self._gone: Outcome[None] | None = None
-        self._reader = FrameReader(max_message=settings.max_message_bytes, max_fragments=settings.max_fragments)
+        # What is left of a read when its plain frames are taken; there is none while nothing is left.
+        self._reader: FrameReader | None = None
         self._closing = False
         self._clean = False
         self._heard = False
         self._timer: Timer | None = None
         self.door = door
-        self.wire = SocketWire(
-            transport, door.codec, outbox_bytes=settings.outbox_bytes, close=self.close, too_slow=self._too_slow
-        )
+        self.wire = SocketWire(transport, door.codec, self, outbox_bytes=settings.outbox_bytes)
 
     def begin(self) -> None:
         """The upgrade is through: the line lives."""
@@ -73,8 +76,9 @@ class WebSocketLine(BufferedProtocol):
 
     # -- reading
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """The buffer that all lines share."""
+    @staticmethod
+    def get_buffer(sizehint: int) -> memoryview:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The buffer that all lines share; a bound method of each would be kept by the event loop."""
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -84,7 +88,7 @@ class WebSocketLine(BufferedProtocol):
     def feed(self, data: memoryview | bytes) -> None:
         """Take what the peer sent, in whatever pieces; a break of the protocol closes the line."""
         self._heard = True
-        for opcode, payload in self._reader.feed(data):
+        for opcode, payload in self._read(data):
             if opcode is Opcode.CLOSE:
                 self._closed_by_peer(payload)
             elif self._closing:
@@ -93,10 +97,24 @@ class WebSocketLine(BufferedProtocol):
                 self._doors.tick.to_wire(self.wire, encode_frame(Opcode.PONG, payload))
             elif opcode is not Opcode.PONG:
                 self.door.message(self, opcode, payload)
-        failure = self._reader.failure
-        if failure is not None:
-            self.close(failure.code, failure.reason)
+        reader = self._reader
+        if reader is None:
+            return
+        if reader.failure is not None:
+            self.close(reader.failure.code, reader.failure.reason)
             self._hang_up()
+        elif reader.idle:
+            self._reader = None
+
+    def _read(self, data: memoryview | bytes) -> list[Item]:
+        settings = self._doors.settings
+        if self._reader is not None:
+            return self._reader.feed(data)
+        items, end = parse_frames(data, 0, settings.max_message_bytes)
+        if end < len(data):
+            self._reader = FrameReader(max_message=settings.max_message_bytes, max_fragments=settings.max_fragments)
+            items += self._reader.feed(data[end:])
+        return items
 
     def eof_received(self) -> bool:
         """The peer writes no more: without a Close frame that is the end of the line."""
@@ -105,21 +123,21 @@ class WebSocketLine(BufferedProtocol):
     # -- liveness
 
     def _ping_in(self, seconds: float) -> None:
-        self._timer = self._doors.timers.after(seconds, self._ping)
+        self._set_timer(seconds, WebSocketLine._ping)
 
     def _ping(self) -> None:
         if self._closing:
             return
         self._heard = False
         self._doors.tick.to_wire(self.wire, _PING + self.door.ping(self))
-        self._timer = self._doors.timers.after(self._doors.settings.pong_within_seconds, self._suspect)
+        self._set_timer(self._doors.settings.pong_within_seconds, WebSocketLine._suspect)
 
     def _suspect(self) -> None:
         """Nothing has come: look once more after the loop has read, it may have been us who were late."""
         if self._lives:
             self._ping_in(self._rest)
         else:
-            self._timer = self._doors.timers.after(0.0, self._judge)
+            self._set_timer(0.0, WebSocketLine._judge)
 
     def _judge(self) -> None:
         if self._lives:
@@ -157,7 +175,7 @@ class WebSocketLine(BufferedProtocol):
         # A client that was kept from writing must be able to answer.
         self._transport.resume_reading()
         self._transport.write(rest + encode_close(code, reason))
-        self._set_timer(self._doors.settings.close_within_seconds, self._transport.abort)
+        self._set_timer(self._doors.settings.close_within_seconds, WebSocketLine._abort)
         self._doors.line_lost(self.wire, clean=self._clean)
 
     def _closed_by_peer(self, payload: bytes) -> None:
@@ -179,7 +197,8 @@ class WebSocketLine(BufferedProtocol):
         else:
             self._transport.close()
 
-    def _too_slow(self) -> None:
+    def too_slow(self) -> None:
+        """See :class:`~openline.transports.wire.Owner`."""
         if not self._closing:
             self._say_goodbye(b"", CloseCode.SLOW, "More waited than this connection may leave unread.")
             self._transport.close()
@@ -193,16 +212,21 @@ class WebSocketLine(BufferedProtocol):
         """The transport is gone; its descriptor is closed after this returns, and has left every group."""
         self._closing = True
         self.wire.shut()
-        self._set_timer(None, None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._doors.line_lost(self.wire, clean=self._clean)
         self._connections.discard(self)
         if self._gone is not None:
             self._gone.settle(None)
 
-    def _set_timer(self, seconds: float | None, callback: Callable[[], None] | None) -> None:
+    def _abort(self) -> None:
+        self._transport.abort()
+
+    def _set_timer(self, seconds: float, callback: "Callable[[WebSocketLine], None]") -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None or callback is None else self._doors.timers.after(seconds, callback)
+        self._timer = self._doors.timers.after(seconds, callback, self)
 
     # -- writing
 

@@ -2,10 +2,11 @@
 
 import os
 from asyncio import Transport
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import MutableMapping, Sequence
+from typing import Final, Protocol
 
 from openline.hub.connection import Connection
+from openline.hub.few import Few
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.model import Request
@@ -20,6 +21,18 @@ CHUNK_BYTES: Final = 65_536
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 
 
+class Owner(Protocol):
+    """The line that a wire is the writing end of."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End the line with ``code``."""
+        ...
+
+    def too_slow(self) -> None:
+        """The outbox would overflow, or the peer turned out to be gone. Called once."""
+        ...
+
+
 class SocketWire:
     """See :class:`openline.hub.ports.Wire`; owned by a line (see ``transports.websocket``), which closes it.
 
@@ -28,13 +41,11 @@ class SocketWire:
     """
 
     __slots__ = (
-        "_close",
         "_drained",
         "_limit",
         "_outbox",
-        "_socket",
+        "_owner",
         "_stalled",
-        "_too_slow",
         "_transport",
         "codec",
         "connection",
@@ -44,35 +55,20 @@ class SocketWire:
         "request",
     )
 
-    def __init__(
-        self,
-        transport: Transport,
-        codec: Codec,
-        *,
-        outbox_bytes: int,
-        close: Callable[[int, str], None],
-        too_slow: Callable[[], None],
-    ) -> None:
-        """``close`` ends the line with a code.
-
-        ``too_slow`` is called once when the outbox would overflow, or the peer turns out to be gone.
-        """
+    def __init__(self, transport: Transport, codec: Codec, owner: Owner, *, outbox_bytes: int) -> None:
         self._transport = transport
         self._limit = outbox_bytes
-        self._close = close
-        self._too_slow = too_slow
+        self._owner = owner
         self._outbox: Outbox | None = None
         self._drained: Outcome[None] | None = None
         self._stalled = False
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = None
-        self.places: dict[DescriptorGroup, int] = {}
+        self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
-        # TLS encrypts in the transport: its descriptor is not ours to write to.
-        self._socket = -1 if transport.get_extra_info("ssl_object") else _descriptor(transport)
         #: Where groups may write; -1 while bytes wait in the transport, and once the wire is shut.
-        self.descriptor = self._socket
+        self.descriptor = _descriptor(transport)
         transport.set_write_buffer_limits(high=0)
 
     def make_group(self) -> DescriptorGroup:
@@ -141,7 +137,7 @@ class SocketWire:
 
     def _give_up(self) -> None:
         self.shut()
-        self._too_slow()
+        self._owner.too_slow()
 
     def resume_writing(self) -> None:
         """The transport has written everything it had: hand over the next chunk, or go back to the descriptor."""
@@ -155,8 +151,8 @@ class SocketWire:
             return
         self._outbox = None
         self._stalled = False
-        if self.open and self._socket >= 0:
-            self.descriptor = self._socket
+        if self.open and (descriptor := _descriptor(self._transport)) >= 0:
+            self.descriptor = descriptor
             for group in self.places:
                 group.step_back(self)
         drained, self._drained = self._drained, None
@@ -196,7 +192,7 @@ class SocketWire:
 
     def close(self, code: int, reason: str = "") -> None:
         """See :class:`openline.hub.ports.Wire`."""
-        self._close(code, reason)
+        self._owner.close(code, reason)
 
     def hold_reading(self, *, held: bool) -> None:
         """See :class:`openline.hub.ports.Wire`."""
@@ -208,5 +204,6 @@ class SocketWire:
 
 
 def _descriptor(transport: Transport) -> int:
-    socket = transport.get_extra_info("socket")
+    """Where a transport writes, -1 if that is not ours to write to: TLS encrypts in the transport."""
+    socket = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket")
     return -1 if socket is None else int(socket.fileno())
