@@ -79,9 +79,7 @@ class NativeStream(_Stream[SocketWire], Protocol):
         super().__init__(doors, words)
         self._transport = transport
         self._connections = connections
-        self.wire = SocketWire(
-            transport, codec, outbox_bytes=doors.settings.outbox_bytes, close=self.close, too_slow=self._too_slow
-        )
+        self.wire = SocketWire(transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
         self.wire.open = False
 
     def begin(self, head: bytes) -> None:
@@ -128,7 +126,8 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._set_timer(self._doors.settings.close_within_seconds, self._transport.abort)
         self._transport.close()
 
-    def _too_slow(self) -> None:
+    def too_slow(self) -> None:
+        """See :class:`~openline.transports.wire.Owner`."""
         if not self._closing:
             self._closing = True
             self._hang_up()
