@@ -30,7 +30,7 @@ Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("openline")
 #: Not 1005, though it may be a goodbye, too: granian says it of lines that broke.
 _CLEAN = (CloseCode.NORMAL, CloseCode.GOING_AWAY)
-#: The same in codes that are left to applications (``spec/protocol.md``, section 5: 45.. means that it may pass).
+#: What is said instead to a host that takes no such codes (``spec/protocol.md``, section 5: 45.. means come back).
 _OWN: Final[Mapping[int, int]] = {
     CloseCode.TOO_BIG: 4009,
     CloseCode.INTERNAL_ERROR: 4511,
