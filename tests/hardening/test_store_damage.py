@@ -52,7 +52,8 @@ async def look_at_damaged(path: Path, truth: dict[str, list[tuple[bytes, int]]],
                     noticed = True
             return "renewed" if renewed else "noticed" if noticed else "harmless"
     except SettingsError as error:
-        named = str(path) in error.reason and any(word in error.reason for word in ("move it", "name another path"))
+        named = str(path) in error.reason and "\n" not in error.reason
+        named = named and any(word in error.reason for word in ("move it", "name another path"))
         return "refused" if named else f"refused without a word on what to do: {error.reason}"
 
 

@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.brokers.load import KEPT, channel, publication
 from tests.brokers.stores import log_of, opened
+from tests.disks import disk, fill, read_only
 
 from openline.brokers.sqlite_writer import Writer
 from openline.errors import BrokerError, SettingsError
@@ -115,30 +114,6 @@ def test_a_second_process_is_refused_until_the_first_has_gone(path: Path) -> Non
 # -- disks
 
 
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[Path]:
-    """A small disk of its own."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "openline-test", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Take all the room that is left."""
-    ballast = folder / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        for size in (65_536, 4096, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                pass
-    return ballast
-
-
 async def publish_until_full(bench: Bench, done: list[str]) -> None:
     for n in range(100_000):
         text = f"{len(done)}-{n}-" + "x" * 2000
@@ -172,6 +147,8 @@ async def test_a_full_disk_fails_what_is_published_and_nothing_else_and_it_recov
                 assert texts(bench.heard[-2:]) == ["direct", "volatile"]
                 bench.broker.sweep()
                 assert texts(await log_of(bench, "a"))[-20:] == done[-20:]
+                with pytest.raises(BrokerError, match="did not take it"):
+                    await bench.publish("a", "still refused", key=f"still{len(done)}")
                 ballast.unlink()
                 freed = time.monotonic()
                 await bench.publish("a", done_text := f"{len(done)}-after", key=f"after{len(done)}")
@@ -182,7 +159,7 @@ async def test_a_full_disk_fails_what_is_published_and_nothing_else_and_it_recov
             assert [t for t in texts(bench.heard) if t not in {"direct", "volatile"}] == done
         async with opened(path) as bench:
             assert texts(await log_of(bench, "a")) == kept
-    assert caplog.text.count("Publishing fails") == 3
+    assert caplog.text.count("Publishing fails") == 3, "each time is told once"
     assert "has no room to grow: free some space" in caplog.text
 
 
@@ -217,14 +194,9 @@ async def test_a_file_that_is_read_only_is_named(path: Path) -> None:
     async with opened(path) as bench:
         await bench.fill("a", 3)
     before = path.read_bytes()
-    subprocess.run(["mount", "--bind", str(path), str(path)], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", str(path)], check=True)
-        with pytest.raises(SettingsError, match=r"let this user (read and )?write the file"):
-            async with opened(path):
-                pass
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
+    with read_only(path), pytest.raises(SettingsError, match=r"let this user (read and )?write the file"):
+        async with opened(path):
+            pass
     assert path.read_bytes() == before
 
 

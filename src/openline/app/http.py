@@ -1,21 +1,24 @@
 """What Openline answers over plain HTTP: health, its pages, and a clear word for everything else."""
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from openline.app.pages import Page, respond, text_page
 from openline.app.runtime import Runtime
-from openline.errors import SettingsError
-from openline.transports.asgi import Receive, Scope, Send
+from openline.errors import RequestRefused, SettingsError
+from openline.transports.asgi import Receive, Scope, Send, refuse
 
 if TYPE_CHECKING:
     from openline.app.openline import Openline
 
-__all__ = ["serve_http", "serve_lifespan"]
+__all__ = ["serve_http", "serve_lifespan", "serve_unavailable"]
 
+_log = logging.getLogger("openline")
 _OK = text_page("ok\n")
 _DRAINING = text_page("draining\n")
 _METHOD = text_page("This is read with GET.\n", allow="GET, HEAD")
+_UNAVAILABLE = "This server cannot start; its log says why.\n"
 _NOTHING = text_page("There is nothing here.\n")
 _DOOR = text_page(
     "This is a door for WebSockets: new WebSocket(...) opens it.\n", upgrade="websocket", connection="upgrade"
@@ -58,3 +61,12 @@ async def serve_lifespan(line: "Openline", receive: Receive, send: Send) -> None
     await receive()
     await line.stop()
     await send({"type": "lifespan.shutdown.complete"})
+
+
+async def serve_unavailable(error: SettingsError, scope: Scope, send: Send) -> None:
+    """Answer for a server that cannot start: where we are mounted, that comes out when the first client is there."""
+    _log.error("%s", error)
+    if scope["type"] == "websocket":
+        await refuse(scope, send, RequestRefused(503, _UNAVAILABLE))
+    else:
+        await respond(text_page(_UNAVAILABLE), scope, send, status=503)

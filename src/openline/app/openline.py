@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from openline.app.handlers import Authenticate, Handlers
-from openline.app.http import serve_http, serve_lifespan
+from openline.app.http import serve_http, serve_lifespan, serve_unavailable
 from openline.app.pages import Page, file_page, sdk_pages
 from openline.app.runtime import Runtime
 from openline.app.settings import Settings
@@ -314,6 +314,11 @@ class Openline:
         """The ASGI application: mount it, or give it to a server."""
         if scope["type"] == "lifespan":
             await serve_lifespan(self, receive, send)
+            return
+        try:
+            self.start()
+        except SettingsError as error:
+            await serve_unavailable(error, scope, send)
             return
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":

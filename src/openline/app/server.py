@@ -7,8 +7,9 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
-from openline.errors import SettingsError
+from openline.errors import OpenlineError, SettingsError
 from openline.transports.uvicorn_host import NativeHttpProtocol
 from openline.version import VERSION
 
@@ -17,19 +18,45 @@ __all__ = ["Server", "configure", "serve", "set_up_logging"]
 _log: Final = logging.getLogger("openline")
 #: How long handlers and lines may take to end after the first signal.
 GRACE_SECONDS = 15
+#: uvicorn's words, which say no more than ours.
+_NOT_STARTED: Final = "Application startup failed. Exiting."
+
+
+class _Lifespan(LifespanOn):
+    """uvicorn's, which keeps why the application does not start, where that is one line, instead of logging it."""
+
+    reason = ""
+
+    async def send(self, message: LifespanSendMessage) -> None:
+        """See the ASGI specification, lifespan."""
+        if message["type"] == "lifespan.startup.failed" and len(message.get("message", "").splitlines()) == 1:
+            self.reason = message["message"]
+            message = {"type": "lifespan.startup.failed", "message": ""}
+        await super().send(message)
 
 
 class Server(uvicorn.Server):
     """uvicorn, which says in our words where it listens, or why it cannot, and ends with 0 when it was told to end."""
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Listen; raises :class:`SettingsError` where that cannot be, or the application does not start."""
+        """Listen; raises :class:`OpenlineError` where that cannot be, or the application does not start."""
+        self.lifespan = lifespan = _Lifespan(self.config)
         try:
             await super().startup(sockets)
         except SystemExit as stop:
+            if lifespan.reason:
+                raise OpenlineError(lifespan.reason) from None
             raise not_listening(self.config, stop) from None
         if sockets is not None:
             self._log_started_message(sockets)
+
+    def run_reloaded(self, sockets: list[socket] | None = None) -> None:
+        """Run in a child process, which ends with one line that says why when it cannot."""
+        try:
+            self.run(sockets)
+        except OpenlineError as error:
+            _log.error("%s", error)
+            raise SystemExit(1) from None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop. uvicorn would raise the signal again at the end, as if nothing had been put in order."""
@@ -67,7 +94,7 @@ def serve(
     """Serve ``app``, an :class:`Openline` or any ASGI application that one is mounted in, until SIGINT or SIGTERM.
 
     ``certificate`` and ``key`` are PEM files for TLS. Raises :class:`SettingsError` where the address cannot be had,
-    the files are no good, or the application does not start.
+    or the files are no good, and :class:`OpenlineError` where the application does not start.
     """
     set_up_logging(log_level)
     config = configure(app, host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
@@ -108,8 +135,8 @@ def configure(app: Any, **options: Any) -> uvicorn.Config:
 def set_up_logging(level: str) -> None:
     """Log ours, and uvicorn's from warnings on, to standard error, one line per record."""
     handler = logging.StreamHandler()
-    # Why nobody can listen there is told by whoever asked for it.
-    handler.addFilter(lambda record: not isinstance(record.msg, OSError))
+    # Why nobody can listen there, or the application does not start, is told by whoever asked for it.
+    handler.addFilter(lambda record: not isinstance(record.msg, OSError) and record.msg != _NOT_STARTED)
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     for name, threshold in (("openline", level.upper()), ("uvicorn", "WARNING"), ("uvicorn.error", "WARNING")):
         logger = logging.getLogger(name)

@@ -285,19 +285,21 @@ _DAMAGED: Final = (
 
 
 def reason(path: str, error: Exception) -> str:
-    """What is wrong with the file at ``path``, and what to do, to stand behind its name."""
+    """What is wrong with the file at ``path``, and what to do, to stand behind its name in one line."""
     # Names in a damaged file need not be text, and then their way into a message fails.
     if isinstance(error, Damaged | UnicodeDecodeError):
         return f"{_DAMAGED} (something in it is not what was written)"
     if isinstance(error, OSError):
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         return _REMEDIES["SQLITE_FULL"] if full else f"cannot be used: {error.strerror}"
+    # What a check has found comes in several lines.
+    found = " ".join(str(error).split())
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_IOERR") and shutil.disk_usage(os.path.dirname(path)).free < _TIGHT:
         name = "SQLITE_FULL"
     for beginning, remedy in _REMEDIES.items():
         if name.startswith(beginning):
-            return f"{remedy} ({error})"
+            return f"{remedy} ({found})"
     # A table that is not as it was made (SQLITE_ERROR), pages that make no sense, and what a check has found.
     damaged = name == "SQLITE_ERROR" or name.startswith("SQLITE_CORRUPT") or type(error) is sqlite3.DatabaseError
-    return f"{_DAMAGED if damaged else 'cannot be used'} ({error})"
+    return f"{_DAMAGED if damaged else 'cannot be used'} ({found})"

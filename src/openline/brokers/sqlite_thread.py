@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from openline.brokers.sqlite_entry import Entry, Kind
-from openline.brokers.sqlite_file import RESERVE, Store, reason
+from openline.brokers.sqlite_file import RESERVE, Store
 from openline.brokers.sqlite_reader import Reader
 from openline.brokers.sqlite_writer import Writer
 
@@ -49,7 +49,6 @@ class WriterThread:
         #: When the next step of a sweep may be taken, and how many entries came in meanwhile.
         self._due = 0.0
         self._came_in = 0
-        self._failing = False
         self._reader: Reader | None = None
         self._thread = threading.Thread(target=self._run, name="openline-sqlite-writer", daemon=True)
 
@@ -104,7 +103,6 @@ class WriterThread:
     def _write(self, batch: list[Entry]) -> None:
         failure = self._writer.write(batch)
         self._came_in = self._came_in + len(batch) if self._writer.sweeping else 0
-        self._tell_of(failure)
         self._loop.call_soon_threadsafe(self._hand_over, batch)
         for entry in batch:
             if entry.kind is Kind.SWEEP:
@@ -123,14 +121,6 @@ class WriterThread:
         ended = time.monotonic()
         self._due = ended + REST * (ended - begun)
         self._came_in = 0
-
-    def _tell_of(self, failure: Exception | None) -> None:
-        """One line when trouble begins, one when it ends."""
-        if failure is not None and not self._failing:
-            _log.error("Publishing fails: %s %s", self._store.path, reason(self._store.path, failure))
-        elif failure is None and self._failing:
-            _log.info("Publishing works again: %s takes what is written", self._store.path)
-        self._failing = failure is not None
 
     def _post(self, callback: Callable[[], None]) -> None:
         try:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from openline.brokers.sqlite_entry import Entry, Kind
-from openline.brokers.sqlite_file import RESERVE, Store
+from openline.brokers.sqlite_file import RESERVE, Store, reason
 from openline.brokers.sqlite_keys import Keys
 from openline.brokers.sqlite_pruning import Pruning
 from openline.brokers.sqlite_rows import CHANNEL_COLUMNS, LOG_COLUMNS, ChannelRow, Kept, LogRow, log_row
@@ -53,6 +53,7 @@ class Writer:
         self._dirty: dict[str, ChannelRow] = {}
         #: Whether the transaction that runs has come to its end but for the commit.
         self._saved = False
+        self._failing = False
         #: Bytes of the write-ahead log that are in the file.
         self._moved = 0
 
@@ -69,11 +70,20 @@ class Writer:
         if not any(map(self._needs_file, batch)) and self.stamp + RESERVE // 2 < self.reserved:
             return None
         failure = self._transact(lambda: self._apply(batch))
+        self._tell_of(failure)
         if failure is not None:
             for entry in batch:
                 if self._stored(entry) or entry.stamp > self.reserved:
                     entry.error = f"the engine's store did not take it: {failure}"
         return failure
+
+    def _tell_of(self, failure: Exception | None) -> None:
+        """One line when trouble begins, one when it ends."""
+        if failure is not None and not self._failing:
+            _log.error("Publishing fails: %s %s", self._store.path, reason(self._store.path, failure))
+        elif failure is None and self._failing:
+            _log.info("Publishing works again: %s takes what is written", self._store.path)
+        self._failing = failure is not None
 
     def _stored(self, entry: Entry) -> bool:
         """Whether what is answered about ``entry`` rests on the file."""

@@ -88,7 +88,7 @@ def serve_reloading(config: uvicorn.Config, target: str, *, log_level: str, opti
     except SystemExit as stop:
         raise not_listening(config, stop) from None
     os.environ[_RELOADED] = json.dumps({"target": target, "log_level": log_level, "options": options})
-    ChangeReload(config, target=Server(config).run, sockets=[listener]).run()
+    ChangeReload(config, target=Server(config).run_reloaded, sockets=[listener]).run()
 
 
 def reloaded() -> Any:

@@ -19,7 +19,7 @@ from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.group import DescriptorGroup
 from openline.transports.uvicorn_host import Host, take_over
 
-__all__ = ["Endpoint", "Receive", "Scope", "Send", "serve_websocket"]
+__all__ = ["Endpoint", "Receive", "Scope", "Send", "refuse", "serve_websocket"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -274,7 +274,7 @@ async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send
         if not await take_over(host, scope, receive, path):
             await _serve_plain(host, scope, receive, send, path)
     except RequestRefused as error:
-        await _refuse(scope, send, error)
+        await refuse(scope, send, error)
 
 
 async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
@@ -300,7 +300,8 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
     await line.run()
 
 
-async def _refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
+async def refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
+    """Answer the upgrade that ``scope`` asks for with ``error``."""
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send(_goodbye(CloseCode.POLICY_VIOLATION, error.reason))
         return
