@@ -142,6 +142,11 @@ class Connection:
         self.user = user
         self._member = None
 
+    def tell_later(self, lost: dict[str, int]) -> None:
+        """A wire's, which ends: so many publications of channels were dropped that its client has not been told of."""
+        if lost and self.alive:
+            self._hub.lifecycle.remember_losses(self, lost)
+
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited.
 

@@ -2,6 +2,8 @@
 
 import logging
 import secrets
+from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +37,8 @@ class Lifecycle:
         #: Whether the server stops: nobody new is let in.
         self.closing = False
         self._everybody = ChannelOptions(pattern="*")
+        # What slow lines dropped and ended without telling, by channel.
+        self._losses: dict[Connection, Counter[str]] = {}
 
     def open(self, wire: Wire) -> Connection:
         """A connection for a new line; nobody knows of it before :meth:`admit`.
@@ -152,6 +156,15 @@ class Lifecycle:
             self._hub.settings.window_seconds, partial(self.end, connection, connection.farewell or "lost")
         )
 
+    def remember_losses(self, connection: Connection, lost: Mapping[str, int]) -> None:
+        """Its line has dropped so many publications of channels, and ended before it could tell."""
+        self._losses.setdefault(connection, Counter()).update(lost)
+
+    def take_losses(self, connection: Connection) -> Mapping[str, int]:
+        """What is still to be told to ``connection`` of its channels; it is not told again."""
+        lost = self._losses.pop(connection, Counter())
+        return {channel: count for channel, count in lost.items() if channel in connection.subscriptions}
+
     def end(self, connection: Connection, reason: str, *, code: int = CloseCode.NORMAL, message: str = "") -> None:
         """End ``connection`` for good.
 
@@ -189,6 +202,7 @@ class Lifecycle:
         self._hub.membership.stay(connection)
         _give_up_asks(connection)
         connection.backlog = None
+        self._losses.pop(connection, None)
         self._hub.broker.forget(f"$connection:{connection.id}")
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from openline.errors import CloseCode, CommandError, ErrorCode
 from openline.hub.answers import Answers
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
+from openline.hub.outbox import gaps
 from openline.hub.policy import Action
 from openline.hub.ports import Wire
 from openline.hub.resume import Resumption
@@ -90,6 +91,8 @@ class Opening:
                 self._answers.reply(
                     wire, connection, command.id, self._greeting(connection, resumption, command.resume)
                 )
+                for gap in gaps(wire.codec, self._hub.lifecycle.take_losses(connection)):
+                    self._hub.tick.to_wire(wire, gap)
                 await resumption.replay()
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")

@@ -1,11 +1,14 @@
 """Frames that wait for one slow line: bounded in bytes, in order, and what was dropped is counted."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import count
 
 from openline.hub.expendable import Expendable
+from openline.protocol.codec import Codec
+from openline.protocol.commands import Word
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "gaps"]
 
 
 class Outbox:
@@ -80,12 +83,23 @@ class Outbox:
             taken.append(self._remove(oldest))
         return b"".join(taken)
 
+    def take_gaps(self, codec: Codec) -> list[bytes]:
+        """What tells of the losses so far; they are not told again."""
+        lost, self.lost = self.lost, {}
+        return gaps(codec, lost)
+
     def clear(self) -> None:
         """Drop everything, uncounted."""
         self._frames.clear()
         self._expendable.clear()
         self._latest.clear()
         self.size = 0
+
+
+def gaps(codec: Codec, lost: Mapping[str, int]) -> list[bytes]:
+    """What tells a client how many publications of each channel it has lost; nothing where its kind is not told."""
+    told = (codec.notice(Word.GAP, channel, b'{"lost":%d}' % count) for channel, count in lost.items())
+    return [notice for notice in told if notice]
 
 
 def _place(frame: Expendable) -> tuple[str, str] | None:

@@ -90,6 +90,9 @@ class AsgiWire:
     def shut(self) -> None:
         """Leave every group; nothing is written any more but what waits."""
         self.open = False
+        if self.connection is not None and self.connection.alive:
+            self.connection.tell_later(self.outbox.lost)
+            self.outbox.lost = {}
         for group in tuple(self.places):
             group.leave(self)
         self.something.set()

@@ -11,7 +11,6 @@ from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.model import Request
 from openline.protocol.codec import Codec
-from openline.protocol.commands import Word
 from openline.transports.group import DescriptorGroup
 
 __all__ = ["SocketWire"]
@@ -161,9 +160,8 @@ class SocketWire:
 
     def _tell_losses(self, outbox: Outbox) -> bool:
         """Tell what was dropped, behind what was not; whether that waits in the transport now."""
-        lost, outbox.lost = outbox.lost, {}
-        for channel, count in lost.items():
-            self._transport.write(self.codec.notice(Word.GAP, channel, b'{"lost":%d}' % count))
+        for gap in outbox.take_gaps(self.codec):
+            self._transport.write(gap)
         return bool(self._transport.get_write_buffer_size())
 
     def drained(self) -> Outcome[None]:
@@ -184,6 +182,8 @@ class SocketWire:
         for group in tuple(self.places):
             group.leave(self)
         rest = self._outbox.take(self._limit) if self._outbox else b""
+        if self._outbox is not None and self.connection is not None:
+            self.connection.tell_later(self._outbox.lost)
         self._outbox = None
         drained, self._drained = self._drained, None
         if drained is not None:
