@@ -1,0 +1,477 @@
+"""Polls, short and long, and publications: each one request of its own, with the same positions as everywhere."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from openline import (
+    BrokerError,
+    CommandError,
+    Connection,
+    GoneError,
+    HttpSettings,
+    LineSettings,
+    Openline,
+    Outcome,
+    Paths,
+    Settings,
+    User,
+)
+from tests.clients import bare_socket, json_client
+from tests.http_doors.rig import HOSTINGS, Hosting, natively, problem, web
+from tests.server import until
+
+hostings = pytest.mark.parametrize("hosting", HOSTINGS)
+MESSAGES = "/api/messages"
+
+
+def application(**settings: Any) -> Openline:
+    line = Openline(settings=Settings(**settings))
+    line.channel("chat:*", history=1000, public=True)
+    line.channel("few:*", history=2, public=True)
+    line.channel("live:*", public=True, see_history=False)
+    line.channel("closed:*", history=10)
+    line.channel("read:*", history=10, subscribe=True, see_history=True)
+    line.channel("volatile:*", volatile=True, public=True)
+    return line
+
+
+def payloads(response: httpx.Response) -> list[Any]:
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    return [message["payload"] for message in response.json()]
+
+
+def position(response: httpx.Response) -> str:
+    return response.headers["openline-position"]
+
+
+@hostings
+async def test_a_poll_gets_what_history_holds_and_then_what_is_new(hosting: Hosting) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client:
+        first = await client.get(f"{MESSAGES}?channel=chat:1")
+        assert payloads(first) == []
+        line.publish("chat:1", "n", 0)
+        line.publish("chat:1", "n", 1)
+        for since in ("", "&since=0"):
+            polled = await client.get(f"{MESSAGES}?channel=chat:1{since}")
+            assert payloads(polled) == [0, 1]
+        polled = await client.get(f"{MESSAGES}?channel=chat:1&since={position(first)}")
+        assert payloads(polled) == [0, 1]
+        assert polled.json()[-1]["id"] == position(polled)
+        line.publish("chat:2", "n", "elsewhere")
+        again = await client.get(f"{MESSAGES}?channel=chat:1&since={position(polled)}")
+        assert payloads(again) == []
+        assert position(again) != position(polled), "it goes on even where nothing came"
+        line.publish("chat:1", "n", 2)
+        assert payloads(await client.get(f"{MESSAGES}?channel=chat:1&since={position(again)}")) == [2]
+        assert payloads(await client.get(f"{MESSAGES}?channel=chat:1&since={polled.json()[0]['id']}")) == [1, 2]
+
+
+async def test_a_message_says_its_id_type_channel_payload_and_sender() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client, json_client(served.ws) as other:
+        told = await other.get("$connect")
+        said = await other.get("said", channel="chat:1", payload={"a": [1]})
+        line.publish("chat:1", "raw", b"\0\xff")
+        polled = await client.get(f"{MESSAGES}?channel=chat:1")
+        assert polled.json() == [
+            {
+                "id": said["position"],
+                "type": "said",
+                "channel": "chat:1",
+                "payload": {"a": [1]},
+                "from": {"connection": told["connection"]},
+            },
+            {"id": position(polled), "type": "raw", "channel": "chat:1", "payload": "AP8=", "encoding": "base64"},
+        ]
+
+
+async def test_several_channels_come_in_one_order_and_page_by_page() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        since = position(await client.get(f"{MESSAGES}?channel=chat:1"))
+        for n in range(20):
+            line.publish(f"chat:{n % 3}", "n", n)
+        got: list[int] = []
+        while len(got) < 20:
+            query = "channel=chat:0&channel=chat:1&channel=chat:2&channel=chat:0"
+            polled = await client.get(f"{MESSAGES}?{query}&since={since}&limit=3")
+            assert 0 < len(payloads(polled)) <= 3
+            got += payloads(polled)
+            since = position(polled)
+        assert got == list(range(20))
+        newest = await client.get(f"{MESSAGES}?channel=chat:0&channel=chat:1&limit=2")
+        assert payloads(newest) == [18, 19]
+
+
+async def test_where_history_does_not_reach_back_it_is_gone_and_the_answer_says_how_to_go_on() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        since = position(await client.get(f"{MESSAGES}?channel=few:1"))
+        for n in range(3):
+            line.publish("few:1", "n", n)
+        for stale in (since, "elsewhere.3", since.partition(".")[0] + ".999999"):
+            for wait in ("", "&wait=5"):
+                gone = await client.get(f"{MESSAGES}?channel=few:1&since={stale}{wait}")
+                assert problem(gone) == (410, "gap")
+                assert gone.json()["position"] == position(gone)
+                assert payloads(await client.get(f"{MESSAGES}?channel=few:1&since={position(gone)}")) == []
+        assert payloads(await client.get(f"{MESSAGES}?channel=few:1")) == [1, 2]
+
+
+async def test_who_has_the_list_already_is_told_so_and_where_to_go_on() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        line.publish("chat:1", "n", 0)
+        polled = await client.get(f"{MESSAGES}?channel=chat:1")
+        etag = polled.headers["etag"]
+        here = await line.publish("chat:2", "elsewhere")
+        again = await client.get(f"{MESSAGES}?channel=chat:1", headers={"if-none-match": f'"x", {etag}'})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+        assert position(again) == str(here)
+        assert "no-store" not in again.headers["cache-control"]
+        line.publish("chat:1", "n", 1)
+        assert payloads(await client.get(f"{MESSAGES}?channel=chat:1", headers={"if-none-match": etag})) == [0, 1]
+
+
+@hostings
+async def test_a_long_poll_ends_with_the_first_publication_and_a_burst_is_one_answer(hosting: Hosting) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client:
+        since = position(await client.get(f"{MESSAGES}?channel=chat:1"))
+        for n in range(0, 9, 3):
+            async with asyncio.TaskGroup() as tasks:
+                polling = tasks.create_task(client.get(f"{MESSAGES}?channel=chat:1&since={since}&wait=20"))
+                await until(lambda: line.running.doors.waiting)
+                line.publish("chat:2", "n", "elsewhere")
+                for m in range(3):
+                    line.publish("chat:1", "n", n + m)
+            assert payloads(polling.result()) == [n, n + 1, n + 2]
+            since = position(polling.result())
+        assert line.running.hub.membership._channels == {}
+
+
+@hostings
+async def test_a_long_poll_ends_empty_when_its_time_is_over(hosting: Hosting) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client:
+        polled = await client.get(f"{MESSAGES}?channel=chat:1&wait=0.05")
+        assert payloads(polled) == []
+        line.publish("chat:1", "n", 1)
+        assert payloads(await client.get(f"{MESSAGES}?channel=chat:1&since={position(polled)}&wait=20")) == [1]
+        assert not line.running.doors.waiting
+
+
+async def test_a_long_poll_gets_volatile_publications_while_it_waits() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client, asyncio.TaskGroup() as tasks:
+        polling = tasks.create_task(client.get(f"{MESSAGES}?channel=volatile:1&wait=20"))
+        await until(lambda: line.running.doors.waiting)
+        line.publish("volatile:1", "n", 1)
+        assert (await polling).json() == [{"type": "n", "channel": "volatile:1", "payload": 1}]
+
+
+async def test_a_client_that_gives_up_waiting_leaves_nothing() -> None:
+    line = application()
+    async with natively(line) as served:
+        async with bare_socket(served.port) as socket:
+            socket.send(f"GET {MESSAGES}?channel=chat:1&wait=25 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            await until(lambda: line.running.doors.waiting)
+            assert line.running.hub.membership.get("chat:1") is not None
+        await until(lambda: not line.running.doors.waiting)
+        assert line.running.hub.membership._channels == {}
+
+
+@hostings
+async def test_polls_that_wait_are_answered_when_the_server_stops(hosting: Hosting) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client, asyncio.TaskGroup() as tasks:
+        polling = tasks.create_task(client.get(f"{MESSAGES}?channel=chat:1&wait=20"))
+        await until(lambda: line.running.doors.waiting)
+        line.running.drain()
+        assert payloads(await polling) == []
+
+
+async def test_polls_that_wait_are_bounded_in_all_and_by_address() -> None:
+    for settings in (HttpSettings(max_waiting=2), HttpSettings(max_waiting_per_client=2)):
+        line = application(http=settings)
+        async with natively(line) as served, web(served) as client, asyncio.TaskGroup() as tasks:
+            query = f"{MESSAGES}?channel=chat:1&wait=20"
+            polling = [tasks.create_task(client.get(query)) for _ in range(2)]
+            await until(lambda: len(line.running.doors.waiting) == 2)  # noqa: B023
+            refused = await client.get(query)
+            assert problem(refused) == (429, "too_many")
+            assert refused.headers["retry-after"] == "1"
+            assert payloads(await client.get(f"{MESSAGES}?channel=chat:1")) == []
+            line.publish("chat:1", "n", 1)
+            assert [payloads(await each) for each in polling] == [[1], [1]]
+
+
+@hostings
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", (400, "bad_field")),
+        ("channel=", (400, "bad_channel")),
+        ("channel=%24all", (400, "bad_channel")),
+        ("channel=a%0d%0ab", (400, "bad_channel")),
+        ("channel=nobody-knows", (403, "forbidden")),
+        ("channel=closed:1", (403, "forbidden")),
+        ("channel=chat:1&channel=closed:1", (403, "forbidden")),
+        ("channel=live:1", (403, "forbidden")),
+        ("channel=chat:1&since=x", (400, "bad_position")),
+        ("channel=chat:1&since=", (400, "bad_position")),
+        ("channel=chat:1&since=-1", (400, "bad_position")),
+        ("channel=chat:1&since=%00", (400, "bad_position")),
+        ("channel=chat:1&wait=26", (400, "bad_field")),
+        ("channel=chat:1&wait=-1", (400, "bad_field")),
+        ("channel=chat:1&wait=nan", (400, "bad_field")),
+        ("channel=chat:1&wait=inf", (400, "bad_field")),
+        ("channel=chat:1&wait=", (400, "bad_field")),
+        ("channel=chat:1&limit=many", (400, "bad_field")),
+        ("channel=chat:1&limit=1e9", (400, "bad_field")),
+        ("&".join(f"channel=chat:{n}" for n in range(1001)), (429, "too_many")),
+    ],
+)
+async def test_a_poll_that_cannot_be_is_refused(hosting: Hosting, query: str, expected: tuple[int, str]) -> None:
+    async with hosting(application()) as served, web(served) as client:
+        assert problem(await client.get(f"{MESSAGES}?{query}")) == expected
+
+
+async def test_head_is_get_without_a_body_and_never_waits() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        line.publish("chat:1", "n", 0)
+        got = await client.get(f"{MESSAGES}?channel=chat:1")
+        head = await client.head(f"{MESSAGES}?channel=chat:1&wait=20&since={position(got)}")
+        assert (head.status_code, head.content, position(head)) == (200, b"", position(got))
+        head = await client.head(f"{MESSAGES}?channel=chat:1")
+        assert head.headers["etag"] == got.headers["etag"]
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
+# -- publishing
+
+
+@hostings
+async def test_a_publication_reaches_every_door_and_its_position_is_the_answer(hosting: Hosting) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client, json_client(served.ws) as other:
+        await other.get("$subscribe", channel="chat:1")
+        said = await client.post(MESSAGES, json={"channel": "chat:1", "type": "said", "payload": {"a": 1}})
+        assert said.status_code == 200
+        push = await other.push()
+        assert push.pop("from").keys() == {"connection"}
+        assert push == {"type": "said", "channel": "chat:1", "payload": {"a": 1}, "position": said.json()["position"]}
+        polled = await client.get(f"{MESSAGES}?channel=chat:1")
+        assert payloads(polled) == [{"a": 1}]
+        assert polled.json()[0]["id"] == said.json()["position"]
+
+
+@pytest.mark.parametrize("in_header", [False, True])
+async def test_the_same_key_is_one_publication(in_header: bool) -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        body = {"channel": "chat:1", "type": "said", "payload": 1}
+        headers = {"idempotency-key": '"k-1"'} if in_header else {}
+        body |= {} if in_header else {"key": "k-1"}
+        positions = {(await client.post(MESSAGES, json=body, headers=headers)).json()["position"] for _ in range(3)}
+        assert len(positions) == 1
+        other = await client.post(MESSAGES, json={**body, "key": "k-1"}, headers={"idempotency-key": "k-1"})
+        assert other.json()["position"] in positions
+        refused = await client.post(MESSAGES, json={**body, "key": "k-1"}, headers={"idempotency-key": "k-2"})
+        assert problem(refused) == (400, "bad_field")
+        assert payloads(await client.get(f"{MESSAGES}?channel=chat:1")) == [1]
+
+
+async def test_a_handler_decides_and_is_called_once_for_a_key_of_one_user() -> None:
+    line = application()
+    called: list[Any] = []
+    let_go = asyncio.Event()
+
+    @line.authenticate
+    def who(token: str | None, request: Any) -> User | None:
+        return User(token, {"name": token.title()}) if token else None
+
+    @line.on("said", channel="chat:*")
+    async def said(connection: Connection, text: str, channel: str) -> Any:
+        assert connection.user is not None
+        called.append((connection.user.id, text, channel))
+        await let_go.wait()
+        if text == "bad":
+            raise CommandError("muted", "Not that word.")
+        if text == "fail":
+            raise ValueError("internals")
+        return {"heard": text, "count": len(called)}
+
+    async with natively(line) as served, web(served) as client:
+
+        async def post(user: str, text: Any, key: str | None = None) -> httpx.Response:
+            body = {"channel": "chat:1", "type": "said", "payload": text, **({"key": key} if key else {})}
+            return await client.post(MESSAGES, json=body, headers={"authorization": f"Bearer {user}"})
+
+        async with asyncio.TaskGroup() as tasks:
+            both = [tasks.create_task(post("ada", "hi", "k")) for _ in range(2)]
+            await until(lambda: called)
+            await asyncio.sleep(0.05)
+            let_go.set()
+        assert [each.result().json() for each in both] == [{"heard": "hi", "count": 1}] * 2
+        assert (await post("ada", "again", "k")).json() == {"heard": "hi", "count": 1}
+        assert (await post("bob", "hi", "k")).json() == {"heard": "hi", "count": 2}
+        for _ in range(2):
+            assert problem(await post("ada", "bad", "k2")) == (400, "muted")
+        assert len(called) == 3
+        for count in (4, 5):
+            assert problem(await post("ada", "fail", "k3")) == (500, "failed")
+            assert len(called) == count
+        assert problem(await post("ada", {"no": "text"})) == (400, "bad_payload")
+        assert (
+            payloads(await client.get(f"{MESSAGES}?channel=chat:1", headers={"authorization": "Bearer ada"})) == []
+        ), "the handler published nothing"
+
+
+async def test_a_handler_finds_that_a_visitor_cannot_be_reached() -> None:
+    line = application()
+    found: list[Any] = []
+
+    @line.on("said", channel="chat:*")
+    async def said(connection: Connection) -> None:
+        found.append(connection.alive)
+        found.append(await connection.emit("hello"))
+        await connection.subscribe("chat:2")
+        connection.unsubscribe("chat:2")
+        connection.disconnect("Go.")
+        with pytest.raises(GoneError):
+            await connection.ask("what?")
+
+    async with natively(line) as served, web(served) as client:
+        said_ = await client.post(MESSAGES, json={"channel": "chat:1", "type": "said"})
+        assert (said_.status_code, said_.content) == (200, b"null")
+        assert found == [False, None]
+        assert line.connections == ()
+        assert line.running.hub.membership._channels == {}
+
+
+@hostings
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", (400, "bad_message")),
+        (b"not json", (400, "bad_message")),
+        (b"[]", (400, "bad_message")),
+        (b'[{"type":"a","channel":"chat:1"}]', (400, "bad_message")),
+        (b'{"type":"a"}', (400, "bad_field")),
+        (b'{"channel":"chat:1"}', (400, "bad_field")),
+        (b'{"type":"a","channel":"no channel"}', (400, "bad_channel")),
+        (b'{"type":"$subscribe","channel":"chat:1"}', (400, "bad_field")),
+        (b'{"type":"a\\nid: 7","channel":"chat:1"}', (400, "bad_field")),
+        (b'{"type":"a\\u0000","channel":"chat:1"}', (400, "bad_field")),
+        (b'{"type":"a","channel":"chat:1","key":""}', (400, "bad_field")),
+        (b'{"type":"a","channel":"chat:1","payload":NaN}', (400, "bad_message")),
+        (b'{"type":"a","channel":"chat:1","payload":"\\ud800"}', (400, "bad_message")),
+        (b'{"type":"a","channel":"chat:1","payload":' + b"[" * 100 + b"]" * 100 + b"}", (400, "bad_message")),
+        (b'{"type":"a","channel":"closed:1"}', (403, "forbidden")),
+        (b'{"type":"a","channel":"read:1"}', (403, "forbidden")),
+        (b'{"type":"a","channel":"chat:1","payload":"' + b"x" * 65_536 + b'"}', (413, "too_large")),
+    ],
+)
+async def test_a_publication_that_cannot_be_is_refused(hosting: Hosting, body: bytes, expected: Any) -> None:
+    async with hosting(application()) as served, web(served) as client:
+        headers = {"content-type": "application/json; charset=utf-8"}
+        assert problem(await client.post(MESSAGES, content=body, headers=headers)) == expected
+
+
+async def test_a_body_without_a_length_is_bounded_too() -> None:
+    async def chunks() -> Any:
+        for _ in range(10):
+            yield b" " * 10_000
+
+    async with natively(application()) as served, web(served) as client:
+        refused = await client.post(MESSAGES, content=chunks(), headers={"content-type": "application/json"})
+        assert problem(refused) == (413, "too_large")
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+async def test_what_a_form_may_send_is_no_publication(kind: str | None) -> None:
+    async with natively(application()) as served, web(served) as client:
+        headers = {} if kind is None else {"content-type": kind}
+        refused = await client.post(MESSAGES, content=b'{"type":"a","channel":"chat:1"}', headers=headers)
+        assert problem(refused) == (415, "bad_content_type")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    line = application(http=HttpSettings(body_within_seconds=0.1))
+    async with natively(line) as served, bare_socket(served.port) as socket:
+        head = f"POST {MESSAGES} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        socket.send(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        assert await socket.status() == 408
+
+
+async def test_listed_origins_may_publish_and_read_the_position() -> None:
+    line = application()
+    line.allow(origins=["https://app.example.com"])
+    async with natively(line) as served, web(served) as client:
+        asked = {
+            "origin": "https://app.example.com",
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "content-type, idempotency-key",
+        }
+        told = await client.options(MESSAGES, headers=asked)
+        assert told.status_code == 204
+        assert "POST" in told.headers["access-control-allow-methods"]
+        assert {"content-type", "idempotency-key"} <= set(told.headers["access-control-allow-headers"].split(", "))
+        polled = await client.get(f"{MESSAGES}?channel=chat:1", headers={"origin": "https://app.example.com"})
+        assert "openline-position" in polled.headers["access-control-expose-headers"]
+        assert polled.headers["vary"] == "Origin, Authorization"
+        refused = await client.post(
+            MESSAGES, json={"channel": "chat:1", "type": "a"}, headers={"origin": "https://evil.example"}
+        )
+        assert problem(refused) == (403, "forbidden")
+        assert line.running.hub.broker.position.stamp == 0
+
+
+async def test_the_token_of_a_poll_is_asked_for_and_may_be_refused() -> None:
+    line = application()
+    line.authenticate(lambda token, request: "ada" if token == "good" else None)
+    async with natively(line) as served, web(served) as client:
+        for headers, expected in (({}, 401), ({"authorization": "Bearer bad"}, 401)):
+            assert problem(await client.get(f"{MESSAGES}?channel=chat:1", headers=headers)) == (
+                expected,
+                "unauthorized",
+            )
+            body = {"channel": "chat:1", "type": "a"}
+            assert problem(await client.post(MESSAGES, json=body, headers=headers)) == (401, "unauthorized")
+        good = {"authorization": "Bearer good"}
+        await client.post(MESSAGES, json={"channel": "chat:1", "type": "a"}, headers=good)
+        [message] = (await client.get(f"{MESSAGES}?channel=chat:1", headers=good)).json()
+        assert message["from"]["user"] == "ada"
+
+
+async def test_an_engine_that_does_not_answer_is_told_as_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        broker = line.running.hub.broker
+        for name in ("read", "publish"):
+            monkeypatch.setattr(broker, name, lambda *_, **__: Outcome.failed(BrokerError("away")))
+        answers = [
+            await client.get(f"{MESSAGES}?channel=chat:1"),
+            await client.get(f"{MESSAGES}?channel=chat:1&wait=1"),
+            await client.post(MESSAGES, json={"channel": "chat:1", "type": "a"}),
+        ]
+        for answer in answers:
+            assert problem(answer) == (503, "unavailable")
+            assert answer.json()["retry"] is True
+            assert answer.headers["retry-after"] == "1"
+
+
+async def test_without_a_channel_the_lobby_is_meant_where_there_is_one() -> None:
+    line = application(paths=Paths(lobby="chat:lobby"), line=LineSettings())
+    async with natively(line) as served, web(served) as client:
+        await client.post(MESSAGES, json={"type": "said", "payload": 1})
+        assert payloads(await client.get(MESSAGES)) == [1]
+        assert json.loads((await client.get(f"{MESSAGES}?channel=chat:lobby")).content)[0]["payload"] == 1
