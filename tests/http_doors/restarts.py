@@ -1,0 +1,81 @@
+"""A server that is ended in any way and started again where it was, while somebody goes on publishing."""
+
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from tests.server import Process, openline
+
+PROGRAM = """
+from openline import HttpSettings, Openline, Settings
+
+line = Openline(settings=Settings(engine="sqlite:kept.db", http=HttpSettings(retry_seconds=0.2)))
+line.channel("chat:*", history=10_000, public=True)
+"""
+
+
+class Restarting:
+    """``openline serve`` with its history in a file, always at the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "program.py").write_text(PROGRAM)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process = self._start()
+
+    def _start(self) -> Process:
+        process = openline(self._folder, "serve", "program:line", "--port", str(self.port))
+        process.address()
+        return process
+
+    def restart(self, how: signal.Signals) -> None:
+        self._process.end(how)
+        self._process = self._start()
+
+    def __enter__(self) -> "Restarting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.end()
+
+
+class Publisher:
+    """Publishes 0, 1, 2, … into ``chat:1``, each until it is acknowledged, whatever the server does."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/api/messages"
+        self._thread = threading.Thread(target=self._run)
+        self._ending = threading.Event()
+        self.count = 0
+
+    def _run(self) -> None:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while not self._ending.is_set():
+                said = {"channel": "chat:1", "type": "n", "payload": self.count, "key": f"k{self.count}"}
+                try:
+                    done = client.post(self._url, json=said).status_code == 200
+                except httpx.TransportError:
+                    done = False
+                self.count += done
+                time.sleep(0.002)
+
+    def until(self, count: int) -> None:
+        deadline = time.monotonic() + 20
+        while self.count < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def __enter__(self) -> "Publisher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._ending.set()
+        self._thread.join()
