@@ -8,15 +8,16 @@ from openline.transports.event_stream import EventStreams
 from openline.transports.exchange import Handler, endpoint
 from openline.transports.polling import Messages
 from openline.transports.settings import HttpSettings, Paths
+from openline.transports.waiting import Waiting
 
 __all__ = ["http_doors"]
 
 
 def http_doors(doors: Doors, gate: Gate, settings: HttpSettings, paths: Paths) -> dict[str, Endpoint]:
     """The endpoints of all doors over HTTP, by path below our mount."""
-    visits = Visits(doors.hub)
+    visits, waiting = Visits(doors.hub), Waiting(doors, settings)
     streams = EventStreams(doors, visits, settings, paths.lobby)
-    messages = Messages(doors, visits, settings, paths.lobby)
+    messages = Messages(doors, visits, waiting, settings, paths.lobby)
     methods: dict[str, dict[str, Handler]] = {
         paths.events: {"GET": streams.get, "HEAD": streams.head},
         paths.messages: {"GET": messages.get, "HEAD": messages.get, "POST": messages.post},

@@ -1,23 +1,21 @@
 """Short polls, long polls and publications, each one request of its own: ``/api/messages``."""
 
-import asyncio
 import hashlib
 import re
-from collections import Counter
 from typing import Final
 
 import msgspec
 
-from openline.errors import BrokerError, CommandError, ErrorCode
-from openline.hub.connection import Connection
+from openline.errors import CommandError, ErrorCode
 from openline.hub.outcome import Outcome, drive
-from openline.hub.policy import Action, ChannelOptions
+from openline.hub.policy import Action
 from openline.hub.visits import MAX_READ, GapError, Reading, Visits
 from openline.model import Position, User
 from openline.protocol.json_codec import decode_command, message_json
 from openline.transports.doors import Doors
 from openline.transports.exchange import Exchange
 from openline.transports.settings import HttpSettings
+from openline.transports.waiting import Waiting
 
 __all__ = ["Messages"]
 
@@ -29,13 +27,14 @@ _KEY: Final = re.compile(r'"?([\x20\x21\x23-\x7e]{1,64})"?', re.ASCII)
 class Messages:
     """Answers for the channels that a request names; ``lobby`` is meant where it names none."""
 
-    def __init__(self, doors: Doors, visits: Visits, settings: HttpSettings, lobby: str | None) -> None:
+    def __init__(
+        self, doors: Doors, visits: Visits, waiting: Waiting, settings: HttpSettings, lobby: str | None
+    ) -> None:
         self._doors = doors
+        self._waiting = waiting
         self._visits = visits
         self._settings = settings
         self._lobby = lobby
-        #: How many wait, by address.
-        self._waiting: Counter[str] = Counter()
 
     async def get(self, exchange: Exchange) -> None:
         """What was published behind ``since``, at once, or with ``wait`` as soon as there is something."""
@@ -52,7 +51,9 @@ class Messages:
         channels = await drive(self._visits.demand(visitor, names, Action.SUBSCRIBE, Action.SEE_HISTORY))
         try:
             if wait > 0 and exchange.method == "GET":
-                reading = await self._wait(exchange, visitor, channels, (since, limit), wait)
+                reading = await self._waiting.wait(
+                    exchange, wait, lambda enough: self._visits.wait(visitor, channels, since, limit, enough)
+                )
             else:
                 reading = await drive(self._visits.read(visitor, names, since, limit))
         except GapError as gap:
@@ -60,47 +61,6 @@ class Messages:
             await exchange.refuse(gap, {POSITION_HEADER: position}, position=position)
             return
         await _tell(exchange, reading)
-
-    async def _wait(
-        self,
-        exchange: Exchange,
-        visitor: Connection,
-        channels: dict[str, ChannelOptions],
-        behind: tuple[Position | None, int],
-        seconds: float,
-    ) -> Reading:
-        enough: Outcome[None] = Outcome()
-        timer = self._doors.timers.after(seconds, lambda: enough.settle(None))
-        client = exchange.request.client
-        self._come(client, enough)
-        failure: CommandError | BrokerError
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                gone = tasks.create_task(exchange.disconnected())
-                gone.add_done_callback(lambda _: enough.settle(None))
-                try:
-                    return await self._visits.wait(visitor, channels, *behind, enough)
-                except (CommandError, BrokerError) as error:
-                    failure = error  # a TaskGroup would wrap it
-                finally:
-                    gone.cancel()
-        finally:
-            timer.cancel()
-            self._go(client, enough)
-        raise failure
-
-    def _come(self, client: str, enough: Outcome[None]) -> None:
-        settings = self._settings
-        if len(self._doors.waiting) >= settings.max_waiting or self._waiting[client] >= settings.max_waiting_per_client:
-            raise CommandError(ErrorCode.TOO_MANY, "Too many polls wait already; poll without wait.", retry=True)
-        self._waiting[client] += 1
-        self._doors.waiting.add(enough)
-
-    def _go(self, client: str, enough: Outcome[None]) -> None:
-        self._doors.waiting.discard(enough)
-        self._waiting[client] -= 1
-        if not self._waiting[client]:
-            del self._waiting[client]
 
     async def post(self, exchange: Exchange) -> None:
         """Publish what the body says, with the permissions of a client."""
