@@ -2,13 +2,17 @@
 
 import { Stage, settle } from "./stage.mjs";
 
+const KEY_MS = 300_000;
+
 /** The server as the protocol describes it, without anything that takes time. */
 export class Model {
   epoch = 1;
   stamp = 0;
   /** Everything that was published, in order: {channel, stamp, frame}. */
   log = [];
+  /** Where the publication of a key stands, and until when that is known. */
   keys = new Map();
+  now = () => 0;
   connections = new Map();
   /** What the handler of events was called with. */
   applied = [];
@@ -92,12 +96,12 @@ export class Model {
   }
 
   #publication(link, { id, key, channel, payload }, reply) {
-    const outcome = this.keys.has(key) ? "known" : this.engine();
+    const outcome = this.keys.get(key)?.until > this.now() ? "known" : this.engine();
     if (outcome === "taken" || outcome === "lost") {
       this.publish(channel, payload);
-      this.keys.set(key, this.position);
+      this.keys.set(key, { position: this.position, until: this.now() + KEY_MS });
     }
-    if (outcome === "taken" || outcome === "known") reply({ position: this.keys.get(key) });
+    if (outcome === "taken" || outcome === "known") reply({ position: this.keys.get(key).position });
     else link.push({ type: "$error", id, code: "unavailable", message: "no answer", retry: true });
   }
 
@@ -110,11 +114,12 @@ export class Model {
 
 /** A client and a model, with frames under way between them. */
 export class World {
-  constructor(seed, model = new Model()) {
+  constructor(seed, model = new Model(), stage = new Stage()) {
     this.seed = seed;
     this.model = model;
-    this.stage = new Stage();
+    this.stage = stage;
     this.links = new Map();
+    model.now = () => stage.clock.now();
   }
 
   get line() {

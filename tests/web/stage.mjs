@@ -114,8 +114,8 @@ export class FakeSocket {
 
 /** Something that fires events like a window or a document. */
 export class FakeTarget extends EventTarget {
-  fire(type) {
-    this.dispatchEvent(new Event(type));
+  fire(type, about = {}) {
+    this.dispatchEvent(Object.assign(new Event(type), about));
   }
 }
 
@@ -129,10 +129,10 @@ export class Stage {
   sockets = [];
   statuses = [];
 
-  constructor(options = {}) {
+  constructor({ url, ...options } = {}) {
     const { sockets } = this;
     servers += 1;
-    this.url = `ws://server-${servers}.test/openline`;
+    this.url = url ?? `ws://server-${servers}.test/openline`;
     this.options = {
       clock: this.clock,
       page: { window: this.window, document: this.document },

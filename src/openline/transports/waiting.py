@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ class Waiting:
         raise failure
 
     @contextmanager
-    def _counted(self, client: str, enough: Outcome[None]) -> Iterator[None]:
+    def _counted(self, client: str, enough: Outcome[None]) -> Generator[None]:
         settings = self._settings
         if len(self._waiting) >= settings.max_waiting or self._by_client[client] >= settings.max_waiting_per_client:
             raise CommandError(ErrorCode.TOO_MANY, "Too many requests wait already.", retry=True)
@@ -80,7 +80,7 @@ class Waiting:
 
 
 @contextmanager
-def _bell(doors: Doors, exchange: Exchange) -> Iterator[None]:
+def _bell(doors: Doors, exchange: Exchange) -> Generator[None]:
     under = Underneath.of(exchange.receive)
     if under is None:
         yield

@@ -202,6 +202,11 @@ export class Channel {
     this.#events.emit("$gap", { position });
   }
 
+  /** @param {T.Restored} publication that an earlier page wrote here, and that is to be published yet */
+  restored(publication) {
+    if (!this.#over) this.#events.emit("$restored", publication);
+  }
+
   /** @param {T.Frame} frame of this channel */
   push(frame) {
     if (!this.live) return;

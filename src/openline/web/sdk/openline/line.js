@@ -5,9 +5,10 @@ import { Channel } from "./channel.js";
 import { OpenlineError, errorOf, eventOf, nameOf, sameEpoch, unwrap, wrap, write } from "./frames.js";
 import { Outbox } from "./outbox.js";
 import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings.js";
-import { Dial, Socket, UNAUTHORIZED, comesBack, delay } from "./socket.js";
+import { BACK_SOON, Dial, Socket, UNAUTHORIZED, comesBack, delay } from "./socket.js";
 
 const ASK_MS = 10_000;
+const PAUSED = "the page was put aside";
 /** The server said that it is too busy: as if so many tries had failed already. */
 const BUSY = 1013;
 const STEADY_MS = 5_000;
@@ -41,6 +42,7 @@ export class Line {
   #tries = 0;
   #openedAt = Infinity;
   #unauthorized = false;
+  #paused = false;
   #ended = new AbortController();
   /** The secret that takes the connection up again. @type {string | undefined} */
   #resume;
@@ -54,10 +56,16 @@ export class Line {
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
     if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: give one in the options");
     this.#clock = options.clock ?? systemClock;
-    this.#outbox = new Outbox(this.#clock, options.outbox);
     const page = options.page ?? { window: globalThis, document: globalThis.document };
-    // A page that goes to the back/forward cache is over, too: `hide` is where it could wait instead.
-    const events = { online: () => this.#hurry(true), visible: () => this.#hurry(false), hide: () => this.close() };
+    this.#outbox = new Outbox(this.#clock, options.outbox, (word, payload) => this.#told(word, payload));
+    if (options.outbox?.persist !== undefined) this.#persist(page.window, options.outbox.persist);
+    const events = {
+      online: () => this.#hurry(true),
+      visible: () => this.#hurry(false),
+      aside: () => this.#pause(),
+      back: () => this.#goOn(),
+      gone: () => this.#gone(),
+    };
     watchPage(page, events, this.#ended.signal);
     this.#connect();
   }
@@ -99,12 +107,48 @@ export class Line {
     if (this.status === "closed") channel.end(closed());
     else this.#channels.set(name, channel);
     channel.join();
+    const restored = this.#outbox.restored(name);
+    // Who subscribes has its handlers in place by then.
+    queueMicrotask(() => restored.forEach((publication) => channel.restored(publication)));
     return channel;
   }
 
   close() {
     this.#dial?.drop(1000);
     this.#end({ code: 1000, reason: "" });
+  }
+
+  /** @param {any} window @param {string} user whose messages these are */
+  #persist(window, user) {
+    if (typeof user !== "string" || !user) throw new TypeError("outbox.persist is the id of a user");
+    // What stands behind the path may be a secret, and another one tomorrow.
+    const place = JSON.stringify([this.#url.split("?")[0], user]);
+    // Who does not want it does not load it.
+    this.#outbox.persist(async (guest) => new (await import("./stay.js")).Stay(this.#clock, window, place, guest));
+  }
+
+  /** The page was put aside, and may come back: so may the connection. What it holds open keeps the page out of caches. */
+  #pause() {
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#outbox.pause();
+    this.#clock.clearTimeout(this.#timer);
+    this.#dial?.drop();
+    this.#hangUp();
+    this.#become("waiting", { code: BACK_SOON, reason: PAUSED });
+  }
+
+  #goOn() {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#tries = 0;
+    this.#outbox.goOn();
+    this.#connect();
+  }
+
+  #gone() {
+    this.#outbox.leave();
+    this.close();
   }
 
   #connect() {
@@ -131,6 +175,8 @@ export class Line {
    * @param {boolean} anew the network is another one: an attempt that is under way may hang on the one before
    */
   #hurry(anew) {
+    if (this.#paused) return;
+    this.#outbox.look();
     if (anew) this.#tries = 0;
     if (this.status === "open") this.#dial?.transport?.probe();
     else if (anew || this.status === "waiting") this.#connect();
@@ -149,7 +195,7 @@ export class Line {
     this.status = "open";
     this.#outbox.carry(this.#dial?.transport);
     const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
-    this.#outbox.opened(resumed, limits?.message);
+    this.#outbox.opened(this.user, resumed, limits?.message);
     this.#become("open", { resumed, restarted });
     if (resumed && recovered === false) this.#events.emit("$gap", { position });
     for (const channel of gaps) channel.gap(position);
@@ -225,6 +271,12 @@ export class Line {
   #become(status, details) {
     this.status = status;
     this.#events.emit("$status", { status, ...details });
+  }
+
+  /** @param {string} word of the outbox @param {any} payload */
+  #told(word, payload) {
+    if (word === "$restored") this.#channels.get(payload.channel)?.restored(payload);
+    else this.#events.emit(word, payload);
   }
 
   /** @param {T.Frame} frame */

@@ -5,8 +5,8 @@ import { read, write } from "./frames.js";
 
 /** The close code of a token that is missing, wrong or expired. */
 export const UNAUTHORIZED = 4401;
-// The connection waits to be resumed: no clean end, which 1000 or no code at all would be.
-const BACK_SOON = 4501;
+/** The connection waits to be resumed: no clean end, which 1000 or no code at all would be. */
+export const BACK_SOON = 4501;
 const ABNORMAL = 1006;
 const FINAL = [1000, 1002, 1003, 1007, 1008, 1009];
 

@@ -10,16 +10,30 @@ export const systemClock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
+/** What has not come by then is done without. */
+export const SLOW_MS = 3000;
+
+/** @template A @param {T.Clock} clock @param {Promise<A>} coming @param {number} ms @returns {Promise<A>} rejects when it is late */
+export const inTime = (clock, coming, ms) =>
+  new Promise((resolve, reject) => {
+    const timer = clock.setTimeout(() => reject(new Error("it took too long")), ms);
+    coming.then(resolve, reject).finally(() => clock.clearTimeout(timer));
+  });
+
 /** A key that nobody else makes up. Unlike crypto.randomUUID this works in insecure contexts. */
 export const newKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Listens until `signal` is aborted. @param {T.Page} page @param {T.PageEvents} events @param {AbortSignal} signal */
-export function watchPage({ window, document }, { online, visible, hide }, signal) {
+export function watchPage({ window, document }, { online, visible, aside, back, gone }, signal) {
   // In Node there is nothing to hear.
   window.addEventListener?.("online", online, { signal });
-  window.addEventListener?.("pagehide", hide, { signal });
+  window.addEventListener?.("pagehide", (/** @type {any} */ { persisted }) => (persisted ? aside() : gone()), { signal });
+  window.addEventListener?.("pageshow", back, { signal });
   document?.addEventListener("visibilitychange", () => document.hidden || visible(), { signal });
+  // A tab that nobody looks at may be stopped, too.
+  document?.addEventListener("freeze", aside, { signal });
+  document?.addEventListener("resume", back, { signal });
 }
 
 /** @param {unknown} error reported as if nobody had caught it */

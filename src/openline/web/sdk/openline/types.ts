@@ -23,6 +23,10 @@ export interface Line {
    * - `$gap` `{position}`: events without a channel were lost in front of this position;
    * - `$subscribed` `{channel, position}`: the server did it; `line.subscribe(channel, {since: position})` hears all of it;
    * - `$unsubscribed` `{channel, reason}`: the server ended a subscription;
+   * - `$outbox` `{persists, reason}`: whether what waits to be published outlives the page, and if not, why; told when it
+   *   is known, and when it changes;
+   * - `$undelivered` `{channel, type, payload, at, error}`: what an earlier page wrote was refused, or `unavailable`: it
+   *   may have been published, nobody knows any more. It will not be tried again;
    * - `$error`, an {@link OpenlineError} that belongs to no command.
    *
    * What a handler throws is reported, and disturbs nobody else.
@@ -80,6 +84,7 @@ export interface Channel {
    * - `$typing`, the {@link Member}s who are typing now;
    * - `$gap` `{position}`: publications were lost in front of this position; read the history, or start over. `{lost}`:
    *   this client was too slow, and so many were dropped, as the channel's settings say;
+   * - `$restored`, a {@link Restored}: an earlier page wrote it here, and it waits to be published;
    * - `$unsubscribed` `{reason}`: the server ended the subscription;
    * - `$error`, an {@link OpenlineError}: the subscription was refused, now or after a reconnect.
    */
@@ -90,6 +95,9 @@ export interface Channel {
    *
    * It survives a broken line and is applied once; publications of one channel keep their order. A `volatile` one is
    * dropped where it cannot leave at once, and resolves with `{}`. `echo: false`: not to this page itself.
+   *
+   * What was tried in vain for 4 minutes rejects with `unavailable`: the server may have it, and forgets keys. What
+   * another page took over, while this one was put aside, rejects with `elsewhere`: it is published there.
    *
    * @throws {OpenlineError}
    */
@@ -129,7 +137,15 @@ export interface Options {
   /** Where there is none built in. */
   WebSocket?: new (url: string) => WebSocketLike;
   /** How much is kept until it is answered: 1 MiB and 1 000 commands unless told. */
-  outbox?: { bytes?: number; entries?: number };
+  outbox?: {
+    bytes?: number;
+    entries?: number;
+    /**
+     * The user whose messages these are: what waits to be published then outlives the page, in IndexedDB, and is
+     * published by the next page of the same user. Unless told nothing outlives the page.
+     */
+    persist?: string;
+  };
   /** Time and chance, for tests. */
   clock?: Clock;
   /** What tells that the network is back or the page goes away, for tests. */
@@ -157,6 +173,17 @@ export interface Event {
   from?: Member;
   /** True when it was said before this moment and only now came. */
   recovered?: boolean;
+}
+
+/** What an earlier page of this user wrote, and nobody has published yet. */
+export interface Restored {
+  channel: string;
+  type: string;
+  payload: any;
+  /** When it was written, in milliseconds. */
+  at: number;
+  /** What `publish` would have given: resolves when it was published, rejects when it will not be. */
+  answer: Promise<any>;
 }
 
 export interface Member {
@@ -199,8 +226,12 @@ export interface PageEvents {
   online(): void;
   /** Somebody looks again. */
   visible(): void;
-  /** The page goes away. */
-  hide(): void;
+  /** The page is put aside: it may come back, or never run again. */
+  aside(): void;
+  /** The page is there, perhaps again. */
+  back(): void;
+  /** The page goes for good. */
+  gone(): void;
 }
 
 /** The part of a browser's `WebSocket` that is used. */
@@ -279,21 +310,96 @@ export interface Kind {
   keyed: boolean;
   /** Whether the connection remembers the key, so that it is worth nothing on another one. */
   bound: boolean;
+  /**
+   * Milliseconds that a key is good for without a connection, after which the outcome of a try is unknown. What has one
+   * is put on the shelf.
+   */
+  life?: number;
+}
+
+/** What of a command outlives the page. */
+export interface Kept {
+  key: string;
+  /** Its frame, without `id` and `key`. */
+  text: string;
+  bytes: number;
+  /** When it was written. */
+  at: number;
+  /** What was written later has a higher one. */
+  order: number;
+  /** When it was first sent; undefined if it never was. */
+  tried: number | undefined;
+  /** Whose connection it was written on; undefined if none was open yet. */
+  user: string | null | undefined;
+}
+
+/** What lies on the shelf. */
+export interface Placed extends Kept {
+  /** Only pages that name the same place find it. */
+  place: string;
+  /** The page that has it. */
+  owner: string;
+}
+
+/** How much is taken. */
+export interface Room {
+  bytes: number;
+  entries: number;
+}
+
+/** Where publications outlive the page. Everything is done in the order of the calls. */
+export interface Shelf {
+  /** Resolves when it is there for good, under its key; in vain where another page has it by now. */
+  put(record: Kept): Promise<void>;
+  /** Resolves when it is gone; in vain where another page has it by now. */
+  remove(key: string): Promise<void>;
+  /** Gives what nobody alive has, the oldest first: what is `known`, and of the rest what has room. It is ours then. */
+  take(known: ReadonlyMap<string, unknown>, room: Room): Promise<Kept[]>;
+  /** Leaves what lies there to others. */
+  stop(): void;
+}
+
+/** A page's stay at the shelf; it may begin and end many times. */
+export interface Stay {
+  /** The page is there: what nobody has who is alive is ours. */
+  begin(): Promise<void>;
+  /** Others may take from here on what this page put there. */
+  end(): void;
+  /** Somebody else may have died, and left something. */
+  look(): Promise<void>;
+  /** Puts it there as it is now. Never rejects: what does not fit, or while there is no stay, is in memory only. */
+  put(entry: Entry): Promise<void>;
+  /** A `put` of it may be under way. */
+  remove(entry: Entry): void;
+}
+
+export type LoadStay = (guest: Guest) => Promise<Stay>;
+
+export type Tell = (word: string, payload: any) => void;
+
+/** Who has something on the shelf. */
+export interface Guest {
+  /** What it has that may lie there, by key, and how much more it takes. */
+  asks(): { known: Map<string, Entry>; room: Room };
+  /** There are `records` of earlier pages; what was `lost` is another page's by now. */
+  took(shelf: Shelf, records: Kept[], lost: Entry[]): void;
+  /** The shelf has been read, or there is none. */
+  settled(): void;
+  tell: Tell;
 }
 
 /** A command that is kept. */
-export interface Entry {
-  text: string;
-  bytes: number;
-  key: string;
+export interface Entry extends Kept {
   kind: Kind;
   /** Entries of one lane leave in order. */
   lane: string;
   /** Sent and not answered, or resting before its next try. */
   away: boolean;
-  /** Whether it was ever sent. */
-  tried: boolean;
   tries: number;
+  /** Where it lies, if it does. */
+  shelf?: Shelf;
+  /** An earlier page wrote it. */
+  restored?: Restored;
   /** Of its last sending. */
   id: number;
   /** Timer of its next try. */
@@ -304,7 +410,7 @@ export interface Entry {
   reject(error: Error): void;
 }
 
-/** Keeps commands until they are answered. The seam for one that survives the page. */
+/** Keeps commands until they are answered. */
 export interface Outbox {
   /** Keeps a command until it is answered; gives the payload of its reply. `timeout`: milliseconds until it is given up. */
   submit(kind: "publication" | "event" | "read", frame: Frame, timeout?: number): Promise<any>;

@@ -37,6 +37,8 @@ export class Channel implements T.Channel {
     end(error: Error): void;
     /** @param {string | undefined} position */
     gap(position: string | undefined): void;
+    /** @param {T.Restored} publication that an earlier page wrote here, and that is to be published yet */
+    restored(publication: T.Restored): void;
     /** @param {T.Frame} frame of this channel */
     push(frame: T.Frame): void;
     #private;

@@ -1,5 +1,7 @@
 /** The close code of a token that is missing, wrong or expired. */
 export const UNAUTHORIZED: 4401;
+/** The connection waits to be resumed: no clean end, which 1000 or no code at all would be. */
+export const BACK_SOON: 4501;
 export function comesBack(code: number): boolean;
 export function delay(tries: number, random: () => number): number;
 /** A WebSocket that notices when it has died. @implements {T.Transport} */
