@@ -37,15 +37,17 @@ class Subscription:
     """A connection's place in a channel.
 
     ``hold`` keeps what comes in while the log is read; ``begun`` is where it went live for the first time: what was
-    published before then is none of a resume's business; ``presence``: it watches who comes and goes.
+    published before then is none of a resume's business; ``presence``: it watches who comes and goes. ``paused``: its
+    client reads page by page what it missed before it is in again, and counts as present meanwhile.
     """
 
-    __slots__ = ("begun", "channel", "connection", "hold", "presence")
+    __slots__ = ("begun", "channel", "connection", "hold", "paused", "presence")
 
     def __init__(self, connection: "Connection", channel: "Channel", *, presence: bool) -> None:
         self.connection = connection
         self.channel = channel
         self.presence = presence
+        self.paused = False
         self.hold: Hold | None = None
         self.begun: Position | None = None
 

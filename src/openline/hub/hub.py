@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from openline.errors import CommandError, GoneError
+from openline.errors import CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.lifecycle import EVERYBODY, Lifecycle
 from openline.hub.membership import Membership
@@ -187,7 +187,13 @@ class Hub:
             return
         # What came in meanwhile lies ahead of the position that it is told, and behind what others of its channels
         # may have brought: it is not sent.
-        await self.membership.join(connection, channel, self.policy.options(channel))
+        try:
+            await self.membership.join(connection, channel, self.policy.options(channel))
+        except CommandError as error:
+            if error.code == ErrorCode.FAILED:
+                # It has left, or ended, meanwhile: whoever saw to that knows.
+                return
+            raise
         if connection.wire is not None:
             payload = b'{"position":"%b"}' % str(self.broker.position).encode()
             self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))

@@ -65,11 +65,12 @@ class Membership:
     ) -> Joined:
         """Hold, read, merge, seat: ``connection`` is in ``name``, and nothing published meanwhile is lost or doubled.
 
-        Raises :class:`CommandError`: ``unavailable`` when the engine does not answer, ``failed`` when it left while
-        we waited.
+        Who is in already starts over. Raises :class:`CommandError`: ``unavailable`` when the engine does not answer,
+        ``failed`` when it left while we waited.
         """
         if connection.stage is State.ENDED:
             raise CommandError(ErrorCode.FAILED, "The connection has ended.")
+        previous = connection.subscriptions.get(name)
         subscription = self._hold(connection, name, options, presence=presence)
         hold = subscription.hold
         try:
@@ -79,7 +80,7 @@ class Membership:
             if lost and last:
                 page = await self._read(name, None, last).step()
         except BrokerError as error:
-            self.leave(subscription, "unsubscribed")
+            self._undo(subscription, hold, previous)
             raise CommandError(ErrorCode.UNAVAILABLE, "The history cannot be read just now.", retry=True) from error
         if connection.subscriptions.get(name) is not subscription:
             raise CommandError(ErrorCode.FAILED, "The subscription ended before it began.")
@@ -87,7 +88,7 @@ class Membership:
             # The line broke meanwhile, and nobody waits for an answer: a resume brings what is missing.
             return Joined([], complete=True)
         if after is not None and page.more and not lost:
-            self.leave(subscription, "unsubscribed")
+            self._pause(subscription, previous)
             return Joined(merge(page.publications, (), connection.id), complete=True, end=_end(page))
         if hold.overflowed:
             self.leave(subscription, "unsubscribed")
@@ -155,6 +156,24 @@ class Membership:
         else:
             subscription.channel.unseat(subscription, wire)
 
+    def _undo(self, subscription: Subscription, hold: Hold | None, previous: Subscription | None) -> None:
+        """Joining failed: who was in before stays in, unless it has missed something."""
+        if previous is not None and previous.paused:
+            self._pause(subscription, previous)
+        elif previous is None or hold is None or hold.size:
+            self.leave(subscription, "unsubscribed")
+        elif subscription.hold is hold:
+            subscription.presence, subscription.begun = previous.presence, previous.begun
+            self.seat(subscription)
+
+    def _pause(self, subscription: Subscription, previous: Subscription | None) -> None:
+        """``subscription`` is not in yet; who was in before goes on to be present."""
+        if previous is None:
+            self.leave(subscription, "unsubscribed")
+        elif subscription.connection.subscriptions.get(subscription.channel.name) is subscription:
+            self._unseat(subscription)
+            subscription.paused = True
+
     def leave(self, subscription: Subscription, reason: str) -> None:
         """``subscription`` ends; those who watch presence are told why. Nothing where it has ended already."""
         channel, connection = subscription.channel, subscription.connection
@@ -171,7 +190,10 @@ class Membership:
     def detach(self, connection: Connection) -> None:
         """The line broke: seats are given up, subscriptions stay, presence for a grace period."""
         graces: set[float] = set()
-        for subscription in connection.subscriptions.values():
+        for subscription in tuple(connection.subscriptions.values()):
+            if subscription.paused:
+                self.leave(subscription, "unsubscribed")
+                continue
             self._unseat(subscription)
             options = subscription.channel.options.presence
             if options is not None and connection.id in subscription.channel.members:
