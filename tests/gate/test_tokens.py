@@ -65,6 +65,19 @@ async def test_a_token_alone_is_not_echoed_either() -> None:
                 assert b"sec-websocket-protocol" not in head.lower()
 
 
+@pytest.mark.parametrize("path", ["/openline", "/raw/open"])
+@pytest.mark.parametrize("hosting", [serving, plainly_serving])
+async def test_a_page_that_offers_a_token_alone_is_told_what_to_offer_beside_it(hosting, path: str) -> None:  # type: ignore[no-untyped-def]
+    # It would give up anyway, because nothing may be echoed, and nobody would know why.
+    async with hosting(application()) as served, bare_socket(served.port) as socket:
+        offer = f"Sec-WebSocket-Protocol: openline.token.{SECRET}"
+        socket.send(upgrade_head(path, offer, "Origin: http://127.0.0.1"))
+        assert await socket.status() == 400
+        answer = await socket.rest()
+        assert b'["openline.v1", "openline.token.' in answer
+        assert SECRET.encode() not in answer
+
+
 async def test_at_the_raw_door_a_browser_may_bring_its_token_beside_any_other_subprotocol() -> None:
     # A browser gives up where it offered subprotocols and none is echoed, and the token must not be.
     async with serving(application()) as served:

@@ -313,7 +313,7 @@ def test_where_there_is_no_id_to_read_there_is_none(data: bytes) -> None:
 # -- several in one message
 
 
-@given(st.lists(VALUES, max_size=5), st.sampled_from(["", " ", "\r\n\t "]))
+@given(st.lists(VALUES, min_size=1, max_size=5), st.sampled_from(["", " ", "\r\n\t "]))
 def test_an_array_is_its_elements_in_order_whatever_they_are(values: list[Any], space: str) -> None:
     parts = split_batch((space + json.dumps(values, indent=1)).encode())
     assert [json.loads(part) for part in parts] == values
@@ -324,8 +324,10 @@ def test_what_is_no_array_is_one_command_to_be_judged_as_it_is(data: bytes) -> N
     assert split_batch(data) == [data]
 
 
-@pytest.mark.parametrize("data", [b"[", b"[1,]", b"[1}", b"[1] 2", b"[" * 100_000, b"[" * 5000 + b"]" * 5000])
-def test_an_array_that_is_no_json_is_a_bad_message(data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data", [b"[", b"[]", b" [ \n] ", b"[1,]", b"[1}", b"[1] 2", b"[" * 100_000, b"[" * 5000 + b"]" * 5000]
+)
+def test_an_array_that_is_no_json_or_empty_is_a_bad_message(data: bytes) -> None:
     with pytest.raises(CommandError) as caught:
         for part in split_batch(data):
             decode_command(part)

@@ -70,14 +70,17 @@ _OVERHEAD: Final = 400
 def split_batch(data: bytes) -> list[bytes]:
     """The commands in one text message: one, or the elements of an array of them, in order.
 
-    Raises :class:`CommandError` (``bad_message``) for an array that is no JSON.
+    Raises :class:`CommandError` (``bad_message``) for an array that is no JSON, or empty.
     """
     if data.lstrip(b" \t\r\n")[:1] != b"[":
         return [data]
     try:
-        return [bytes(part) for part in _decode_batch(data)]
+        parts = [bytes(part) for part in _decode_batch(data)]
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object, or an array of them.") from error
+    if not parts:
+        raise CommandError(ErrorCode.BAD_MESSAGE, "An array of commands holds at least one.")
+    return parts
 
 
 def decode_command(data: bytes) -> Command:

@@ -15,6 +15,8 @@ __all__ = ["TOKEN_PREFIX", "Gate"]
 #: A subprotocol that begins with it carries the token behind it.
 TOKEN_PREFIX = "openline.token."  # noqa: S105  a name, no secret
 
+#: A browser gives up where none of what it offered is echoed, and a token never is.
+_NOTHING_TO_ECHO = 'Offer a subprotocol beside the token: new WebSocket(url, ["openline.v1", "openline.token.…"])\n'
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 #: What some proxies say of a WebSocket.
 _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
@@ -43,7 +45,8 @@ class Gate:
     ) -> Request:
         """The request as the application may see it.
 
-        Raises :class:`RequestRefused` (403, 400) with the remedy in its text.
+        ``subprotocols`` are those that a WebSocket's client offers. Raises :class:`RequestRefused` (403, 400) with the
+        remedy in its text.
         """
         given = _joined(headers)
         scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
@@ -62,6 +65,8 @@ class Gate:
                 raise
             remedy = f"If {peer} is your proxy, start it with --trust-proxy {peer}\n"
             raise RequestRefused(refusal.status, refusal.reason + remedy) from None
+        if origin is not None and subprotocols and all(name.startswith(TOKEN_PREFIX) for name in subprotocols):
+            raise RequestRefused(400, _NOTHING_TO_ECHO)
         return Request(
             path=path,
             query=query,
