@@ -30,7 +30,7 @@ async def serve_http(
 ) -> None:
     """Answer one request for ``path`` below our mount.
 
-    A page is read with GET; everything else at a path that has an endpoint is that endpoint's.
+    A page is read with GET, as a door is visited; everything else at a path with an endpoint is that endpoint's.
     """
     read = scope["method"] in ("GET", "HEAD")
     if path == "/healthz":
@@ -39,12 +39,12 @@ async def serve_http(
         await respond(_DRAINING if runtime.draining else _OK, scope, send, status=503 if runtime.draining else 200)
     elif read and path in pages:
         await respond(pages[path], scope, send)
+    elif read and runtime.doors.is_door(path):
+        await respond(_DOOR, scope, send, status=426)
     elif path in runtime.endpoints:
         await runtime.endpoints[path](scope, receive, send)
     elif not read:
         await respond(_METHOD, scope, send, status=405)
-    elif runtime.doors.is_door(path):
-        await respond(_DOOR, scope, send, status=426)
     else:
         await respond(_NOTHING, scope, send, status=404)
 

@@ -22,7 +22,7 @@ from openline.protocol.websocket import Opcode
 from openline.transports.admission import TOKEN_PREFIX
 from openline.transports.settings import LineSettings, Paths
 
-__all__ = ["Door", "Doors", "Line", "plain", "plain_text", "subprotocol"]
+__all__ = ["Door", "Doors", "JsonDoor", "Line", "plain", "plain_text", "subprotocol"]
 
 
 class Line(Protocol):

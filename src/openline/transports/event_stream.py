@@ -32,6 +32,8 @@ _NOWHERE: Final = Position("-", 0)
 class _ListenersWords:
     """Heartbeats carry the position, so that even who hears nothing for long comes back to where it stood."""
 
+    leaves = True
+
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
 

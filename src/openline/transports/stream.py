@@ -30,7 +30,12 @@ _CHUNK_BYTES: Final = 65_536
 
 
 class Words(Interface):
-    """What a stream says by itself: in good time, so that it is not taken for dead, and at its end."""
+    """What a stream says by itself: in good time, so that it is not taken for dead, and at its end.
+
+    ``leaves``: a client that ends the stream means to leave; else it may come back as the same connection.
+    """
+
+    leaves: bool
 
     def heartbeat(self, stream: "Line") -> bytes:
         """What goes out every ``ping_every_seconds``; ``b""`` for nothing."""
@@ -140,8 +145,7 @@ class NativeStream(_Stream[SocketWire], Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; its descriptor is closed after this returns, and has left every group."""
-        # A client that ends a stream says no more than that it reads no more.
-        clean = exc is None and not self._closing
+        clean = exc is None and self._words.leaves and not self._closing
         self._closing = True
         self.wire.shut()
         self._set_timer(None, None)
@@ -184,7 +188,7 @@ class AsgiStream(_Stream[AsgiWire]):
                 self._writer = writer = tasks.create_task(self._write())
                 reader = tasks.create_task(self._exchange.disconnected())
                 await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-                clean = reader.done() and not self._closing
+                clean = reader.done() and self._words.leaves and not self._closing
                 writer.cancel()
                 reader.cancel()
         finally:
