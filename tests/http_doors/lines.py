@@ -13,7 +13,7 @@ from tests.http_doors.rig import PATIENCE, Source, web
 from tests.server import Served
 
 
-class LineGone(Exception):
+class LineGoneError(Exception):
     """The line has ended; the close code, where one was told."""
 
 
@@ -37,7 +37,7 @@ class HttpClient:
     async def say(self, **command: Any) -> None:
         said = await self.post(json.dumps(command).encode())
         if said.status_code == 404:
-            raise LineGone(said.json()["code"])
+            raise LineGoneError(said.json()["code"])
         assert said.status_code == 204, said.text
 
     async def ask(self, type: str, **fields: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class StreamClient(HttpClient):
 
     async def hear(self) -> list[dict[str, Any]]:
         if not await self._source.read():
-            raise LineGone
+            raise LineGoneError
         events = self._source.reader.events[self._taken :]
         self._taken += len(events)
         return [json.loads(event.data) for event in events]
@@ -97,7 +97,7 @@ class PollClient(HttpClient):
         headers = {"openline-line": self.token} if self.token else {}
         polled = await self.client.get(f"/openline/poll?after={self.batch}", headers=headers)
         if polled.status_code == 404:
-            raise LineGone(polled.json()["code"])
+            raise LineGoneError(polled.json()["code"])
         assert polled.status_code == 200, polled.text
         self.batch = int(polled.headers["openline-batch"])
         return polled.json()

@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 
 from openline import Connection, History, HttpSettings, HubSettings, LineSettings, Openline, Settings
 from tests.clients import JsonClient
-from tests.http_doors.lines import HttpClient, LineGone, PollClient, polled, socketed, streamed
+from tests.http_doors.lines import HttpClient, LineGoneError, PollClient, polled, socketed, streamed
 from tests.http_doors.rig import HOSTINGS, Hosting, natively, problem, web
 from tests.server import until
 
@@ -92,7 +92,7 @@ async def test_a_client_that_says_goodbye_is_gone_at_once(hosting: Hosting, open
         assert line.connections == ()
         told = await client.push()
         assert told == {"type": "$closed", "payload": {"code": 1000, "reason": ""}}
-        with pytest.raises(LineGone):
+        with pytest.raises(LineGoneError):
             while True:
                 await client.listen()
 
@@ -227,7 +227,7 @@ async def test_polled_lines_are_bounded_by_address_and_in_all() -> None:
         async with natively(line) as served, polled(served) as one, polled(served), web(served) as client:
             assert problem(await client.get("/openline/poll")) == (429, "too_many")
             await one.client.delete("/openline", headers={"openline-line": one.token})
-            with pytest.raises(LineGone):
+            with pytest.raises(LineGoneError):
                 while True:
                     await one.listen()
             async with polled(served):
@@ -247,10 +247,10 @@ async def test_a_client_that_polls_too_rarely_for_what_comes_is_too_slow() -> No
         assert pushes[-1]["payload"]["code"] == 4500
         since = pushes[-2]["position"] if len(pushes) > 1 else told["position"]
         got = [push["payload"][0] for push in pushes[:-1]]
-        async with polled(served) as client:
-            assert (await client.get("$connect", resume=told["resume"], since=since))["resumed"]
+        async with polled(served) as again:
+            assert (await again.get("$connect", resume=told["resume"], since=since))["resumed"]
             while len(got) < 60:
-                got.append((await client.push())["payload"][0])
+                got.append((await again.push())["payload"][0])
         assert got == list(range(60))
 
 
@@ -338,7 +338,7 @@ class Hopper:
                     self._take(await client.push())
                 if isinstance(client, JsonClient):
                     client.cut()
-        except (LineGone, ConnectionClosed, TimeoutError):
+        except (LineGoneError, ConnectionClosed, TimeoutError):
             return
 
     async def _connect(self, client: JsonClient | HttpClient) -> None:

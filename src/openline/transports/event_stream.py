@@ -11,7 +11,7 @@ from openline.hub.following import Following
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
 from openline.hub.visits import Visits
-from openline.model import Position, User
+from openline.model import Position
 from openline.protocol import sse
 from openline.protocol.handshake import response_head
 from openline.protocol.sse import SseCodec
@@ -19,6 +19,7 @@ from openline.transports.doors import Doors, Line
 from openline.transports.exchange import Exchange
 from openline.transports.settings import HttpSettings
 from openline.transports.stream import AsgiStream, NativeStream
+from openline.transports.tickets import Tickets
 from openline.transports.uvicorn_host import Underneath
 
 __all__ = ["EventStreams", "stream_headers"]
@@ -52,8 +53,11 @@ class _ListenersWords:
 class EventStreams:
     """Opens them; ``lobby`` is what a request means that names no channel."""
 
-    def __init__(self, doors: Doors, visits: Visits, settings: HttpSettings, lobby: str | None) -> None:
+    def __init__(
+        self, doors: Doors, visits: Visits, tickets: Tickets, settings: HttpSettings, lobby: str | None
+    ) -> None:
         self._doors = doors
+        self._tickets = tickets
         self._visits = visits
         self._settings = settings
         self._lobby = () if lobby is None else (lobby,)
@@ -80,7 +84,7 @@ class EventStreams:
     async def head(self, exchange: Exchange) -> None:
         """Answer with the head of a stream that could begin; raises :class:`CommandError` where it could not."""
         _since(exchange)
-        visitor = await drive(self._visits.visitor(self._who(exchange)))
+        visitor = await drive(self._visits.visitor(self._tickets.who(exchange)))
         await drive(self._visits.demand(visitor, self._channels(exchange), Action.SUBSCRIBE))
         await exchange.answer(content_type=sse.CONTENT_TYPE, headers=stream_headers())
 
@@ -97,7 +101,7 @@ class EventStreams:
             else NativeStream(self._doors, codec, self._words, under.transport, under.connections)
         )
         following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
-        await drive(following.judge(self._who(exchange)))
+        await drive(following.judge(self._tickets.who(exchange)))
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
         if isinstance(stream, AsgiStream):
             await exchange.start(200, headers)
@@ -112,9 +116,6 @@ class EventStreams:
                 await stream.gone
         else:
             self._doors.line_lost(stream.wire, clean=True)
-
-    def _who(self, exchange: Exchange) -> Outcome[User | None]:
-        return self._doors.hub.application.authenticate(exchange.request.token, exchange.request)
 
     def _follow(self, stream: Line, following: Following) -> None:
         drive(following.begin()).then(partial(self._begun, stream, following))
