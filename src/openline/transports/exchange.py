@@ -49,7 +49,8 @@ class Exchange:
         Raises :class:`CommandError`: ``too_large`` beyond ``limit`` bytes, ``too_slow``, ``bad_message`` where the
         client has gone ahead of its end.
         """
-        if int(self.request.headers.get("content-length", "0")) > limit:
+        length = self.request.headers.get("content-length", "")
+        if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)
         body = bytearray()
         try:

@@ -321,10 +321,11 @@ class Underneath:
     def take(self) -> bool:
         """Take it: the server lets go of it, and its call may return. False where the client has gone meanwhile."""
         cycle, protocol = self._cycle, self._protocol
-        if cycle.disconnected or cycle.response_started or self.transport.is_closing():
-            return False
-        # From here on uvicorn believes that the client has gone.
+        there = not (cycle.disconnected or self.transport.is_closing())
+        # From here on uvicorn believes that the client has gone, and says nothing of an answer that it does not see.
         cycle.disconnected = True
+        if not there:
+            return False
         protocol.pipeline.clear()
         protocol._unset_keepalive_if_required()  # pyright: ignore[reportPrivateUsage]
         self.connections.discard(protocol)
@@ -335,4 +336,4 @@ class Underneath:
 
 #: What of uvicorn's HTTP protocol and of one request on it is used.
 _NEEDED_OF_HTTP: Final = ("transport", "connections", "pipeline", "_unset_keepalive_if_required")
-_NEEDED_OF_CYCLE: Final = ("on_response", "disconnected", "response_started")
+_NEEDED_OF_CYCLE: Final = ("on_response", "disconnected")
