@@ -28,6 +28,6 @@ clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules bench/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made anew when what it was made from has changed, so that a second start takes a moment.
-$(VENV)/installed: pyproject.toml setup.sh
+$(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c
 	@sh setup.sh $(PYTHON) $(VENV)
 	@touch $@

@@ -1,7 +1,8 @@
-/* The optional accelerator: the two inner loops of a line, each with a pure-Python twin that has the same contract.
+/* The optional accelerator: the inner loops of a line, each with a pure-Python twin that has the same contract.
  *
  *   send_many     openline.transports.fanout   the same bytes to many descriptors, without the GIL
  *   parse_frames  openline.protocol.frames     plain WebSocket frames out of what one read brought (RFC 6455 section 5)
+ *   is_suspect    openline.protocol.strict_json  whether JSON text may hold what not every parser can read
  *
  * Written against the stable ABI of Python 3.11. Without a compiler the package installs and works without this file.
  */
@@ -265,11 +266,76 @@ static PyObject *use_opcodes(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* -- is_suspect ----------------------------------------------------------------------------------------------- */
+
+enum { MOST_BRACKETS = 64, LONG_NUMBER = 16 };
+
+static int is_digit(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+/* Whether an exponent of three digits begins at `at`: a letter, perhaps a sign, digits. */
+static int is_long_exponent(const uint8_t *at, const uint8_t *end)
+{
+    at++;
+    if (at < end && (*at == '+' || *at == '-'))
+        at++;
+    return end - at >= 3 && is_digit(at[0]) && is_digit(at[1]) && is_digit(at[2]);
+}
+
+static int is_surrogate_escape(const uint8_t *at, const uint8_t *end)
+{
+    return end - at >= 3 && at[1] == 'u' && (at[2] == 'd' || at[2] == 'D');
+}
+
+static int has_suspect(const uint8_t *at, const uint8_t *end)
+{
+    int brackets = 0, digits = 0;
+    for (; at < end; at++) {
+        if (is_digit(*at)) {
+            if (++digits == LONG_NUMBER)
+                return 1;
+            continue;
+        }
+        digits = 0;
+        switch (*at) {
+        case '[':
+        case '{':
+            if (++brackets > MOST_BRACKETS)
+                return 1;
+            break;
+        case 'e':
+        case 'E':
+            if (is_long_exponent(at, end))
+                return 1;
+            break;
+        case '\\':
+            if (is_surrogate_escape(at, end))
+                return 1;
+            break;
+        }
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(is_suspect_doc, "is_suspect(data)\n--\n\nSee openline.protocol.strict_json.is_suspect.");
+
+static PyObject *is_suspect(PyObject *module, PyObject *data)
+{
+    char *text;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(data, &text, &length) < 0)
+        return NULL;
+    return PyBool_FromLong(has_suspect((const uint8_t *)text, (const uint8_t *)text + length));
+}
+
 /* -- the module ----------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
     {"send_many", send_many, METH_VARARGS, send_many_doc},
     {"parse_frames", parse_frames, METH_VARARGS, parse_frames_doc},
+    {"is_suspect", is_suspect, METH_O, is_suspect_doc},
     {"use_opcodes", use_opcodes, METH_VARARGS, use_opcodes_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -278,7 +344,13 @@ static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_native", "The optional accelerator of Openline.", -1, methods, NULL, NULL, NULL, NULL,
 };
 
+/* Counts the changes to what is offered here; openline.accelerator wants the number it was written for. */
+enum { REVISION = 2 };
+
 PyMODINIT_FUNC PyInit__native(void)
 {
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module != NULL && PyModule_AddIntConstant(module, "REVISION", REVISION) < 0)
+        Py_CLEAR(module);
+    return module;
 }

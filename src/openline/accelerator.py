@@ -6,14 +6,18 @@ from typing import Any, Final
 
 __all__ = ["native"]
 
+#: Of what the native part offers. One that was built for another is left alone: it is older than the rest.
+_REVISION: Final = 2
+
 
 def _find() -> Any:
     if os.environ.get("OPENLINE_PURE", "0") not in ("", "0"):
         return None
     try:
-        return importlib.import_module("openline._native")
+        found = importlib.import_module("openline._native")
     except ImportError:
         return None
+    return found if getattr(found, "REVISION", None) == _REVISION else None
 
 
 #: The native module; None where its pure-Python twins do the work.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from openline.accelerator import native
 from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
+from openline.protocol.strict_json import is_suspect, is_suspect_in_python
 from openline.transports.fanout import send_many, send_many_in_python
 
 KEYS = st.binary(min_size=4, max_size=4)
@@ -29,6 +30,17 @@ def test_both_twins_take_the_same_frames_of_any_stream(frames: list[bytes], data
     start = data.draw(st.integers(0, len(stream)))
     assert parse_frames(bytes(stream), start, limit) == parse_frames_in_python(bytes(stream), start, limit)
     assert parse_frames(memoryview(stream), 0, limit) == parse_frames_in_python(memoryview(stream), 0, limit)
+
+
+PIECES = st.sampled_from(
+    [b"0", b"12", b"\\", b"u", b"d", b"D", b"e", b"E", b"+", b"-", b"[", b"{", b"x", b" ", b"\xc3", b","]
+)
+TELLING = st.sampled_from([b"\\ud800", b"1e400", b"2E+400", b"7e-999", b"9" * 15, b"9" * 16, b"[" * 63, b"{" * 65])
+
+
+@given(st.lists(PIECES | TELLING, max_size=40).map(b"".join))
+def test_both_twins_suspect_the_same_text(text: bytes) -> None:
+    assert is_suspect(text) == is_suspect_in_python(text)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ __all__ = [
     "encode_close",
     "encode_frame",
     "encode_masked",
+    "encode_text",
     "fit_reason",
     "is_utf8",
     "length_field_end",
@@ -171,6 +172,16 @@ def read_header(data: bytes | bytearray, start: int, *, masked: bool) -> Header 
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
     """Encode one final frame as a server sends it: header and payload, not masked."""
     return _header(opcode, len(payload), 0) + payload
+
+
+# The headers of short texts, which most are.
+SHORT_TEXTS: Final = tuple(bytes((FINAL | TEXT, length)) for length in range(CONTROL_LIMIT + 1))
+
+
+def encode_text(payload: bytes) -> bytes:
+    """Encode one text message as a server sends it; what :func:`encode_frame` does, for what is sent all the time."""
+    length = len(payload)
+    return SHORT_TEXTS[length] + payload if length <= CONTROL_LIMIT else _header(TEXT, length, 0) + payload
 
 
 def encode_masked(opcode: Opcode, payload: bytes, key: bytes) -> bytes:

@@ -13,8 +13,8 @@ from openline.model import JsonBytes, Publication
 from openline.protocol.attachments import show_attachments
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, CommandId
+from openline.protocol.frames import encode_text
 from openline.protocol.strict_json import check_json
-from openline.protocol.websocket import Opcode, encode_frame
 
 __all__ = [
     "SUBPROTOCOL",
@@ -39,7 +39,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=16_384)]
 class _Frame(msgspec.Struct, frozen=True, gc=False):
     """The wire form of a command; null stands for left out."""
 
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
     id: _Id | None = None
     channel: str | None = None
     payload: msgspec.Raw = msgspec.Raw()
@@ -62,6 +62,7 @@ class _Frame(msgspec.Struct, frozen=True, gc=False):
 _decode: Final = msgspec.json.Decoder(_Frame).decode
 _decode_batch: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 #: What a waiting command costs beside its payload, about.
 _OVERHEAD: Final = 400
@@ -72,7 +73,7 @@ def split_batch(data: bytes) -> list[bytes]:
 
     Raises :class:`CommandError` (``bad_message``) for an array that is no JSON, or empty.
     """
-    if data.lstrip(b" \t\r\n")[:1] != b"[":
+    if data[:1] == b"{" or data.lstrip(b" \t\r\n")[:1] != b"[":
         return [data]
     try:
         parts = [bytes(part) for part in _decode_batch(data)]
@@ -86,6 +87,7 @@ def split_batch(data: bytes) -> list[bytes]:
 def decode_command(data: bytes) -> Command:
     """The command in one text message (valid UTF-8, within the message limit).
 
+    An event's fields that only words of the protocol have are checked, and left out.
     Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a
     field of the protocol does not fit.
     """
@@ -95,11 +97,26 @@ def decode_command(data: bytes) -> Command:
         raise _misfit(str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
+    if not frame.type.isprintable() and _CONTROL.search(frame.type) is not None:
+        raise CommandError(ErrorCode.BAD_FIELD, "A type holds no control characters.", field="type")
     payload, binary = b"null", False
     if frame.payload:
         payload = check_json(bytes(frame.payload))
         if frame.encoding is not None:
             payload, binary = _from_base64(payload, frame.encoding), True
+    if frame.type[0] != INTERNAL:
+        # The other fields belong to words of the protocol, and a command with fewer of them is made in half the time.
+        return Command(
+            type=frame.type,
+            id=frame.id,
+            channel=frame.channel,
+            payload=payload,
+            binary=binary,
+            key=frame.key,
+            volatile=frame.volatile is True,
+            echo=frame.echo is not False,
+            size=len(data) + _OVERHEAD,
+        )
     return Command(
         type=frame.type,
         id=frame.id,
@@ -194,14 +211,10 @@ def message_json(publication: Publication) -> JsonBytes:
     return b"{%b%b" % (place, push_json(msgspec.structs.replace(publication, stamp=0))[1:])
 
 
-def _websocket_text(data: bytes) -> bytes:
-    return encode_frame(Opcode.TEXT, data)
-
-
 class JsonCodec:
     """What the hub says, as JSON in frames; ``frame`` puts one text message into the form that the wire takes."""
 
-    def __init__(self, frame: Callable[[bytes], bytes] = _websocket_text) -> None:
+    def __init__(self, frame: Callable[[bytes], bytes] = encode_text) -> None:
         self.name = "json"
         self._frame = frame
 
@@ -225,7 +238,8 @@ class JsonCodec:
 
     def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
-        return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (_encode(command_id), payload))
+        number = b"%d" % command_id if isinstance(command_id, int) else _encode(command_id)
+        return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (number, payload))
 
     def error(self, command_id: CommandId | None, error: CommandError) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
+from openline.accelerator import native
 from openline.errors import CommandError, ErrorCode
 
-__all__ = ["MAX_DEPTH", "check_json", "encode_json"]
+__all__ = ["MAX_DEPTH", "check_json", "encode_json", "is_suspect", "is_suspect_in_python"]
 
 MAX_DEPTH: Final = 64
 _MAX_INTEGER: Final = 2**53 - 1
-# Escapes may hide a lone surrogate, sixteen digits an integer beyond 2**53, an exponent of three digits an infinity.
+# Escapes may hide a lone surrogate, sixteen digits an integer beyond 2**53, an exponent of three digits an infinity,
+# more brackets than a value may be deep a value that is deeper.
 _SUSPECT: Final = re.compile(rb"\\u[dD]|\d{16}|[eE][+-]?\d{3}")
 _TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|-?[0-9][0-9.eE+-]*')
 _TOO_DEEP: Final = f"The payload is nested more than {MAX_DEPTH} deep."
@@ -21,12 +23,27 @@ _decode: Final = msgspec.json.Decoder().decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
+# Before the pattern is looked for, letters that it does not contain are taken out, which is far quicker than to look
+# through them. It cannot hide anything; what it brings together is looked at once more.
+_INNOCENT: Final = bytes(set(b" abcfghijklmnopqrstvwxyzABCFGHIJKLMNOPQRSTUVWXYZ") | set(range(0x80, 0x100)))
+
+
+def is_suspect_in_python(data: bytes) -> bool:
+    """Whether JSON text may hold what not every parser can read; False is certain."""
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH or (
+        _SUSPECT.search(data.translate(None, _INNOCENT)) is not None and _SUSPECT.search(data) is not None
+    )
+
+
+is_suspect = is_suspect_in_python if native is None else native.is_suspect
+
+
 def check_json(data: bytes) -> bytes:
     """``data``, whose syntax has been checked, where it is within the limits.
 
     Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is read.
     """
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH or _SUSPECT.search(data) is not None:
+    if is_suspect(data):
         try:
             # Finds lone surrogates and infinities.
             _decode(data)
