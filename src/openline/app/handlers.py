@@ -57,19 +57,22 @@ class _Handler:
                 f"handler {function.__qualname__}", f"payloads cannot be checked by its annotation: {error}"
             ) from error
 
-    async def call(self, tasks: Tasks, *given: Any) -> Any:
-        """Call the function in its own way, as many arguments as it takes; raises what it raises."""
+    def begin(self, tasks: Tasks, *given: Any) -> Any:
+        """Call the function in its own way, as many arguments as it takes; raises what it raises.
+
+        Returns what it returned; from a thread that is still to come, as an outcome.
+        """
         if self._thread:
-            result: Any = await tasks.start(_THREADS.call(self._function, *given[: self._count])).step()
-        else:
-            try:
-                result = self._function(*given[: self._count])
-            except asyncio.CancelledError as error:
-                # It would pass for the end of whatever runs here; no task of ours was cancelled.
-                raise RuntimeError("the handler raised CancelledError") from error
-        if isinstance(result, Awaitable) and not isinstance(result, Outcome):
-            result = await tasks.start(cast("Awaitable[Any]", result)).step()
-        return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
+            return tasks.start(_THREADS.call(self._function, *given[: self._count]))
+        try:
+            return self._function(*given[: self._count])
+        except asyncio.CancelledError as error:
+            # It would pass for the end of whatever runs here; no task of ours was cancelled.
+            raise RuntimeError("the handler raised CancelledError") from error
+
+    async def call(self, tasks: Tasks, *given: Any) -> Any:
+        """Call the function and wait for what comes of it; raises what it raises."""
+        return await _come(tasks, self.begin(tasks, *given))
 
     def payload(self, command: Command) -> Any:
         """The payload as the function wants it.
@@ -202,24 +205,43 @@ class Handlers:
 
     def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._handle(connection, command))
-
-    async def _handle(self, connection: Connection, command: Command) -> JsonBytes:
         handler = self._find(command.type, command.channel)
-        if handler is None:
-            raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
-        result = await handler.call(self._tasks(), connection, handler.payload(command), command.channel)
-        if isinstance(result, Position):
-            return b'{"position":"%b"}' % str(result).encode()
-        if isinstance(result, (bytes, bytearray, memoryview)):
-            raise TypeError("a handler cannot return bytes: publish or emit them")
-        answer = encode_json(result)
-        if len(answer) > MAX_PAYLOAD_BYTES:
-            _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
-            raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")
-        return answer
+        try:
+            if handler is None:
+                raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
+            result = handler.begin(self._tasks(), connection, handler.payload(command), command.channel)
+            if isinstance(result, (Outcome, Awaitable)):
+                return drive(self._answer_later(command, result))
+            return Outcome.of(_answer(command, result))
+        except Exception as error:
+            return Outcome.failed(error)
+
+    async def _answer_later(self, command: Command, result: Any) -> JsonBytes:
+        return _answer(command, await _come(self._tasks(), result))
 
     def _tasks(self) -> Tasks:
         if self.tasks is None:
             raise RuntimeError("handlers run only while the server does")
         return self.tasks
+
+
+async def _come(tasks: Tasks, result: Any) -> Any:
+    """What a handler returned, once it is there: it may have to be awaited, and so may what comes of that."""
+    if isinstance(result, Outcome):
+        result = await cast("Outcome[Any]", result).step()
+    if isinstance(result, Awaitable) and not isinstance(result, Outcome):
+        result = await tasks.start(cast("Awaitable[Any]", result)).step()
+    return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
+
+
+def _answer(command: Command, result: Any) -> JsonBytes:
+    """What a handler returned, as its client is told."""
+    if isinstance(result, Position):
+        return b'{"position":"%b"}' % str(result).encode()
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        raise TypeError("a handler cannot return bytes: publish or emit them")
+    answer = encode_json(result)
+    if len(answer) > MAX_PAYLOAD_BYTES:
+        _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
+        raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")
+    return answer

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from openline.errors import CommandError, ErrorCode
 from openline.hub.answers import Answers
@@ -13,9 +13,12 @@ from openline.hub.opening import Opening
 from openline.hub.outcome import Outcome, drive
 from openline.hub.ports import Wire
 from openline.hub.requests import Requests
+from openline.model import JsonBytes
 from openline.protocol.commands import Command, Word
 
 __all__ = ["Dispatch"]
+
+_ANSWERS: Final = frozenset((Word.REPLY, Word.ERROR, Word.PONG))
 
 
 class Dispatch:
@@ -36,12 +39,12 @@ class Dispatch:
         connection = wire.connection
         if connection is None or connection.stage is State.ENDED:
             return
-        if command.type in (Word.REPLY, Word.ERROR, Word.PONG):
+        if command.type in _ANSWERS:
             self._take_answer(connection, command)
         elif connection.busy:
             self._wait(connection, wire, command)
         else:
-            self._run(connection, self._carry_out(connection, wire, command))
+            self._carry_out(connection, wire, command)
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -89,7 +92,7 @@ class Dispatch:
                 connection.wire.hold_reading(held=False)
             if not connection.backlog:
                 connection.backlog = None
-            self._run(connection, self._carry_out(connection, wire, command))
+            self._carry_out(connection, wire, command)
         self._end_if_over(connection)
 
     def _end_if_over(self, connection: Connection) -> None:
@@ -114,19 +117,43 @@ class Dispatch:
         except Exception as error:
             self._answers.refuse(wire, connection, None, self._answers.explain(error, connection, Word.CONNECT))
 
-    async def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
+    def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
+        if connection.stage is State.OPENING:
+            self._run(connection, self._open(connection, wire, command))
+        elif command.type == Word.PING:
+            self._answers.pong(wire, connection, command.id)
+        else:
+            self._perform(connection, wire, command)
+
+    async def _open(self, connection: Connection, wire: Wire, command: Command) -> None:
+        """Carry out the first command: ``$connect``, or any other of a client that is nobody."""
         try:
-            if connection.stage is State.OPENING:
-                if command.type == Word.CONNECT:
-                    await self._opening.connect(connection, command)
-                    return
-                await self._opening.connect_silently(connection)
-                if not connection.alive:
-                    return
-            if command.type == Word.PING:
-                self._answers.pong(wire, connection, command.id)
-            else:
-                payload = await self._requests.perform(connection, command)
-                self._answers.reply(wire, connection, command.id, payload)
+            if command.type == Word.CONNECT:
+                await self._opening.connect(connection, command)
+                return
+            await self._opening.connect_silently(connection)
+        except Exception as error:
+            self._answers.refuse(wire, connection, command.id, self._answers.explain(error, connection, command.type))
+            return
+        if connection.stage is not State.OPENING and connection.alive:
+            self._carry_out(connection, wire, command)
+
+    def _perform(self, connection: Connection, wire: Wire, command: Command) -> None:
+        connection.busy += 1
+        answer = self._requests.perform(connection, command)
+        if answer.done:
+            self._answer(connection, wire, command, answer)
+            connection.busy -= 1
+            self._end_if_over(connection)
+        else:
+            answer.then(partial(self._performed, connection, wire, command))
+
+    def _performed(self, connection: Connection, wire: Wire, command: Command, answer: Outcome[JsonBytes]) -> None:
+        self._answer(connection, wire, command, answer)
+        self._go_on(connection)
+
+    def _answer(self, connection: Connection, wire: Wire, command: Command, answer: Outcome[JsonBytes]) -> None:
+        try:
+            self._answers.reply(wire, connection, command.id, answer.result())
         except Exception as error:
             self._answers.refuse(wire, connection, command.id, self._answers.explain(error, connection, command.type))

@@ -23,14 +23,13 @@ class Outcome(Generic[T]):
     looked at is logged when the outcome is forgotten.
     """
 
-    __slots__ = ("_callbacks", "_error", "_looked", "_value", "done")
+    __slots__ = ("_callbacks", "_failure", "_value", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._value: T | None = None
-        self._error: BaseException | None = None
+        self._failure: _Failure | None = None
         self._callbacks: list[Callable[[Outcome[T]], None]] | None = None
-        self._looked = False
 
     @staticmethod
     def of(value: V) -> "Outcome[V]":
@@ -44,7 +43,7 @@ class Outcome(Generic[T]):
     def failed(error: BaseException) -> "Outcome[Any]":
         """One that has failed already."""
         outcome: Outcome[Any] = Outcome()
-        outcome._error = error
+        outcome._failure = _Failure(error)
         outcome.done = True
         return outcome
 
@@ -57,7 +56,7 @@ class Outcome(Generic[T]):
     def fail(self, error: BaseException) -> None:
         """It did not."""
         if not self.done:
-            self._error = error
+            self._failure = _Failure(error)
             self._finish()
 
     def _finish(self) -> None:
@@ -79,9 +78,8 @@ class Outcome(Generic[T]):
         """The value; raises the error, or :class:`asyncio.InvalidStateError` where it is not settled."""
         if not self.done:
             raise asyncio.InvalidStateError("the outcome is not there yet")
-        if self._error is not None:
-            self._looked = True
-            raise self._error
+        if self._failure is not None:
+            raise self._failure.look()
         return cast("T", self._value)
 
     async def step(self) -> T:
@@ -97,8 +95,22 @@ class Outcome(Generic[T]):
             yield from future
         return self.result()
 
+
+class _Failure:
+    """Why an outcome failed; an object of its own, so that outcomes need no finalizer."""
+
+    __slots__ = ("_error", "_looked")
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+        self._looked = False
+
+    def look(self) -> BaseException:
+        self._looked = True
+        return self._error
+
     def __del__(self) -> None:
-        if self._error is not None and not self._looked:
+        if not self._looked:
             _log.error("Nobody looked at a failure: %r", self._error)
 
 

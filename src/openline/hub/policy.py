@@ -20,7 +20,7 @@ __all__ = ["Action", "ChannelOptions", "History", "Policy", "Presence", "Rule"]
 #: Yes, no, or a function of the connection and the channel's name that says so, plain or async.
 Rule = bool | Callable[["Connection", str], bool | Awaitable[bool]]
 
-_REMEMBERED_NAMES: Final = 10_000
+_REMEMBERED_NAMES: Final = 65_536
 _log = logging.getLogger("openline")
 
 
@@ -123,6 +123,11 @@ class Policy:
                 self._found.clear()
             self._found[channel] = found
         return found
+
+    def opens(self, channel: str, action: str) -> bool:
+        """Whether everybody may do ``action`` in ``channel``, and that is known already: nothing has to be asked."""
+        found = self._found.get(channel)
+        return found is not None and getattr(found, action) is True
 
     async def demand(self, connection: "Connection", channel: str, action: str) -> ChannelOptions:
         """The channel's options, where ``connection`` may do ``action``.

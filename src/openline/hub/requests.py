@@ -6,6 +6,7 @@ from typing import Final
 from openline.errors import BrokerError, CommandError, ErrorCode, our_failure
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
+from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
 from openline.model import JsonBytes, Page, Position, Publication
 from openline.protocol.channel_name import INTERNAL, check_channel
@@ -21,7 +22,7 @@ _MAX_HISTORY: Final = 1000
 
 
 class Requests:
-    """Performs one command and returns the payload of its reply; raises what it is refused with."""
+    """Performs one command; the payload of its reply comes out, or what it is refused with."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -33,19 +34,29 @@ class Requests:
             Word.PRESENCE: self._presence,
         }
 
-    async def perform(self, connection: Connection, command: Command) -> JsonBytes:
-        """Perform ``command``.
+    def perform(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+        """Perform ``command``, at once where nothing has to be waited for.
 
-        Raises :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application did.
+        The outcome fails with :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application
+        raised.
         """
+        channel = command.channel
+        if command.type[0] == INTERNAL:
+            return drive(self._perform_word(connection, command))
+        try:
+            if channel is None:
+                return self._event(connection, command)
+            if self._hub.policy.opens(channel, Action.PUBLISH):
+                return self._publish(connection, command, channel)
+        except Exception as error:
+            return Outcome.failed(error)
+        return drive(self._publish_if_allowed(connection, command, channel))
+
+    async def _perform_word(self, connection: Connection, command: Command) -> JsonBytes:
         word = self._words.get(command.type)
-        if word is not None:
-            return await word(connection, command)
-        if command.type.startswith(INTERNAL):
+        if word is None:
             raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
-        if command.channel is not None:
-            return await self._publish(connection, command, command.channel)
-        return await self._event(connection, command)
+        return await word(connection, command)
 
     async def _connect_again(self, connection: Connection, command: Command) -> JsonBytes:
         raise CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
@@ -136,11 +147,14 @@ class Requests:
 
     # -- publications and events
 
-    async def _publish(self, connection: Connection, command: Command, channel: str) -> JsonBytes:
+    async def _publish_if_allowed(self, connection: Connection, command: Command, channel: str) -> JsonBytes:
         await self._hub.policy.demand(connection, channel, Action.PUBLISH)
+        return await self._publish(connection, command, channel).step()
+
+    def _publish(self, connection: Connection, command: Command, channel: str) -> Outcome[JsonBytes]:
         if self._hub.application.handles(command.type, channel):
-            return await self._event(connection, command)
-        position = await self._hub.publish(
+            return self._event(connection, command)
+        published = self._hub.publish(
             channel,
             command.type,
             command.payload,
@@ -149,10 +163,18 @@ class Requests:
             exclude=() if command.echo else (connection.id,),
             volatile=command.volatile,
             key=None if command.key is None else _key_of(connection, command.key),
-        ).step()
-        return b"{}" if position is None else b'{"position":"%b"}' % str(position).encode()
+        )
+        if not published.done:
+            return drive(_told_later(published))
+        position = published.result()
+        return Outcome.of(_told(position) if command.id is not None else b"")
 
-    async def _event(self, connection: Connection, command: Command) -> JsonBytes:
+    def _event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+        if command.key is None:
+            return self._hub.application.event(connection, command)
+        return drive(self._event_once(connection, command))
+
+    async def _event_once(self, connection: Connection, command: Command) -> JsonBytes:
         answered = connection.answered
         if command.key is not None and answered is not None and command.key in answered:
             first = answered[command.key]
@@ -191,6 +213,14 @@ def _key_of(connection: Connection, key: str) -> str:
     A user's id holds no line feed, and neither do the application's own keys.
     """
     return f"{'' if connection.user is None else connection.user.id}\n{key}"
+
+
+async def _told_later(published: Outcome[Position | None]) -> JsonBytes:
+    return _told(await published.step())
+
+
+def _told(position: Position | None) -> JsonBytes:
+    return b"{}" if position is None else b'{"position":"%b"}' % str(position).encode()
 
 
 def _cost(answer: JsonBytes | CommandError) -> int:

@@ -197,7 +197,7 @@ class Visits:
             raise CommandError(ErrorCode.BAD_FIELD, "`channel` is missing.", field="channel")
         check_event(command.type)
         if command.key is None or not self._hub.application.handles(command.type, command.channel):
-            return await self._requests.perform(visitor, command)
+            return await self._requests.perform(visitor, command).step()
         place = (visitor.user.id if visitor.user is not None else "", command.channel, command.key)
         return await self._answers.once(place, visitor, command, self._requests).step()
 
@@ -218,7 +218,7 @@ class _RememberedAnswers:
         known = self._known.get(place)
         if known is not None:
             return known[1]
-        answer = drive(requests.perform(visitor, command))
+        answer = requests.perform(visitor, command)
         self._known[place] = (self._hub.timers.now + _ANSWER_SECONDS, answer)
         answer.then(lambda done: self._done(place, done))
         return answer
