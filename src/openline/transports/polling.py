@@ -66,7 +66,8 @@ class Messages:
         """Publish what the body says, with the permissions of a client."""
         exchange.demand_json()
         body = await exchange.body(self._doors.settings.max_message_bytes, self._settings.body_within_seconds)
-        command = decode_command(body)
+        # Whoever posts waits for the answer, by whatever name.
+        command = msgspec.structs.replace(decode_command(body), id=0)
         key = exchange.request.headers.get("idempotency-key")
         if key is not None:
             command = msgspec.structs.replace(command, key=_key(key, command.key))
