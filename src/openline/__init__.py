@@ -2,8 +2,26 @@
 
 from openline.app.openline import Openline
 from openline.app.server import serve
-from openline.app.settings import GateSettings, HttpSettings, HubSettings, LineSettings, Paths, Settings
-from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, GoneError, OpenlineError, SettingsError
+from openline.app.settings import (
+    GateSettings,
+    HttpSettings,
+    HubSettings,
+    LineSettings,
+    Paths,
+    Settings,
+    SocketIoSettings,
+)
+from openline.app.socketio import Answers, Audience, Namespace, Socket
+from openline.errors import (
+    BrokerError,
+    CloseCode,
+    CommandError,
+    ConnectError,
+    ErrorCode,
+    GoneError,
+    OpenlineError,
+    SettingsError,
+)
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
 from openline.hub.policy import History, Presence
@@ -13,9 +31,12 @@ from openline.version import VERSION
 __version__ = VERSION
 
 __all__ = [
+    "Answers",
+    "Audience",
     "BrokerError",
     "CloseCode",
     "CommandError",
+    "ConnectError",
     "Connection",
     "ErrorCode",
     "GateSettings",
@@ -24,6 +45,7 @@ __all__ = [
     "HttpSettings",
     "HubSettings",
     "LineSettings",
+    "Namespace",
     "Openline",
     "OpenlineError",
     "Outcome",
@@ -33,6 +55,8 @@ __all__ = [
     "Request",
     "Settings",
     "SettingsError",
+    "Socket",
+    "SocketIoSettings",
     "User",
     "__version__",
     "serve",

@@ -10,6 +10,7 @@ __all__ = [
     "BrokerError",
     "CloseCode",
     "CommandError",
+    "ConnectError",
     "ErrorCode",
     "GoneError",
     "OpenlineError",
@@ -108,6 +109,17 @@ class CommandError(OpenlineError):
 def our_failure() -> CommandError:
     """What a client is told where the application's code failed, or ours: nothing of the reason, which is logged."""
     return CommandError(ErrorCode.FAILED, "The server failed to handle this.")
+
+
+class ConnectError(CommandError):
+    """Refuses a client that wants in: ``connect_error`` of Socket.IO's clients has ``message`` and ``data``.
+
+    ``data`` is what JSON can hold. Other clients get the message, with the code ``forbidden``.
+    """
+
+    def __init__(self, message: str, data: object = None) -> None:
+        super().__init__(ErrorCode.FORBIDDEN, message)
+        self.data = data
 
 
 class BrokerError(OpenlineError):

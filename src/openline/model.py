@@ -75,9 +75,10 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An event as it stands in a channel's stream.
 
     ``payload`` is JSON text, or plain bytes where ``binary`` says so. ``stamp`` is 0 for a volatile one. ``previous``
-    is the stamp before it in its channel. ``sender`` is the JSON of the ``from`` object, None when the server itself
-    speaks. ``exclude`` holds the ids of connections that do not get it, live or recovered. ``subject`` says
-    of what it is news, where slow clients get only the latest. ``ask`` is the id under which an answer is awaited.
+    is the stamp before it in its channel, of a volatile one that is handed out the newest of the engine. ``sender`` is
+    the JSON of the ``from`` object, None when the server itself speaks. ``exclude`` holds the ids of connections that
+    do not get it, live or recovered. ``subject`` says of what it is news, where slow clients get only the latest.
+    ``ask`` is the id under which an answer is awaited.
     With ``spread`` the payload is the JSON array of several arguments (Socket.IO's events have any number).
     ``attachments`` are the bytes that placeholders in it stand for (see ``protocol.attachments``).
     """

@@ -1,21 +1,21 @@
-"""The application's functions: found by event, called with checked payloads, their results encoded."""
+"""The application's functions: found by namespace and event, called with checked payloads, their results encoded."""
 
-import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast, get_type_hints
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, cast
 
-from openline.app.payloads import payload_reader
-from openline.app.threads import Threads
+from openline.app.handler import Handler, come
+from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
 from openline.hub.connection import Connection
-from openline.hub.hub import MAX_PAYLOAD_BYTES
 from openline.hub.outcome import Outcome, drive
+from openline.hub.payload import MAX_PAYLOAD_BYTES
 from openline.hub.tasks import Tasks
 from openline.model import JsonBytes, Position, Request, User
 from openline.protocol.channel_name import best_pattern, check_pattern
 from openline.protocol.commands import Command
+from openline.protocol.socketio import DEFAULT
 from openline.protocol.strict_json import encode_json
 
 __all__ = ["Authenticate", "Handlers"]
@@ -24,66 +24,13 @@ __all__ = ["Authenticate", "Handlers"]
 Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
 
 _log = logging.getLogger("openline")
-_THREADS: Final = Threads()
-_TAKES: Final = "takes (connection), (connection, payload) or (connection, payload, channel)"
+_NOBODY: Final = Table()
+_DONE: Final[Outcome[None]] = Outcome.of(None)
 
 
-class _Handler:
-    """One function of the application, and what it wants to be given."""
-
-    def __init__(self, function: Callable[..., Any], *, thread: bool) -> None:
-        self._function = function
-        self._thread = thread
-        parameters = [
-            p
-            for p in inspect.signature(function).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        needed = [p for p in parameters if p.default is p.empty]
-        if len(needed) > 3:
-            raise SettingsError(f"handler {function.__qualname__}", _TAKES)
-        if thread and inspect.iscoroutinefunction(function):
-            raise SettingsError(
-                f"handler {function.__qualname__}", "thread=True is for plain functions; an async one never blocks"
-            )
-        self._count = min(len(parameters), 3)
-        #: What the payload is where a client sends none.
-        self._default: Any = parameters[1].default if self._count > 1 else None
-        try:
-            kind: Any = get_type_hints(function).get(parameters[1].name, Any) if self._count > 1 else Any
-            self._read = payload_reader(kind)
-        except (TypeError, NameError) as error:
-            raise SettingsError(
-                f"handler {function.__qualname__}", f"payloads cannot be checked by its annotation: {error}"
-            ) from error
-
-    def begin(self, tasks: Tasks, *given: Any) -> Any:
-        """Call the function in its own way, as many arguments as it takes; raises what it raises.
-
-        Returns what it returned; from a thread that is still to come, as an outcome.
-        """
-        if self._thread:
-            return tasks.start(_THREADS.call(self._function, *given[: self._count]))
-        try:
-            return self._function(*given[: self._count])
-        except asyncio.CancelledError as error:
-            # It would pass for the end of whatever runs here; no task of ours was cancelled.
-            raise RuntimeError("the handler raised CancelledError") from error
-
-    async def call(self, tasks: Tasks, *given: Any) -> Any:
-        """Call the function and wait for what comes of it; raises what it raises."""
-        return await _come(tasks, self.begin(tasks, *given))
-
-    def payload(self, command: Command) -> Any:
-        """The payload as the function wants it.
-
-        Raises :class:`CommandError` (``bad_payload``) where it does not fit.
-        """
-        if self._count < 2:
-            return None
-        if command.payload == b"null" and self._default is not inspect.Parameter.empty:
-            return self._default
-        return self._read(command.payload, command.binary)
+def _word_of_the_hub(connection: Connection, word: str) -> str:
+    """Handlers that know nothing of Socket.IO call an end what the hub calls it."""
+    return word
 
 
 class Handlers:
@@ -92,10 +39,9 @@ class Handlers:
     def __init__(self) -> None:
         self._authenticate: Authenticate | None = None
         self._let_in_anonymous: bool | None = None
-        self._connect: list[_Handler] = []
-        self._disconnect: list[_Handler] = []
-        self._events: dict[str, _Handler] = {}
-        self._publications: dict[str, dict[str, _Handler]] = {}
+        self._tables: dict[str, Table] = {DEFAULT: Table()}
+        self._patterns: dict[re.Pattern[str], Table] = {}
+        self._publications: dict[str, dict[str, Handler]] = {}
         self.tasks: Tasks | None = None
 
     # -- registering
@@ -110,29 +56,41 @@ class Handlers:
             raise SettingsError("authenticate", "is set already")
         self._authenticate = function
 
-    def add_connect(self, function: Callable[..., Any], *, thread: bool) -> None:
-        """Call ``function(connection)`` when a client has connected."""
-        self._connect.append(_Handler(function, thread=thread))
+    def table(self, name: str | re.Pattern[str]) -> Table:
+        """The handlers of a namespace, or of those that a pattern fits wholly; an empty table where it is new."""
+        if isinstance(name, re.Pattern):
+            return self._patterns.setdefault(name, Table())
+        found = self._found(name)
+        return self._tables.setdefault(name, Table()) if found is None else found
 
-    def add_disconnect(self, function: Callable[..., Any], *, thread: bool) -> None:
+    def _found(self, namespace: str) -> Table | None:
+        """The table of a namespace: its own, or that of the first pattern that fits."""
+        own = self._tables.get(namespace)
+        if own is not None:
+            return own
+        return next((table for pattern, table in self._patterns.items() if pattern.fullmatch(namespace)), None)
+
+    def add_connect(self, function: Callable[..., Any], *, thread: bool = False) -> None:
+        """Call ``function(connection)`` when a client has connected."""
+        self._tables[DEFAULT].connect.append(Handler(function, thread=thread))
+
+    def add_disconnect(self, function: Callable[..., Any], *, thread: bool = False) -> None:
         """Call ``function(connection, reason)`` when a connection has ended."""
-        self._disconnect.append(_Handler(function, thread=thread))
+        self._tables[DEFAULT].disconnect.append((Handler(function, thread=thread), _word_of_the_hub))
 
     def add_event(self, type: str, channel: str | None, function: Callable[..., Any], *, thread: bool) -> None:
         """Call ``function`` for events of ``type`` (published into channels of this pattern).
 
         Raises :class:`SettingsError` for a second one.
         """
-        if type.startswith("$") or not 1 <= len(type) <= 128:
-            raise SettingsError(f"event {type!r}", "has 1 to 128 characters and does not begin with $")
-        place, name = (
-            (self._events, type)
-            if channel is None
-            else (self._publications.setdefault(type, {}), check_pattern(channel))
-        )
+        if channel is None:
+            self._tables[DEFAULT].add(type, function, thread=thread)
+            return
+        check_type(type)
+        place, name = self._publications.setdefault(type, {}), check_pattern(channel)
         if name in place:
             raise SettingsError(f"event {type!r}", "has a handler already")
-        place[name] = _Handler(function, thread=thread)
+        place[name] = Handler(function, thread=thread, in_channel=True)
 
     # -- the hub's side
 
@@ -172,52 +130,86 @@ class Handlers:
             encode_json(user.data)
         return user
 
+    def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return Outcome.of(self._found(name) is not None)
+
+    def admitting(self, connection: Connection) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Application`."""
+        guards = self._of(connection).guards
+        return drive(self._run(guards, connection)) if guards else _DONE
+
     def connected(self, connection: Connection) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._welcome(connection))
+        return drive(self._run(self._of(connection).connect, connection))
 
     def disconnected(self, connection: Connection, reason: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
         return drive(self._take_leave(connection, reason))
 
-    async def _welcome(self, connection: Connection) -> None:
-        for handler in self._connect:
+    def _of(self, connection: Connection) -> Table:
+        return self._found(connection.namespace) or _NOBODY
+
+    async def _run(self, handlers: Sequence[Handler], connection: Connection) -> None:
+        for handler in handlers:
             await handler.call(self._tasks(), connection)
 
     async def _take_leave(self, connection: Connection, reason: str) -> None:
-        for handler in self._disconnect:
+        for handler, word in self._of(connection).disconnect:
             try:
-                await handler.call(self._tasks(), connection, reason)
+                await handler.call(self._tasks(), connection, word(connection, reason))
             except Exception:
                 # The others have a right to know, too.
                 _log.exception("The handler of 'disconnect' failed for connection %s", connection.id)
 
     def handles(self, type: str, channel: str | None) -> bool:
         """See :class:`~openline.hub.ports.Application`."""
-        return self._find(type, channel) is not None
+        if channel is not None:
+            return self._find_publication(type, channel) is not None
+        return self._tables[DEFAULT].find(type) is not None
 
-    def _find(self, type: str, channel: str | None) -> _Handler | None:
-        if channel is None:
-            return self._events.get(type)
+    def _find_publication(self, type: str, channel: str) -> Handler | None:
         patterns = self._publications.get(type)
         pattern = best_pattern(channel, patterns) if patterns else None
         return patterns[pattern] if patterns and pattern is not None else None
 
     def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
-        handler = self._find(command.type, command.channel)
+        if command.channel is None and self._of(connection).listeners:
+            return drive(self._answer_later(command, self._call(connection, command)))
         try:
-            if handler is None:
-                raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
-            result = handler.begin(self._tasks(), connection, handler.payload(command), command.channel)
+            result = self._begin(connection, command)
             if isinstance(result, (Outcome, Awaitable)):
-                return drive(self._answer_later(command, result))
+                return drive(self._answer_later(command, come(self._tasks(), result)))
             return Outcome.of(_answer(command, result))
         except Exception as error:
             return Outcome.failed(error)
 
-    async def _answer_later(self, command: Command, result: Any) -> JsonBytes:
-        return _answer(command, await _come(self._tasks(), result))
+    async def _answer_later(self, command: Command, coming: Coroutine[Any, Any, Any]) -> JsonBytes:
+        return _answer(command, await coming)
+
+    def _begin(self, connection: Connection, command: Command) -> Any:
+        """Call the handler of ``command``, and nobody else; see :meth:`Handler.begin`."""
+        front: tuple[str, ...] = ()
+        if command.channel is not None:
+            handler = self._find_publication(command.type, command.channel)
+        else:
+            table = self._of(connection)
+            handler = table.find(command.type)
+            front = (command.type,) if handler is table.otherwise else ()
+        if handler is None:
+            raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
+        return handler.begin(self._tasks(), connection, *front, *handler.arguments(command))
+
+    def call(self, connection: Connection, command: Command) -> Outcome[Any]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._call(connection, command))
+
+    async def _call(self, connection: Connection, command: Command) -> Any:
+        if command.channel is None:
+            for listener in self._of(connection).listeners:
+                await listener.call(self._tasks(), connection, command.type, *listener.arguments(command))
+        return _plain(await come(self._tasks(), self._begin(connection, command)))
 
     def _tasks(self) -> Tasks:
         if self.tasks is None:
@@ -225,22 +217,16 @@ class Handlers:
         return self.tasks
 
 
-async def _come(tasks: Tasks, result: Any) -> Any:
-    """What a handler returned, once it is there: it may have to be awaited, and so may what comes of that."""
-    if isinstance(result, Outcome):
-        result = await cast("Outcome[Any]", result).step()
-    if isinstance(result, Awaitable) and not isinstance(result, Outcome):
-        result = await tasks.start(cast("Awaitable[Any]", result)).step()
-    return await cast("Outcome[Any]", result).step() if isinstance(result, Outcome) else result
+def _plain(result: Any) -> Any:
+    """What a handler returned, as plain values where that is a position."""
+    return {"position": str(result)} if isinstance(result, Position) else result
 
 
 def _answer(command: Command, result: Any) -> JsonBytes:
     """What a handler returned, as its client is told."""
-    if isinstance(result, Position):
-        return b'{"position":"%b"}' % str(result).encode()
     if isinstance(result, (bytes, bytearray, memoryview)):
         raise TypeError("a handler cannot return bytes: publish or emit them")
-    answer = encode_json(result)
+    answer = encode_json(_plain(result))
     if len(answer) > MAX_PAYLOAD_BYTES:
         _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
         raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")

@@ -1,5 +1,6 @@
 """The public object: channels, handlers, publishing, and the ASGI application that serves it all."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
@@ -8,23 +9,29 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from openline.app.handlers import Authenticate, Handlers
 from openline.app.http import serve_http, serve_lifespan, serve_unavailable
 from openline.app.pages import Page, file_page, sdk_pages
 from openline.app.runtime import Runtime
 from openline.app.settings import Settings
+from openline.app.socketio import Namespace
 from openline.errors import OpenlineError, SettingsError
 from openline.hub.connection import Connection
 from openline.hub.expendable import WhenSlow
-from openline.hub.hub import encode_payload
 from openline.hub.outcome import Outcome
+from openline.hub.payload import Payload
 from openline.hub.policy import ChannelOptions, History, Presence, Rule
 from openline.hub.ports import Clock
-from openline.model import NOTHING_KEPT, Position, Retention
+from openline.model import NOTHING_KEPT, JsonBytes, Position, Publication, Retention
 from openline.protocol.channel_name import require_channel, require_event
+from openline.protocol.socketio_codec import Spelling
+from openline.protocol.strict_json import encode_json
 from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
+from openline.transports.engineio_http import serve_engine
 
 __all__ = ["Openline"]
 
@@ -65,6 +72,7 @@ class Openline:
         self._handlers.let_in(anonymous=anonymous)
         self._options: dict[str, ChannelOptions] = {}
         self._pages: dict[str, Page] = {}
+        self._spellings: dict[str, Spelling] = {}
         self._runtime: Runtime | None = None
 
     # -- configuration
@@ -151,7 +159,7 @@ class Openline:
 
         A ``CommandError`` from it turns the client away.
         """
-        self._handlers.add_connect(function, thread=False)
+        self._handlers.add_connect(function)
         return function
 
     def on_disconnect(self, function: F) -> F:
@@ -160,13 +168,14 @@ class Openline:
         The reason is ``closed`` (the client said goodbye), ``lost`` (its line broke and it did not come back in
         time), ``disconnected`` (by the application), or ``shutdown``.
         """
-        self._handlers.add_disconnect(function, thread=False)
+        self._handlers.add_disconnect(function)
         return function
 
     def on(self, type: str, *, channel: str | None = None, thread: bool = False) -> Callable[[F], F]:
         """Decorate a handler of events of ``type``.
 
-        It takes ``(connection)``, ``(connection, payload)`` or ``(connection, payload, channel)``.
+        It takes ``(connection)`` or ``(connection, payload)``; with ``channel`` also ``(connection, payload,
+        channel)``, without it ``(connection, payload, …)``: Socket.IO's clients may send any number of arguments.
 
         The annotation of ``payload`` says what it must be; what does not fit is answered with an error and never
         reaches the handler. What it returns is the answer. A plain function runs on the event loop and must not block
@@ -180,6 +189,25 @@ class Openline:
             return function
 
         return register
+
+    def of(self, name: str | re.Pattern[str]) -> Namespace:
+        """A namespace for Socket.IO's clients, made at the first call.
+
+        ``/`` is the default one, to which every other door leads. A pattern, compiled or with one ``*`` in it, stands
+        for all that it fits wholly; a name of its own goes first.
+        """
+        if isinstance(name, str) and "*" not in name:
+            name = name if name.startswith("/") else f"/{name}"
+            return Namespace(self, name, self._handlers.table(name))
+        pattern = re.compile(re.escape(name).replace(r"\*", "[^/]+")) if isinstance(name, str) else name
+        return Namespace(self, pattern.pattern, self._handlers.table(pattern))
+
+    def spell(self, channel: str, spelling: Callable[[str, Any], Iterable[tuple[str, Any]]]) -> None:
+        """Say under which names the publications of ``channel`` reach Socket.IO's clients.
+
+        ``spelling(type, payload)`` returns events, each with its one argument; it is asked once per publication.
+        """
+        self._spellings[require_channel(channel)] = partial(_spelled, spelling)
 
     def page(self, path: str, file: str | Path) -> None:
         """Serve one file at ``path``: for a first page beside the code.
@@ -218,7 +246,7 @@ class Openline:
         require_event(type)
         if key is not None and not (1 <= len(key) <= 64 and key.isprintable()):
             raise ValueError(f"{key!r}: A key has 1 to 64 printable characters.")
-        data, binary = encode_payload(payload)
+        data = Payload.of(payload)
         excluded = tuple(connection.id for connection in exclude)
         hub = self.running.hub
         call = partial(
@@ -226,7 +254,6 @@ class Openline:
             channel,
             type,
             data,
-            binary=binary,
             sender=sender,
             exclude=excluded,
             volatile=volatile,
@@ -291,7 +318,8 @@ class Openline:
         """
         # A server that ended without a word, as the ones of tests do, has taken its loop with it.
         if self._runtime is None or self._runtime.loop.is_closed():
-            self._runtime = Runtime(self._settings, list(self._options.values()), self._handlers, clock)
+            options = list(self._options.values())
+            self._runtime = Runtime(self._settings, options, self._handlers, self._spellings, clock)
         return self._runtime
 
     async def stop(self) -> None:
@@ -323,11 +351,20 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
+        elif scope["type"] == "http" and self.doors.is_engine(path):
+            await serve_engine(self, scope, receive, send, path)
         elif scope["type"] == "http":
             await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, receive, send)
         if self._runtime is not None and self._runtime.draining:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
+
+
+def _spelled(
+    spelling: Callable[[str, Any], Iterable[tuple[str, Any]]], publication: Publication
+) -> list[tuple[str, JsonBytes]]:
+    payload = publication.payload if publication.binary else msgspec.json.decode(publication.payload)
+    return [(name, encode_json(argument)) for name, argument in spelling(publication.type, payload)]
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

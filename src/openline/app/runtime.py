@@ -6,7 +6,7 @@ Made at the first use, ended with the server.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from openline.app.engine import make_broker
@@ -19,6 +19,8 @@ from openline.hub.ports import Clock, Handle
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
+from openline.model import NOTHING_KEPT
+from openline.protocol.socketio_codec import Spelling
 from openline.transports.admission import Gate
 from openline.transports.asgi import Endpoint
 from openline.transports.doors import Doors
@@ -50,6 +52,7 @@ class Runtime:
         settings: Settings,
         options: list[ChannelOptions],
         handlers: Handlers,
+        spellings: Mapping[str, Spelling],
         clock: Clock | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -58,7 +61,9 @@ class Runtime:
         self._tasks = handlers.tasks = Tasks(self.loop)
         self.clock = clock or LoopClock(self.loop)
         self._timers = Timers(self.clock)
-        policy = Policy(self._tasks)
+        # Who comes back over Socket.IO finds what was said in its rooms, also where nobody has configured them.
+        kept = settings.hub.direct if settings.socketio.recovery else NOTHING_KEPT
+        policy = Policy(self._tasks, ChannelOptions(pattern="*", retention=kept))
         for each in options:
             policy.add(each)
         self.policy = policy
@@ -72,7 +77,14 @@ class Runtime:
             tasks=self._tasks,
             settings=settings.hub,
         )
-        self.doors = Doors(self.hub, settings=settings.line, paths=settings.paths, on_shutdown=self.drain)
+        self.doors = Doors(
+            self.hub,
+            settings=settings.line,
+            paths=settings.paths,
+            socketio=settings.socketio,
+            spellings=spellings,
+            on_shutdown=self.drain,
+        )
         self.gate = Gate(settings.gate)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
@@ -84,6 +96,7 @@ class Runtime:
             self.draining = True
             self.hub.lifecycle.close()
             self.doors.stop_waiting()
+            self.doors.socketio.engine.close()
 
     async def finish(self) -> None:
         """Wait for the handlers that still run; those that take too long are cancelled."""

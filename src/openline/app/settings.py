@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from openline.app.engine import check_engine
 from openline.hub.settings import HubSettings
-from openline.transports.settings import GateSettings, HttpSettings, LineSettings, Paths
+from openline.transports.settings import GateSettings, HttpSettings, LineSettings, Paths, SocketIoSettings
 
-__all__ = ["GateSettings", "HttpSettings", "HubSettings", "LineSettings", "Paths", "Settings"]
+__all__ = ["GateSettings", "HttpSettings", "HubSettings", "LineSettings", "Paths", "Settings", "SocketIoSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class Settings:
     http: HttpSettings = field(default_factory=HttpSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     paths: Paths = field(default_factory=Paths)
+    socketio: SocketIoSettings = field(default_factory=SocketIoSettings)
 
     def __post_init__(self) -> None:
         check_engine(self.engine)

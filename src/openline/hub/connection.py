@@ -15,6 +15,7 @@ from openline.hub.timers import Timer
 from openline.model import JsonBytes, Position, User
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command
+from openline.protocol.socketio import DEFAULT
 from openline.protocol.strict_json import encode_json
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Connection:
     """One client.
 
     Handlers get it as their first argument. ``id`` is public; ``user`` is what ``authenticate`` returned, None for
-    nobody; ``state`` is a dict for the application's own notes, and ends with the connection.
+    nobody; ``state`` is a dict for the application's own notes, and ends with the connection. ``namespace`` is
+    Socket.IO's; every other door leads to ``/``.
     """
 
     __slots__ = (
@@ -74,7 +76,9 @@ class Connection:
         "graces",
         "hold",
         "id",
+        "namespace",
         "resume",
+        "session",
         "stage",
         "subscriptions",
         "user",
@@ -84,9 +88,12 @@ class Connection:
     def __init__(self, hub: "Hub", wire: Wire | None) -> None:
         self.id = secrets.token_urlsafe(9)
         self.user: User | None = None
+        self.namespace = DEFAULT
         self._hub = hub
         self._state: dict[str, Any] | None = None
         self._member: JsonBytes | None = None
+        # What its door keeps with it, where that keeps something.
+        self.session: object | None = None
         # What follows is the hub's.
         self.wire: Wire | None = wire
         self.stage = State.OPENING

@@ -1,18 +1,18 @@
 """Takes what clients ask and has it carried out, one command of a connection after the other."""
 
-from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from openline.errors import CommandError, ErrorCode
 from openline.hub.answers import Answers
 from openline.hub.connection import Connection, State
 from openline.hub.hub import Hub
 from openline.hub.opening import Opening
-from openline.hub.outcome import Outcome, drive
+from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.requests import Requests
+from openline.hub.turns import Turns
 from openline.model import JsonBytes
 from openline.protocol.commands import Command, Word
 
@@ -28,7 +28,8 @@ class Dispatch:
         """``facts`` are told to every client that connects, beside what concerns its connection."""
         self._hub = hub
         self._answers = Answers(hub.tick)
-        self._opening = Opening(hub, self._answers, facts, self._go_on)
+        self._turns = Turns(hub, self._carry_out)
+        self._opening = Opening(hub, self._answers, facts, self._turns.go_on)
         self._requests = Requests(hub)
 
     def receive(self, wire: Wire, command: Command) -> None:
@@ -41,64 +42,20 @@ class Dispatch:
             return
         if command.type in _ANSWERS:
             self._take_answer(connection, command)
-        elif connection.busy:
-            self._wait(connection, wire, command)
         else:
-            self._carry_out(connection, wire, command)
+            self._turns.take(connection, wire, command)
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
         wire = connection.wire
         if wire is not None and connection.stage is State.OPENING and not connection.busy:
-            self._run(connection, self._begin(connection, wire))
+            self._turns.run(connection, self._begin(connection, wire))
 
     def enter(self, wire: Wire, channel: str) -> None:
         """Connect the client of ``wire`` and put it into ``channel``: a raw client cannot ask for it."""
         connection = wire.connection
         if connection is not None:
-            self._run(connection, self._begin(connection, wire, channel))
-
-    # -- order
-
-    def _wait(self, connection: Connection, wire: Wire, command: Command) -> None:
-        if connection.backlog is None:
-            connection.backlog = deque()
-        connection.backlog.append((wire, command))
-        connection.backlog_bytes += command.size
-        if connection.backlog_bytes > self._hub.settings.backlog_bytes:
-            wire.hold_reading(held=True)
-
-    def _run(self, connection: Connection, steps: Coroutine[Outcome[Any], None, None]) -> None:
-        connection.busy += 1
-        outcome = drive(steps)
-        if outcome.done:
-            connection.busy -= 1
-            outcome.result()
-            self._end_if_over(connection)
-        else:
-            outcome.then(partial(self._finished, connection))
-
-    def _finished(self, connection: Connection, outcome: Outcome[None]) -> None:
-        outcome.result()
-        self._go_on(connection)
-
-    def _go_on(self, connection: Connection) -> None:
-        """What kept ``connection`` busy is through: carry out the commands that waited behind it."""
-        connection.busy -= 1
-        while connection.backlog and not connection.busy:
-            wire, command = connection.backlog.popleft()
-            connection.backlog_bytes -= command.size
-            if connection.backlog_bytes <= self._hub.settings.backlog_bytes // 2 and connection.wire is not None:
-                connection.wire.hold_reading(held=False)
-            if not connection.backlog:
-                connection.backlog = None
-            self._carry_out(connection, wire, command)
-        self._end_if_over(connection)
-
-    def _end_if_over(self, connection: Connection) -> None:
-        """End a connection that has gone, once everything it had sent has been carried out."""
-        if connection.farewell is not None and not connection.busy and not connection.backlog:
-            self._hub.lifecycle.end(connection, connection.farewell)
+            self._turns.run(connection, self._begin(connection, wire, channel))
 
     def _take_answer(self, connection: Connection, command: Command) -> None:
         if command.type == Word.REPLY:
@@ -119,7 +76,7 @@ class Dispatch:
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
         if connection.stage is State.OPENING:
-            self._run(connection, self._open(connection, wire, command))
+            self._turns.run(connection, self._open(connection, wire, command))
         elif command.type == Word.PING:
             self._answers.pong(wire, connection, command.id)
         else:
@@ -143,14 +100,13 @@ class Dispatch:
         answer = self._requests.perform(connection, command)
         if answer.done:
             self._answer(connection, wire, command, answer)
-            connection.busy -= 1
-            self._end_if_over(connection)
+            self._turns.let_go(connection)
         else:
             answer.then(partial(self._performed, connection, wire, command))
 
     def _performed(self, connection: Connection, wire: Wire, command: Command, answer: Outcome[JsonBytes]) -> None:
         self._answer(connection, wire, command, answer)
-        self._go_on(connection)
+        self._turns.go_on(connection)
 
     def _answer(self, connection: Connection, wire: Wire, command: Command, answer: Outcome[JsonBytes]) -> None:
         try:

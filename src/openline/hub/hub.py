@@ -9,24 +9,22 @@ import msgspec
 
 from openline.errors import CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
-from openline.hub.lifecycle import EVERYBODY, Lifecycle
+from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
 from openline.hub.outcome import Outcome, drive
+from openline.hub.payload import Payload
 from openline.hub.policy import Policy
 from openline.hub.ports import Application, Broker, Wire
 from openline.hub.settings import HubSettings
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
-from openline.model import JsonBytes, Position, Publication, Retention
+from openline.model import JsonBytes, Position, Publication
 from openline.protocol.channel_name import INTERNAL, require_channel, require_event
 from openline.protocol.commands import Word
-from openline.protocol.strict_json import encode_json
 
 __all__ = ["Hub"]
 
-#: What the application may publish at once: it must fit into every outbox, beside others.
-MAX_PAYLOAD_BYTES: Final = 262_144
 _NO_WIRES: Final[frozenset[Wire]] = frozenset()
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 _GONE: Final[Outcome[Position | None]] = Outcome.of(None)
@@ -55,7 +53,7 @@ class Hub:
         self.settings = settings
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
         self.lifecycle = Lifecycle(self)
-        self._direct = Retention(settings.direct_count, settings.window_seconds + 10.0, settings.direct_bytes)
+        self._direct = settings.direct
 
     # -- publishing
 
@@ -63,7 +61,7 @@ class Hub:
         self,
         channel: str,
         type: str,
-        payload: JsonBytes,
+        payload: JsonBytes | Payload,
         *,
         binary: bool = False,
         sender: Connection | None = None,
@@ -77,11 +75,14 @@ class Hub:
         Names and payload have been checked, by whoever knows whether a client or the application gave them.
         """
         options = self.policy.options(channel)
+        said = payload if isinstance(payload, Payload) else Payload(payload, binary)
         publication = Publication(
             channel,
             type,
-            payload,
-            binary=binary,
+            said.data,
+            binary=said.binary,
+            spread=said.spread,
+            attachments=said.attachments,
             sender=None if sender is None else sender.member,
             exclude=frozenset(exclude),
             subject=subject,
@@ -104,18 +105,33 @@ class Hub:
         *,
         exclude: Iterable[str] = (),
         ask: str | None = None,
+        volatile: bool = False,
     ) -> Outcome[Position | None]:
         """Publish to an address of ours: ``$connection:ID``, ``$user:ID`` or ``$all``.
 
         Raises :class:`TypeError` or :class:`ValueError` for a type or a payload that cannot be.
         """
-        data, binary = encode_payload(payload)
-        require_event(type)
-        publication = Publication(address, type, data, binary=binary, exclude=frozenset(exclude), ask=ask)
+        said = payload if isinstance(payload, Payload) else Payload.of(payload)
+        publication = Publication(
+            address,
+            require_event(type),
+            said.data,
+            binary=said.binary,
+            spread=said.spread,
+            attachments=said.attachments,
+            exclude=frozenset(exclude),
+            ask=ask,
+        )
+        if volatile:
+            return cast("Outcome[Position | None]", self.broker.scatter(publication))
         return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct))
 
     def on_publication(self, publication: Publication) -> None:
         """Hand a publication to everybody here: plain synchronous code, so the order is the engine's order."""
+        if not publication.stamp:
+            # A volatile one has no place in the log: it says behind what it came.
+            newest = self.broker.position
+            publication = msgspec.structs.replace(publication, epoch=newest.epoch, previous=newest.stamp)
         channel = self.membership.get(publication.channel)
         if channel is not None:
             channel.advance(publication, self._wires(publication.exclude))
@@ -147,34 +163,58 @@ class Hub:
 
     async def ask(self, connection: Connection, type: str, payload: Any, timeout: float) -> Any:  # noqa: ASYNC109
         """See :meth:`Connection.ask`."""
+        answer = self.question(connection, type, payload, timeout)
+        try:
+            return await answer
+        finally:
+            # Whoever asked has been cancelled: nobody is to miss the answer.
+            answer.settle(None)
+
+    def question(self, connection: Connection, type: str, payload: Any, timeout: float) -> Outcome[Any]:
+        """Ask a client; its answer comes out, or why there is none, as with :meth:`Connection.ask`."""
         if connection.stage is State.ENDED or connection.farewell is not None:
-            raise GoneError("the client has gone")
-        ask_id = secrets.token_hex(6)
+            return Outcome.failed(GoneError("the client has gone"))
+        said = payload if isinstance(payload, Payload) else Payload.of(payload)
+        # A number, because Socket.IO's are; as text, because it is nobody's to count with.
+        ask_id = str(secrets.randbits(48))
         answer: Outcome[Any] = Outcome()
         if connection.asks is None:
             connection.asks = {}
-        connection.asks[ask_id] = answer
+        asks = connection.asks
+        asks[ask_id] = answer
         late = self.timers.after(
             timeout, lambda: answer.fail(TimeoutError(f"no answer to {type!r} within {timeout} s"))
         )
-        try:
-            self.publish_directly(f"$connection:{connection.id}", type, payload, ask=ask_id)
-            return await answer
-        finally:
+
+        def forget(_: Outcome[Any]) -> None:
             late.cancel()
-            connection.asks.pop(ask_id, None)
+            asks.pop(ask_id, None)
+
+        answer.then(forget)
+        # What a Socket.IO client is asked carries no position, so a repeat could not be told from a new one.
+        volatile = connection.session is not None
+        self.publish_directly(f"$connection:{connection.id}", type, said, ask=ask_id, volatile=volatile)
+        return answer
 
     def answered(
         self, connection: Connection, ask_id: object, payload: JsonBytes | CommandError, *, binary: bool = False
     ) -> None:
         """A client answered; an answer that nobody waits for is dropped."""
-        waiting = connection.asks.get(ask_id) if connection.asks is not None and isinstance(ask_id, str) else None
-        if waiting is None:
-            return
         if isinstance(payload, CommandError):
-            waiting.fail(payload)
+            waiting = self._asked(connection, ask_id)
+            if waiting is not None:
+                waiting.fail(payload)
         else:
-            waiting.settle(payload if binary else msgspec.json.decode(payload))
+            self.acknowledged(connection, ask_id, payload if binary else msgspec.json.decode(payload))
+
+    def acknowledged(self, connection: Connection, ask_id: object, value: Any) -> None:
+        """A client answered with ``value``; an answer that nobody waits for is dropped."""
+        waiting = self._asked(connection, ask_id)
+        if waiting is not None:
+            waiting.settle(value)
+
+    def _asked(self, connection: Connection, ask_id: object) -> Outcome[Any] | None:
+        return connection.asks.get(ask_id) if connection.asks is not None and isinstance(ask_id, str) else None
 
     # -- membership by the application
 
@@ -201,7 +241,7 @@ class Hub:
     def take_out(self, connection: Connection, channel: str) -> Outcome[None]:
         """See :meth:`Connection.unsubscribe`."""
         subscription = connection.subscriptions.get(channel)
-        if subscription is None or channel == EVERYBODY:
+        if subscription is None or channel.startswith(INTERNAL):
             return _DONE
         self.membership.leave(subscription, "unsubscribed")
         if connection.wire is not None:
@@ -213,20 +253,3 @@ class Hub:
         """See :meth:`Connection.disconnect`."""
         self.tick.behind(partial(self.lifecycle.end, connection, "disconnected", code=code, message=reason))
         return _DONE
-
-
-def encode_payload(payload: Any) -> tuple[JsonBytes, bool]:
-    """A payload of the application as it travels, and whether it is plain bytes.
-
-    Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold, or is more than may be published.
-    """
-    data, binary = _encoded(payload)
-    if len(data) > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a payload has {MAX_PAYLOAD_BYTES} bytes at most, this one has {len(data)}")
-    return data, binary
-
-
-def _encoded(payload: Any) -> tuple[JsonBytes, bool]:
-    if isinstance(payload, (bytes, bytearray, memoryview)):
-        return bytes(cast("bytes", payload)), True
-    return encode_json(payload), False

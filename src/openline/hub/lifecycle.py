@@ -14,14 +14,13 @@ from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Wire
 from openline.hub.resume import Resumption
 from openline.model import Request, User
+from openline.protocol.rooms import everybody
 
 if TYPE_CHECKING:
     from openline.hub.hub import Hub
 
-__all__ = ["EVERYBODY", "Lifecycle"]
+__all__ = ["Lifecycle"]
 
-#: The channel that everybody is in.
-EVERYBODY: Final = "$all"
 _RESTARTS: Final = "The server restarts."
 _log = logging.getLogger("openline")
 
@@ -57,7 +56,9 @@ class Lifecycle:
     async def let_in(self, connection: Connection, user: User | None) -> None:
         """Let ``connection`` in as ``user``; raises :class:`CommandError` where its line has ended meanwhile."""
         connection.user = user
-        await self._hub.membership.join(connection, EVERYBODY, self._everybody)
+        await self._hub.application.admitting(connection).step()
+        self._look_again(connection)
+        await self._hub.membership.join(connection, everybody(connection.namespace), self._everybody)
         self._look_again(connection)
         connection.stage = State.LIVE
         self.connections[connection.id] = connection
@@ -77,6 +78,10 @@ class Lifecycle:
         self._turn_away_at_the_end(connection)
         if connection.stage is not State.OPENING:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
+
+    def resumable(self, secret: str) -> Connection | None:
+        """The connection that ``secret`` takes up again."""
+        return self._resumable.get(secret)
 
     def make_resumable(self, connection: Connection, used: str | None = None) -> str:
         """A new secret that takes ``connection`` up again.

@@ -99,8 +99,10 @@ _UNKNOWN: Final = ChannelOptions(pattern="*")
 class Policy:
     """The options of every channel name, and the verdicts of their rules."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, unknown: ChannelOptions = _UNKNOWN) -> None:
+        """``unknown`` holds for the channels that no pattern fits."""
         self._tasks = tasks
+        self._unknown = unknown
         self._patterns: dict[str, ChannelOptions] = {}
         self._found: dict[str, ChannelOptions] = {}
         # Rules that have said yes in a way that does not count: told once.
@@ -114,11 +116,11 @@ class Policy:
         self._found.clear()
 
     def options(self, channel: str) -> ChannelOptions:
-        """What holds for ``channel``; nothing is kept and everything denied where no pattern fits."""
+        """What holds for ``channel``; everything is denied where no pattern fits."""
         found = self._found.get(channel)
         if found is None:
             pattern = best_pattern(channel, self._patterns)
-            found = _UNKNOWN if pattern is None else self._patterns[pattern]
+            found = self._unknown if pattern is None else self._patterns[pattern]
             if len(self._found) >= _REMEMBERED_NAMES:
                 self._found.clear()
             self._found[channel] = found

@@ -1,6 +1,6 @@
 """What the hub needs from the floors above: an engine, live wires, groups of them, and a clock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openline.hub.outcome import Outcome
@@ -29,6 +29,17 @@ class Application(Protocol):
         """
         ...
 
+    def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
+        """Whether there is this Socket.IO namespace; ``auth`` is what a client brings that wants in."""
+        ...
+
+    def admitting(self, connection: "Connection") -> Outcome[None]:
+        """Ask whatever stands in front of the connection's namespace, as the user that it has by now.
+
+        Fails with a :class:`~openline.errors.CommandError` that refuses the client.
+        """
+        ...
+
     def connected(self, connection: "Connection") -> Outcome[None]:
         """Run the handlers of connect.
 
@@ -42,6 +53,10 @@ class Application(Protocol):
 
     def event(self, connection: "Connection", command: Command) -> Outcome[JsonBytes]:
         """Run the handler and encode what it returns; fails with what the client is to be told."""
+        ...
+
+    def call(self, connection: "Connection", command: Command) -> Outcome[Any]:
+        """Run the handler; what it returns comes out as it is. Fails as :meth:`event` does."""
         ...
 
     def disconnected(self, connection: "Connection", reason: str) -> Outcome[None]:

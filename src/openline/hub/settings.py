@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from openline.errors import SettingsError
+from openline.model import Retention
 
 __all__ = ["HubSettings"]
 
@@ -22,6 +23,11 @@ class HubSettings:
     hold_bytes: int = 1_048_576
     direct_count: int = 200
     direct_bytes: int = 262_144
+
+    @property
+    def direct(self) -> Retention:
+        """How much is kept for who may come back, where nothing else is said."""
+        return Retention(self.direct_count, self.window_seconds + 10.0, self.direct_bytes)
 
     def __post_init__(self) -> None:
         if self.window_seconds < 0:

@@ -53,6 +53,7 @@ class Timers:
         self._ringing: list[Timer] = []
         self._done = int(clock.now() / turn)
         self._handle: Handle | None = None
+        self._finer: list[Timers] = []
 
     @property
     def now(self) -> float:
@@ -77,8 +78,16 @@ class Timers:
         self._arm()
         return timer
 
+    def finer(self, turn: float) -> "Timers":
+        """Another wheel by the same clock, for what cannot wait so long; it stops with this one."""
+        wheel = Timers(self._clock, turn)
+        self._finer.append(wheel)
+        return wheel
+
     def stop(self) -> None:
         """Drop everything that is due, also in the turn that runs."""
+        for wheel in self._finer:
+            wheel.stop()
         self._slots.clear()
         self._ringing.clear()
         if self._handle is not None:

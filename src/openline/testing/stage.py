@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from openline.hub.connection import Connection
@@ -75,6 +75,12 @@ class _Doorkeeper:
             return Outcome.of(request.user)
         return self._application.authenticate(token, request)
 
+    def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
+        return self._application.has_namespace(name, auth)
+
+    def admitting(self, connection: Connection) -> Outcome[None]:
+        return self._application.admitting(connection)
+
     def connected(self, connection: Connection) -> Outcome[None]:
         return self._application.connected(connection)
 
@@ -83,6 +89,9 @@ class _Doorkeeper:
 
     def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
         return self._application.event(connection, command)
+
+    def call(self, connection: Connection, command: Command) -> Outcome[Any]:
+        return self._application.call(connection, command)
 
     def disconnected(self, connection: Connection, reason: str) -> Outcome[None]:
         return self._application.disconnected(connection, reason)

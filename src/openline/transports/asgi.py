@@ -16,6 +16,7 @@ from openline.protocol.commands import Word
 from openline.protocol.frames import fit_reason
 from openline.protocol.websocket import Opcode
 from openline.transports.doors import Door, Doors, subprotocol
+from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.group import DescriptorGroup
 from openline.transports.uvicorn_host import Host, take_over
 
@@ -145,7 +146,7 @@ class AsgiLine:
         finally:
             self._set_timer(None, None)
             self.wire.shut()
-            self._doors.line_lost(self.wire, clean=clean)
+            self._door.lost(self, clean=clean)
 
     async def _ended(self, reader: asyncio.Task[bool], writer: asyncio.Task[None]) -> None:
         """Wait until either has ended; where the writer has stopped the reader, for its last word, too."""
@@ -171,7 +172,7 @@ class AsgiLine:
             opcode, payload = (
                 (Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode("utf-8", "replace"))
             )
-            if len(payload) > self._doors.settings.max_message_bytes:
+            if len(payload) > self._door.max_message_bytes:
                 self.close(CloseCode.TOO_BIG, "The message is too large.")
             elif self.wire.open:
                 self._door.message(self, opcode, payload)
@@ -248,7 +249,7 @@ class AsgiLine:
             self._farewell = (code, reason)
             self.wire.shut()
             self._set_timer(self._doors.settings.close_within_seconds, self._give_up)
-            self._doors.line_lost(self.wire, clean=False)
+            self._door.lost(self, clean=False)
 
     def _give_up(self) -> None:
         if self._writer is not None:
@@ -297,6 +298,9 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
         await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered)})
     except (OSError, RuntimeError) as error:
         _log.debug("The client did not wait for the answer: %r", error)
+        return
+    if doors.is_engine(path):
+        await EngineAsgiLine(doors, door, receive, send).run()
         return
     line = AsgiLine(doors, door, receive, send)
     line.wire.request = request

@@ -1,6 +1,6 @@
 """The doors that open onto the hub: which protocol is spoken at which path, and what its messages mean."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import parse_qs
 
@@ -18,9 +18,11 @@ from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
 from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id, split_batch
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
+from openline.protocol.socketio_codec import Spelling
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import TOKEN_PREFIX
-from openline.transports.settings import LineSettings, Paths
+from openline.transports.settings import LineSettings, Paths, SocketIoSettings
+from openline.transports.socketio import SocketIo
 
 __all__ = ["Door", "Doors", "JsonDoor", "Line", "plain", "plain_text", "subprotocol"]
 
@@ -54,17 +56,34 @@ class Door(Protocol):
         """A whole message came: ``TEXT`` (valid UTF-8) or ``BINARY``."""
         ...
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The most that a message may have."""
+        ...
+
+    @property
+    def beats(self) -> bool:
+        """Whether the line is to see by WebSocket's pings that its client lives; otherwise the door does."""
+        ...
+
     def ping(self, line: Line) -> bytes:
         """What goes out beside the WebSocket ping."""
+        ...
+
+    def lost(self, line: Line, *, clean: bool) -> None:
+        """The line has gone; ``clean``: its client said goodbye. May be said twice."""
         ...
 
 
 class JsonDoor:
     """The JSON protocol (``spec/protocol.md``)."""
 
+    beats = True
+
     def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
         self._doors = doors
         self.codec = codec
+        self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
 
     def opened(self, line: Line) -> None:
@@ -101,15 +120,22 @@ class JsonDoor:
         connection = line.wire.connection
         return self._ping if connection is not None and connection.resume else b""
 
+    def lost(self, line: Line, *, clean: bool) -> None:
+        """See :class:`Door`."""
+        self._doors.line_lost(line.wire, clean=clean)
+
 
 class RawDoor:
     """Bare data in and out of one channel (``spec/protocol.md``, section 6)."""
+
+    beats = True
 
     def __init__(self, doors: "Doors", codec: RawCodec, channel: str, *, echo: bool) -> None:
         self._doors = doors
         self._channel = channel
         self._echo = echo
         self.codec = codec
+        self.max_message_bytes = doors.settings.max_message_bytes
 
     def opened(self, line: Line) -> None:
         """See :class:`Door`."""
@@ -132,12 +158,26 @@ class RawDoor:
         """See :class:`Door`: nothing, every WebSocket library answers pings by itself."""
         return b""
 
+    def lost(self, line: Line, *, clean: bool) -> None:
+        """See :class:`Door`."""
+        self._doors.line_lost(line.wire, clean=clean)
+
 
 class Doors:
     """All doors of one hub."""
 
-    def __init__(self, hub: Hub, *, settings: LineSettings, paths: Paths, on_shutdown: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        settings: LineSettings,
+        paths: Paths,
+        socketio: SocketIoSettings,
+        spellings: Mapping[str, Spelling],
+        on_shutdown: Callable[[], None],
+    ) -> None:
         self.hub = hub
+        self.socketio = SocketIo(hub, settings=socketio, outbox_bytes=settings.outbox_bytes, spellings=spellings)
         self.settings = settings
         facts = {"ping": settings.ping_every_seconds, "limits": {"message": settings.max_message_bytes}}
         self.dispatch = Dispatch(hub, facts)
@@ -159,11 +199,23 @@ class Doors:
     def is_door(self, path: str) -> bool:
         """Whether a WebSocket may be opened at ``path``."""
         paths = self._paths
-        return path == paths.json or path.startswith(f"{paths.raw}/") or (path == "/" and paths.lobby is not None)
+        return (
+            self.is_engine(path)
+            or path == paths.json
+            or path.startswith(f"{paths.raw}/")
+            or (path == "/" and paths.lobby is not None)
+        )
+
+    def is_engine(self, path: str) -> bool:
+        """Whether Socket.IO's clients are served at ``path``, by WebSocket or polled."""
+        base = self.socketio.settings.path
+        return base is not None and path.removesuffix("/") == base
 
     def door(self, request: Request, *, native: bool) -> Door:
         """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
         paths = self._paths
+        if self.is_engine(request.path):
+            return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain
         if request.path == paths.json:
             return json_door

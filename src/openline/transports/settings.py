@@ -7,10 +7,12 @@ from typing import Final
 
 from openline.errors import SettingsError
 
-__all__ = ["GateSettings", "HttpSettings", "LineSettings", "Paths"]
+__all__ = ["GateSettings", "HttpSettings", "LineSettings", "Paths", "SocketIoSettings"]
 
 # What a browser writes into Origin (RFC 6454 §6.2), and what stands in Host before the port.
 _ORIGIN: Final = re.compile(r"(?!http://.*:80$|https://.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
+_PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_COOKIE: Final = re.compile(r"[A-Za-z0-9._-]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:]+\]?")
 
 
@@ -76,6 +78,46 @@ class Paths:
     messages: str = "/api/messages"
     ticket: str = "/ticket"
     lobby: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketIoSettings:
+    """How Socket.IO's clients are served.
+
+    ``path`` is where; None for nowhere. ``transports`` are out of ``polling`` and ``websocket``. Clients are pinged
+    every ``ping_interval_seconds`` and have ``ping_timeout_seconds`` to answer. ``max_payload_bytes`` limits a message,
+    the body of a POST, and the attachments of one packet together. A session that has not connected to any namespace
+    within ``connect_within_seconds`` ends, and so does one whose attachments do not come; an upgrade that is not
+    through within ``upgrade_within_seconds`` is given up. ``recovery``: who comes back within the hub's window goes on
+    where it was; every event then carries its position as one more argument, as with Socket.IO's own servers.
+    ``cookie`` names a cookie with the session's id for load balancers that need one. ``max_namespaces`` is how many one
+    session may connect to at a time.
+    """
+
+    path: str | None = "/socket.io"
+    transports: tuple[str, ...] = ("polling", "websocket")
+    ping_interval_seconds: float = 25.0
+    ping_timeout_seconds: float = 20.0
+    max_payload_bytes: int = 1_000_000
+    connect_within_seconds: float = 10.0
+    upgrade_within_seconds: float = 10.0
+    recovery: bool = False
+    cookie: str | None = None
+    max_namespaces: int = 64
+
+    def __post_init__(self) -> None:
+        if self.path is not None and not _PATH.fullmatch(self.path):
+            raise SettingsError(
+                "socketio.path", "begins with /, does not end with it, and has letters, digits, . _ - /"
+            )
+        if not self.transports or not set(self.transports) <= {"polling", "websocket"}:
+            raise SettingsError("socketio.transports", "are polling, websocket, or both")
+        if self.ping_interval_seconds < 0.001 or self.ping_timeout_seconds < 0.001:
+            raise SettingsError("socketio.ping_interval_seconds", "is at least a millisecond, as is the timeout")
+        if self.max_payload_bytes < 1024:
+            raise SettingsError("socketio.max_payload_bytes", "is 1024 or more")
+        if self.cookie is not None and not _COOKIE.fullmatch(self.cookie):
+            raise SettingsError("socketio.cookie", "is a name of letters, digits, . _ -")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

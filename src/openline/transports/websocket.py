@@ -9,6 +9,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
 from openline.protocol.frames import parse_frames
 from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_close, encode_frame
+from openline.transports.engineio_wire import EngineWire
 from openline.transports.wire import SocketWire
 
 if TYPE_CHECKING:
@@ -60,12 +61,18 @@ class WebSocketLine(BufferedProtocol):
         self._heard = False
         self._timer: Timer | None = None
         self.door = door
-        self.wire = SocketWire(transport, door.codec, self, outbox_bytes=settings.outbox_bytes)
+        self.wire: SocketWire = SocketWire(transport, door.codec, self, outbox_bytes=settings.outbox_bytes)
 
     def begin(self) -> None:
         """The upgrade is through: the line lives."""
-        self._ping_in(self._doors.settings.ping_every_seconds)
+        if self.door.beats:
+            self._ping_in(self._doors.settings.ping_every_seconds)
         self.door.opened(self)
+
+    def adopt(self, wire: EngineWire) -> None:
+        """From now on ``wire`` writes here; what it had kept comes first."""
+        self.wire = wire
+        wire.attach(self._transport, self.too_slow)
 
     @property
     def gone(self) -> Outcome[None]:
@@ -110,9 +117,9 @@ class WebSocketLine(BufferedProtocol):
         settings = self._doors.settings
         if self._reader is not None:
             return self._reader.feed(data)
-        items, end = parse_frames(data, 0, settings.max_message_bytes)
+        items, end = parse_frames(data, 0, self.door.max_message_bytes)
         if end < len(data):
-            self._reader = FrameReader(max_message=settings.max_message_bytes, max_fragments=settings.max_fragments)
+            self._reader = FrameReader(max_message=self.door.max_message_bytes, max_fragments=settings.max_fragments)
             items += self._reader.feed(data[end:])
         return items
 
@@ -176,7 +183,7 @@ class WebSocketLine(BufferedProtocol):
         self._transport.resume_reading()
         self._transport.write(rest + encode_close(code, reason))
         self._set_timer(self._doors.settings.close_within_seconds, WebSocketLine._abort)
-        self._doors.line_lost(self.wire, clean=self._clean)
+        self.door.lost(self, clean=self._clean)
 
     def _closed_by_peer(self, payload: bytes) -> None:
         if not self._closing:
@@ -215,7 +222,7 @@ class WebSocketLine(BufferedProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._doors.line_lost(self.wire, clean=self._clean)
+        self.door.lost(self, clean=self._clean)
         self._connections.discard(self)
         if self._gone is not None:
             self._gone.settle(None)

@@ -55,7 +55,6 @@ class SocketWire:
     )
 
     def __init__(self, transport: Transport, codec: Codec, owner: Owner, *, outbox_bytes: int) -> None:
-        self._transport = transport
         self._limit = outbox_bytes
         self._owner = owner
         self._outbox: Outbox | None = None
@@ -66,6 +65,10 @@ class SocketWire:
         self.request: Request | None = None
         self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
+        self._take(transport)
+
+    def _take(self, transport: Transport) -> None:
+        self._transport = transport
         #: Where groups may write; -1 while bytes wait in the transport, and once the wire is shut.
         self.descriptor = _descriptor(transport)
         transport.set_write_buffer_limits(high=0)

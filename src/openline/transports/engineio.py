@@ -1,0 +1,350 @@
+"""Engine.IO sessions: their heartbeat, what is polled and posted, the upgrade, and one end for all of it."""
+
+import secrets
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from openline.errors import CloseCode, ProtocolError
+from openline.hub.outcome import Outcome
+from openline.hub.ports import Wire
+from openline.hub.timers import Timer
+from openline.model import Request
+from openline.protocol.codec import Codec
+from openline.protocol.engineio import (
+    CLOSE,
+    MESSAGE,
+    NOOP,
+    PAYLOAD_PACKETS,
+    PING,
+    PONG,
+    SEPARATOR,
+    Fault,
+    Packet,
+    decode_payload,
+    encode_handshake,
+    fault,
+    read_packet,
+    text_frame,
+)
+from openline.protocol.websocket import Opcode
+from openline.transports.engineio_wire import EngineWire
+
+if TYPE_CHECKING:
+    from openline.transports.doors import Door, Line
+    from openline.transports.engineio_door import EngineDoor
+
+__all__ = ["Peer", "Session", "UpgradingLine"]
+
+_PING: Final = text_frame(PING)
+
+
+class UpgradingLine(Protocol):
+    """A WebSocket that may become the line of a session."""
+
+    door: "Door"
+
+    @property
+    def wire(self) -> Wire:
+        """Its writing end."""
+        ...
+
+    def adopt(self, wire: EngineWire) -> None:
+        """From now on ``wire`` writes here; what it had kept comes first."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """End it."""
+        ...
+
+
+class Peer(Protocol):
+    """What speaks over a session: made with it, told of its end once."""
+
+    def opened(self) -> None:
+        """The session is there."""
+        ...
+
+    def text(self, data: bytes) -> None:
+        """A text message has come (valid UTF-8); raises :class:`ProtocolError` where that ends the session."""
+        ...
+
+    def binary(self, data: bytes) -> None:
+        """A binary message has come; raises :class:`ProtocolError` where that ends the session."""
+        ...
+
+    def closes(self, code: int, reason: str) -> None:
+        """The hub ends the connection whose wire is the session's own."""
+        ...
+
+    def ended(self, reason: str) -> None:
+        """The session is over; ``reason`` is in Socket.IO's words."""
+        ...
+
+
+class Session:
+    """One client, over whatever carries it: polled until it has a ``line``, which it never loses without ending.
+
+    It is the door of its line (see :class:`openline.transports.doors.Door`).
+    """
+
+    __slots__ = (
+        "_beat_at",
+        "_deadline",
+        "_door",
+        "_poll",
+        "_posting",
+        "_timer",
+        "closed",
+        "line",
+        "peer",
+        "probing",
+        "request",
+        "sid",
+        "wire",
+    )
+
+    beats = False
+
+    def __init__(self, door: "EngineDoor", request: Request) -> None:
+        self.sid = secrets.token_urlsafe(15)
+        self.request = request
+        self.line: UpgradingLine | None = None
+        #: A probe is under way: polls are answered at once, so that the client can leave them.
+        self.probing = False
+        self.closed = False
+        self._door = door
+        self._poll: Outcome[bytes] | None = None
+        self._posting = False
+        self._deadline: float | None = None
+        self._beat_at = 0.0
+        self._timer: Timer | None = None
+        self.peer: Peer = door.make_peer(self)
+        self.wire = EngineWire(
+            door.codec, outbox_bytes=door.outbox_bytes, close=self.peer.closes, too_slow=self._too_slow
+        )
+        self.wire.something = self._answer_poll
+
+    # -- beginning
+
+    @property
+    def codec(self) -> Codec:
+        """See :class:`Door`."""
+        return self._door.codec
+
+    @property
+    def max_message_bytes(self) -> int:
+        """See :class:`Door`."""
+        return self._door.settings.max_payload_bytes
+
+    def opened(self, line: "Line") -> None:
+        """See :class:`Door`: it begins on a WebSocket."""
+        self.line = cast("UpgradingLine", line)
+        self.line.adopt(self.wire)
+        self.open(upgrades=())
+
+    def open(self, upgrades: tuple[str, ...]) -> None:
+        """Begin: tell the client who it is, and how often its heart is to beat."""
+        settings = self._door.settings
+        handshake = encode_handshake(
+            self.sid,
+            upgrades=upgrades,
+            ping_interval=settings.ping_interval_seconds,
+            ping_timeout=settings.ping_timeout_seconds,
+            max_payload=settings.max_payload_bytes,
+        )
+        self._door.sessions[self.sid] = self
+        self.write(text_frame(handshake))
+        self._beat_in_a_while()
+        self.peer.opened()
+
+    def write(self, frames: bytes) -> None:
+        """Queue frames behind everything said so far."""
+        self._door.tick.to_wire(self.wire, frames)
+
+    # -- heartbeat
+
+    def _beat_in_a_while(self) -> None:
+        interval = self._door.settings.ping_interval_seconds
+        self._deadline = None
+        self._beat_at = self._door.timers.now + interval
+        self._timer = self._door.timers.after(interval, self._beat)
+
+    def _beat(self) -> None:
+        timeout = self._door.settings.ping_timeout_seconds
+        self._deadline = self._beat_at + timeout
+        self.write(_PING)
+        self._timer = self._door.timers.after(timeout, self._miss)
+
+    def _miss(self) -> None:
+        if self.wire.held:
+            # While nothing is read, nothing can be heard.
+            self._timer = self._door.timers.after(self._door.settings.ping_timeout_seconds, self._miss)
+        else:
+            self.close("ping timeout", CloseCode.NO_PONG, "Nothing was heard for too long.")
+
+    def _pong(self) -> None:
+        if self._deadline is not None:
+            self._set_timer(None)
+            self._beat_in_a_while()
+
+    def _check_heart(self) -> None:
+        """A request that comes too late finds the session closed, however late our timer is."""
+        if self._deadline is not None and not self.wire.held and self._door.timers.now >= self._deadline:
+            self._miss()
+
+    # -- polling
+
+    def poll(self) -> Outcome[bytes]:
+        """The answer to a GET: a payload, once there is something to say; raises :func:`fault`."""
+        self._check_polled()
+        if self._poll is not None:
+            self.close("transport error", CloseCode.PROTOCOL_ERROR)
+            raise fault(Fault.REQUEST, "Two polls at once")
+        self._door.tick.flush()
+        self._poll = answer = Outcome[bytes]()
+        self._answer_poll()
+        return answer
+
+    def _check_polled(self) -> None:
+        self._check_heart()
+        if self.closed:
+            raise fault(Fault.SESSION)
+        if self.line is not None:
+            raise fault(Fault.REQUEST)
+
+    def _answer_poll(self) -> None:
+        if self._poll is not None:
+            packets = self.wire.take_packets(PAYLOAD_PACKETS)
+            if packets or self.probing:
+                self._settle_poll(packets or [NOOP])
+
+    def _settle_poll(self, packets: list[bytes]) -> None:
+        poll, self._poll = self._poll, None
+        if poll is not None:
+            poll.settle(SEPARATOR.join(packets))
+
+    def poll_lost(self, answer: Outcome[bytes]) -> None:
+        """The client has given up the poll that waited for ``answer``."""
+        if self._poll is answer:
+            self.close("transport close")
+
+    def begin_post(self) -> None:
+        """A POST has come; raises :func:`fault`."""
+        self._check_polled()
+        if self._posting:
+            self.close("transport error", CloseCode.PROTOCOL_ERROR)
+            raise fault(Fault.REQUEST, "Two posts at once")
+        self._posting = True
+
+    def end_post(self) -> None:
+        """The POST has been answered, or is given up."""
+        self._posting = False
+
+    def post(self, body: bytes) -> None:
+        """Take a payload; raises :func:`fault` where it, or what is in it, ends the session."""
+        if self.closed:
+            raise fault(Fault.SESSION)
+        try:
+            for packet in decode_payload(body):
+                if packet.kind == CLOSE:
+                    self._leave()
+                if self.closed:
+                    return
+                self._take(packet)
+        except ProtocolError as error:
+            self.close("parse error", error.code, error.reason)
+            raise fault(Fault.REQUEST, error.reason) from error
+
+    async def readable(self) -> None:
+        """Come back once the client may send more: it sends nothing before its POST is answered."""
+        if self.wire.held and self.wire.open:
+            released: Outcome[None] = Outcome()
+            self.wire.released = lambda: released.settle(None)
+            await released
+            self.wire.released = None
+
+    def _leave(self) -> None:
+        """The client says goodbye while it is polled: the poll that waits ends with NOOP."""
+        if not self.closed:
+            self._door.tick.flush()
+            self._settle_poll([*self.wire.take_packets(PAYLOAD_PACKETS - 1), NOOP])
+            self.close("transport close")
+
+    # -- packets
+
+    def message(self, line: "Line", opcode: Opcode, payload: bytes) -> None:
+        """See :class:`Door`."""
+        try:
+            if opcode is Opcode.BINARY:
+                self.peer.binary(payload)
+            elif payload[:1] == MESSAGE:
+                self.peer.text(payload[1:])
+            elif payload[:1] == CLOSE:
+                self.close("transport close")
+            else:
+                self._take(read_packet(payload))
+        except ProtocolError as error:
+            self.close("parse error", error.code, error.reason)
+
+    def _take(self, packet: Packet) -> None:
+        if packet.kind == MESSAGE:
+            (self.peer.binary if packet.binary else self.peer.text)(packet.data)
+        elif packet.kind == PONG:
+            self._pong()
+        elif packet.kind != NOOP:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "an Engine.IO packet that only servers send, or out of place")
+
+    # -- upgrade
+
+    def probe(self) -> None:
+        """A WebSocket asks to carry on: whoever polls is to let go."""
+        self.probing = True
+        self._answer_poll()
+
+    def upgrade(self, line: UpgradingLine) -> None:
+        """The client is on ``line`` from now on."""
+        self._door.tick.flush()
+        self.probing = False
+        self._settle_poll([NOOP])
+        self.line = line
+        line.door = self
+        line.adopt(self.wire)
+
+    # -- ending
+
+    def ping(self, line: "Line") -> bytes:
+        """See :class:`Door`: never asked."""
+        return b""
+
+    def lost(self, line: "Line", *, clean: bool) -> None:
+        """See :class:`Door`: its goodbye is no more than the end of the line; Socket.IO says its own."""
+        self._end("transport close")
+
+    def _too_slow(self) -> None:
+        if self.line is None:
+            self.close("transport error", CloseCode.SLOW)
+        else:
+            self.line.close(CloseCode.SLOW, "More waited than this connection may leave unread.")
+
+    def close(self, reason: str, code: int = CloseCode.NORMAL, message: str = "") -> None:
+        """End it behind everything said so far; ``reason`` is in Socket.IO's words. Later calls change nothing."""
+        if self.closed:
+            return
+        self._door.tick.flush()
+        self._end(reason)
+        if self.line is not None:
+            self.line.close(code, message)
+        else:
+            self._settle_poll([*self.wire.take_packets(PAYLOAD_PACKETS - 1), CLOSE])
+            self.wire.shut()
+
+    def _end(self, reason: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self._set_timer(None)
+            self._door.sessions.pop(self.sid, None)
+            self.peer.ended(reason)
+
+    def _set_timer(self, timer: Timer | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = timer

@@ -1,0 +1,138 @@
+"""The Engine.IO door: its sessions by id, what opens one, and the WebSockets that carry one on."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, cast
+
+from openline.errors import CloseCode
+from openline.hub.tick import Tick
+from openline.hub.timers import Timer, Timers
+from openline.model import Request
+from openline.protocol.codec import Codec
+from openline.protocol.engineio import PING, PONG, PROBE, UPGRADE, Fault, fault, read_query, text_frame
+from openline.protocol.websocket import Opcode
+from openline.transports.engineio import Peer, Session, UpgradingLine
+from openline.transports.settings import SocketIoSettings
+
+if TYPE_CHECKING:
+    from openline.transports.doors import Door, Line
+
+__all__ = ["EngineDoor"]
+
+_PROBED: Final = text_frame(PONG + PROBE)
+#: Intervals below this need a wheel that turns faster than the hub's.
+_SHORT_SECONDS: Final = 5.0
+
+
+class EngineDoor:
+    """All sessions of one hub; ``make_peer`` makes what speaks over each.
+
+    ``codec`` is what the wire of a session has before its peer gives it another.
+    """
+
+    def __init__(
+        self,
+        *,
+        tick: Tick,
+        timers: Timers,
+        settings: SocketIoSettings,
+        outbox_bytes: int,
+        codec: Codec,
+        make_peer: Callable[[Session], Peer],
+    ) -> None:
+        self.tick = tick
+        self.settings = settings
+        self.outbox_bytes = outbox_bytes
+        self.codec = codec
+        self.make_peer = make_peer
+        self.sessions: dict[str, Session] = {}
+        self.closing = False
+        shortest = min(settings.ping_interval_seconds, settings.ping_timeout_seconds)
+        self.timers = timers if shortest >= _SHORT_SECONDS else timers.finer(max(shortest / 20, 0.001))
+
+    # -- WebSocket
+
+    def websocket(self, request: Request) -> "Door":
+        """The door for the WebSocket that ``request`` asks for; raises :func:`fault`."""
+        query = read_query(request.query, method="GET", upgrade=True, transports=self.settings.transports)
+        if query.sid is None:
+            self._refuse_if_closing()
+            return Session(self, request)
+        session = self.sessions.get(query.sid)
+        if session is None:
+            raise fault(Fault.SESSION)
+        return Probe(self, session)
+
+    # -- polling
+
+    def handshake(self, request: Request) -> Session:
+        """A new session that is polled; raises :func:`fault`."""
+        self._refuse_if_closing()
+        session = Session(self, request)
+        session.open(tuple(name for name in ("websocket",) if name in self.settings.transports))
+        return session
+
+    def session(self, sid: str) -> Session:
+        """The session of this id; raises :func:`fault` where there is none."""
+        session = self.sessions.get(sid)
+        if session is None:
+            raise fault(Fault.SESSION)
+        return session
+
+    def _refuse_if_closing(self) -> None:
+        if self.closing:
+            raise fault(Fault.FORBIDDEN, "The server restarts; come back in a moment")
+
+    def close(self) -> None:
+        """The server stops: every session ends, and none begins."""
+        self.closing = True
+        for session in tuple(self.sessions.values()):
+            session.close("server shutting down", CloseCode.RESTART, "The server restarts.")
+
+
+class Probe:
+    """The door of a WebSocket that is to carry a session on (Engine.IO 4, "Upgrade")."""
+
+    beats = False
+
+    def __init__(self, door: EngineDoor, session: Session) -> None:
+        self._door = door
+        self._session = session
+        self._timer: Timer | None = None
+        self.codec = door.codec
+        self.max_message_bytes = door.settings.max_payload_bytes
+
+    def opened(self, line: "Line") -> None:
+        """See :class:`openline.transports.doors.Door`; a session takes one WebSocket, and once."""
+        if self._session.closed or self._session.line is not None or self._session.probing:
+            line.close(CloseCode.POLICY_VIOLATION, "This session is on a WebSocket already.")
+            return
+        self._timer = self._door.timers.after(
+            self._door.settings.upgrade_within_seconds,
+            lambda: line.close(CloseCode.POLICY_VIOLATION, "The upgrade took too long."),
+        )
+
+    def message(self, line: "Line", opcode: Opcode, payload: bytes) -> None:
+        """See :class:`openline.transports.doors.Door`."""
+        if payload == PING + PROBE and opcode is Opcode.TEXT:
+            self._door.tick.to_wire(line.wire, _PROBED)
+            self._session.probe()
+        elif payload == UPGRADE and self._session.probing and not self._session.closed:
+            self._set_timer_off()
+            self._session.upgrade(cast("UpgradingLine", line))
+        else:
+            line.close(CloseCode.PROTOCOL_ERROR, "An upgrade begins with 2probe and ends with 5.")
+
+    def ping(self, line: "Line") -> bytes:
+        """See :class:`openline.transports.doors.Door`: never asked."""
+        return b""
+
+    def lost(self, line: "Line", *, clean: bool) -> None:
+        """See :class:`openline.transports.doors.Door`: the session goes on being polled."""
+        if self._timer is not None:
+            self._set_timer_off()
+            self._session.probing = False
+
+    def _set_timer_off(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,154 @@
+"""Engine.IO over plain HTTP: handshakes, polls and posts, with CORS for the pages of other sites that are let in."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from openline.errors import RequestRefused
+from openline.hub.outcome import Outcome
+from openline.model import Request
+from openline.protocol.engineio import Fault, fault, read_query
+from openline.transports.engineio import Session
+from openline.transports.engineio_door import EngineDoor
+from openline.transports.uvicorn_host import Host
+
+__all__ = ["serve_engine"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_TEXT: Final = (b"content-type", b"text/plain; charset=UTF-8")
+_JSON: Final = (b"content-type", b"application/json")
+_KEPT_BY_NOBODY: Final = (b"cache-control", b"no-store")
+_PREFLIGHT_SECONDS: Final = b"600"
+
+
+class _Gone(Exception):  # noqa: N818  what happened, not an error that anybody is told
+    """The client has gone before its answer."""
+
+
+async def serve_engine(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+    """Answer one HTTP request of an Engine.IO client at ``path`` below our mount."""
+    headers: Headers = [_KEPT_BY_NOBODY]
+    try:
+        request = _admit(host, scope, path)
+        headers += _cors(host, request)
+        if scope["method"] == "OPTIONS":
+            await _respond(send, 204, b"", [*headers, *_preflight(scope)])
+            return
+        status, body, more = await _answer(host.doors.socketio.engine, request, scope, receive)
+        await _respond(send, status, body, [*headers, *more])
+    except RequestRefused as error:
+        text = error.reason.encode()
+        kind = _JSON if text.startswith(b"{") else _TEXT
+        more = [(name.lower().encode(), value.encode()) for name, value in error.headers]
+        await _respond(send, error.status, text, [*headers, kind, *more])
+    except _Gone:
+        return
+
+
+def _admit(host: Host, scope: Scope, path: str) -> Request:
+    return host.gate.admit(
+        path=path,
+        query=scope["query_string"].decode("latin-1"),
+        headers=scope["headers"],
+        peer=(scope.get("client") or ("",))[0],
+        secure=scope.get("scheme") == "https",
+    )
+
+
+def _cors(host: Host, request: Request) -> Headers:
+    """What lets a page of another site read the answer; whoever is not let in has been refused already."""
+    if request.origin is None:
+        return []
+    return [(name.encode(), value.encode()) for name, value in host.gate.shared_with(request).items()]
+
+
+def _preflight(scope: Scope) -> Headers:
+    asked = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"")
+    headers = [
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-max-age", _PREFLIGHT_SECONDS),
+    ]
+    return [*headers, (b"access-control-allow-headers", asked)] if asked else headers
+
+
+async def _answer(engine: EngineDoor, request: Request, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
+    method: str = scope["method"]
+    query = read_query(request.query, method=method, upgrade=False, transports=engine.settings.transports)
+    if query.sid is None:
+        session = engine.handshake(request)
+        return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session)]
+    session = engine.session(query.sid)
+    if method == "GET":
+        return 200, await _poll(session, session.poll(), receive), [_TEXT]
+    if method == "POST":
+        return await _post(engine, session, scope, receive)
+    raise fault(Fault.REQUEST)
+
+
+def _cookie(engine: EngineDoor, session: Session) -> Headers:
+    name = engine.settings.cookie
+    if name is None:
+        return []
+    return [(b"set-cookie", f"{name}={session.sid}; Path=/; HttpOnly; SameSite=Lax".encode())]
+
+
+async def _poll(session: Session, answer: Outcome[bytes], receive: Receive) -> bytes:
+    """Wait for the answer; raises :class:`_Gone`, and the session is closed, when the client gives up first."""
+    if answer.done:
+        return answer.result()
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_watch(session, answer, receive))
+        try:
+            return await answer
+        except RequestRefused as error:
+            raise _Gone from error
+        finally:
+            watch.cancel()
+
+
+async def _watch(session: Session, answer: Outcome[bytes], receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        continue
+    session.poll_lost(answer)
+
+
+async def _post(engine: EngineDoor, session: Session, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
+    session.begin_post()
+    try:
+        body = await _body(scope, receive, engine.settings.max_payload_bytes)
+        if body is None:
+            return 413, b"", []
+        session.post(body)
+        await session.readable()
+    finally:
+        session.end_post()
+    return 200, b"ok", [(b"content-type", b"text/html")]
+
+
+async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
+    """The body; None where it has more than ``limit`` bytes, as soon as that is known."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > limit:
+            return None
+        if name == b"content-type" and value == b"application/octet-stream":
+            raise fault(Fault.REQUEST, "Binary travels as base64 in protocol 4")
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise _Gone
+        body += event.get("body", b"")
+        if len(body) > limit:
+            return None
+        if not event.get("more_body", False):
+            return bytes(body)
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,87 @@
+"""The Socket.IO door: its codecs, its sessions, and the events of its clients on their way to the application."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+from weakref import WeakValueDictionary
+
+from openline.errors import CommandError, ErrorCode
+from openline.hub.answers import Answers
+from openline.hub.connection import Connection, State
+from openline.hub.hub import Hub
+from openline.hub.payload import MAX_PAYLOAD_BYTES
+from openline.hub.ports import Wire
+from openline.hub.turns import Turns
+from openline.protocol.commands import Command
+from openline.protocol.socketio import DEFAULT, PacketReader
+from openline.protocol.socketio_codec import SocketIoCodec, Spelling, encode_arguments
+from openline.transports.engineio_door import EngineDoor
+from openline.transports.settings import SocketIoSettings
+from openline.transports.socketio_entry import Entry
+from openline.transports.socketio_peer import SocketIoPeer
+
+__all__ = ["SocketIo"]
+
+
+class SocketIo:
+    """Everything that the sessions of one hub share.
+
+    ``spellings`` says by channel under which names its publications reach the clients (see
+    :data:`~openline.protocol.socketio_codec.Spelling`).
+    """
+
+    def __init__(
+        self, hub: Hub, *, settings: SocketIoSettings, outbox_bytes: int, spellings: Mapping[str, Spelling]
+    ) -> None:
+        self.hub = hub
+        self.settings = settings
+        self.timers = hub.timers
+        self.turns = Turns(hub, self._carry_out)
+        self.entry = Entry(hub, self.turns, self.codec, recovery=settings.recovery)
+        #: Reads what is complete in itself; who waits for attachments takes it along.
+        self.reader = self.make_reader()
+        self._answers = Answers(hub.tick)
+        self._spellings = spellings
+        # Namespaces come by pattern, too: a codec lives as long as a wire has it.
+        self._codecs: WeakValueDictionary[str, SocketIoCodec] = WeakValueDictionary()
+        self._default = self.codec(DEFAULT)
+        self.engine = EngineDoor(
+            tick=hub.tick,
+            timers=hub.timers,
+            settings=settings,
+            outbox_bytes=outbox_bytes,
+            codec=self._default,
+            make_peer=lambda session: SocketIoPeer(self, session),
+        )
+
+    def codec(self, namespace: str) -> SocketIoCodec:
+        """What the clients of ``namespace`` understand."""
+        codec = self._codecs.get(namespace)
+        if codec is None:
+            codec = SocketIoCodec(namespace, recovery=self.settings.recovery, spellings=self._spellings)
+            self._codecs[namespace] = codec
+        return codec
+
+    def make_reader(self) -> PacketReader:
+        """A reader of packets that keeps nothing yet."""
+        return PacketReader(self.settings.max_payload_bytes)
+
+    def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
+        self.turns.run(connection, self._handle(connection, wire, command))
+
+    async def _handle(self, connection: Connection, wire: Wire, command: Command) -> None:
+        """Have the application handle an event, and acknowledge it with what comes out, if anything.
+
+        A failure leaves it unacknowledged: Socket.IO has no other word for that.
+        """
+        if connection.stage in (State.OPENING, State.ENDED):
+            return
+        try:
+            result: Any = await self.hub.application.call(connection, command).step()
+            if result is None or not isinstance(command.id, int) or connection.wire is not wire:
+                return
+            answer = encode_arguments(cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result,))
+            if len(answer.arguments) + sum(map(len, answer.attachments)) > MAX_PAYLOAD_BYTES:
+                raise CommandError(ErrorCode.TOO_LARGE, f"The answer to {command.type!r} is too large.")
+            self.hub.tick.to_wire(wire, self.codec(connection.namespace).acknowledge(command.id, answer))
+        except Exception as error:
+            self._answers.explain(error, connection, command.type)

@@ -1,0 +1,218 @@
+"""The Socket.IO side of one session: its packets, its namespaces, and a wire for each."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from openline.errors import CloseCode, ProtocolError
+from openline.hub.connection import Connection
+from openline.hub.outcome import Outcome
+from openline.hub.timers import Timer
+from openline.model import Request
+from openline.protocol.socketio import Kind, Packet, PacketReader, read_command
+from openline.protocol.socketio_codec import SocketIoCodec
+from openline.transports.engineio import Session
+from openline.transports.engineio_wire import EngineWire
+from openline.transports.group import DescriptorGroup
+from openline.transports.socketio_entry import Handshake
+
+if TYPE_CHECKING:
+    from openline.transports.socketio import SocketIo
+
+__all__ = ["NamespaceWire", "SocketIoPeer", "SocketWires"]
+
+
+class NamespaceWire:
+    """See :class:`openline.hub.ports.Wire`.
+
+    The first namespace of a session has the session's own wire; this is that of another one, which writes through it.
+    """
+
+    __slots__ = ("_peer", "codec", "connection", "descriptor", "open", "places", "request")
+
+    def __init__(self, peer: "SocketIoPeer", codec: SocketIoCodec) -> None:
+        self._peer = peer
+        self.codec = codec
+        self.connection: Connection | None = None
+        self.request: Request | None = None
+        self.places: dict[DescriptorGroup, int] = {}
+        # It never has a descriptor of its own: groups let it take its bytes itself.
+        self.descriptor = -1
+        self.open = True
+
+    def make_group(self) -> DescriptorGroup:
+        """See :class:`openline.hub.ports.Wire`."""
+        return DescriptorGroup()
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        if self.open:
+            self._peer.session.wire.deliver(frames)
+
+    def fell_short(self, data: bytes, taken: int) -> None:
+        """Never called: there is no descriptor."""
+
+    def drained(self) -> Outcome[None]:
+        """See :class:`openline.hub.ports.Wire`."""
+        return self._peer.session.wire.drained()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See :class:`openline.hub.ports.Wire`."""
+        self._peer.close(self, code, reason)
+
+    def hold_reading(self, *, held: bool) -> None:
+        """See :class:`openline.hub.ports.Wire`: one namespace holds all of the session."""
+        self._peer.session.wire.hold_reading(held=held)
+
+    def shut(self) -> None:
+        """Leave every group; nothing is written any more."""
+        self.open = False
+        for group in tuple(self.places):
+            group.leave(self)
+
+
+#: The wire of one namespace, whichever way.
+SocketWires = EngineWire | NamespaceWire
+
+
+class SocketIoPeer:
+    """See :class:`openline.transports.engineio.Peer`."""
+
+    __slots__ = ("_door", "_left", "_reader", "_timer", "_wires", "session")
+
+    def __init__(self, door: "SocketIo", session: Session) -> None:
+        self.session = session
+        self._door = door
+        self._wires: dict[str, SocketWires] = {}
+        # Namespaces that it was in: what it sent before it knew is passed over.
+        self._left: set[str] | None = None
+        self._reader: PacketReader | None = None
+        self._timer: Timer | None = None
+
+    def opened(self) -> None:
+        """See :class:`Peer`: a CONNECT is due."""
+        self._set_timer("Connect to a namespace first.")
+
+    def entered(self) -> None:
+        """It is in a namespace."""
+        if self._reader is None:
+            self._set_timer(None)
+
+    def _set_timer(self, late: str | None) -> None:
+        """Close the session with ``late`` unless this is called again in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if late is not None:
+            seconds = self._door.settings.connect_within_seconds
+            self._timer = self._door.timers.after(
+                seconds, lambda: self.session.close("forced close", CloseCode.POLICY_VIOLATION, late)
+            )
+
+    # -- what comes
+
+    def text(self, data: bytes) -> None:
+        """See :class:`Peer`."""
+        reader = self._reader or self._door.reader
+        packet = reader.text(data)
+        if packet is not None:
+            self._take(packet)
+        else:
+            self._reader, self._door.reader = reader, self._door.make_reader()
+            self._set_timer("The attachments did not come.")
+
+    def binary(self, data: bytes) -> None:
+        """See :class:`Peer`."""
+        packet = (self._reader or self._door.reader).binary(data)
+        if packet is not None:
+            self._reader = None
+            self._set_timer(None)
+            self._take(packet)
+
+    def _take(self, packet: Packet) -> None:
+        wire = self._wires.get(packet.namespace)
+        if packet.kind is Kind.CONNECT:
+            self._connect(packet, wire)
+        elif wire is None:
+            if self._left is None or packet.namespace not in self._left:
+                raise ProtocolError(CloseCode.PROTOCOL_ERROR, "connect to a namespace before anything else")
+        elif wire.connection is not None:
+            self._hear(wire, wire.connection, packet)
+
+    def _hear(self, wire: SocketWires, connection: Connection, packet: Packet) -> None:
+        if packet.kind is Kind.EVENT:
+            self._door.turns.take(connection, wire, read_command(packet))
+        elif packet.kind is Kind.ACK:
+            values = packet.values()
+            answer = values[0] if len(values) == 1 else tuple(values) if values else None
+            self._door.hub.acknowledged(connection, str(packet.id), answer)
+        else:
+            # The client has left the namespace.
+            _explain(connection, "client namespace disconnect")
+            self.forget(wire)
+            self._door.hub.lifecycle.line_lost(wire, clean=True)
+
+    def _connect(self, packet: Packet, wire: SocketWires | None) -> None:
+        if wire is not None:
+            raise ProtocolError(CloseCode.PROTOCOL_ERROR, "CONNECT came twice for one namespace")
+        codec = self._door.codec(packet.namespace)
+        if len(self._wires) >= self._door.settings.max_namespaces:
+            self.session.write(codec.refused("Too many namespaces on one connection"))
+            return
+        own: SocketWires = self.session.wire
+        if any(each is own for each in self._wires.values()):
+            own = NamespaceWire(self, codec)
+        own.codec = codec
+        self._wires[packet.namespace] = own
+        self._door.entry.begin(self, own, packet.namespace, packet.auth or {})
+
+    # -- ending
+
+    def forget(self, wire: SocketWires) -> None:
+        """The namespace of ``wire`` is left; what still comes for it is passed over."""
+        for namespace, each in tuple(self._wires.items()):
+            if each is wire:
+                del self._wires[namespace]
+                self._left = self._left or set()
+                if len(self._left) < self._door.settings.max_namespaces:
+                    self._left.add(namespace)
+
+    def closes(self, code: int, reason: str) -> None:
+        """See :class:`Peer`."""
+        self.close(self.session.wire, code, reason)
+
+    def close(self, wire: SocketWires, code: int, reason: str) -> None:
+        """The hub ends the connection of ``wire``.
+
+        A verdict on it is told to its namespace; where it may come back, the session ends, so that its client does.
+        """
+        namespace = next((name for name, each in self._wires.items() if each is wire), None)
+        if namespace is None:
+            return
+        if code == CloseCode.NORMAL or (4000 <= code < 4500 and code != CloseCode.REPLACED):
+            self.forget(wire)
+            self.session.write(self._door.codec(namespace).goodbye())
+        else:
+            stops = code == CloseCode.RESTART
+            self.session.close("server shutting down" if stops else "transport error", code, reason)
+
+    def disconnect(self) -> None:
+        """End the connections of all namespaces, and the session."""
+        for wire in tuple(self._wires.values()):
+            if wire.connection is not None:
+                self._door.hub.disconnect(wire.connection, CloseCode.DISCONNECTED, "")
+        self.session.close("forced server close")
+
+    def ended(self, reason: str) -> None:
+        """See :class:`Peer`."""
+        self._set_timer(None)
+        wires, self._wires = self._wires, {}
+        for wire in wires.values():
+            _explain(wire.connection, reason)
+            self._door.hub.lifecycle.line_lost(wire, clean=False)
+            if isinstance(wire, NamespaceWire):
+                wire.shut()
+
+
+def _explain(connection: Connection | None, cause: str) -> None:
+    if connection is not None and isinstance(connection.session, Handshake):
+        connection.session.cause = cause
