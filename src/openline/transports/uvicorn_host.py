@@ -189,6 +189,13 @@ class NativeHttpProtocol(HttpToolsProtocol):
             self.transport.write(refusal(error))
             self.transport.close()
 
+    def shutdown(self) -> None:
+        """The server stops: a request that waits for something to be said would keep it from that."""
+        host = self._host
+        if host is not None:
+            host.doors.shutdown()
+        super().shutdown()
+
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
