@@ -11,7 +11,7 @@ export async function rest() {
 /** The locks of one page, among those of its origin (Web Locks API; exclusive ones only). */
 class Locks {
   #held;
-  #mine = new Map();
+  #dead = false;
 
   /** @param {Map<string, Locks>} held */
   constructor(held) {
@@ -19,6 +19,7 @@ class Locks {
   }
 
   async request(name, run) {
+    if (this.#dead) return new Promise(() => {});
     if (this.#held.has(name)) throw new Error(`nobody asks for a lock that is held: ${name}`);
     this.#held.set(name, this);
     try {
@@ -34,6 +35,7 @@ class Locks {
 
   /** The page dies. */
   drop() {
+    this.#dead = true;
     for (const [name, locks] of this.#held) if (locks === this) this.#held.delete(name);
   }
 }

@@ -100,6 +100,7 @@ class Browser {
     if (aside === tab.aside) return;
     tab.aside = aside;
     tab.stay += 1;
+    tab.persists = undefined;
     tab.page.window.fire(aside ? "pagehide" : "pageshow", { persisted: true });
   }
 

@@ -98,7 +98,7 @@ export class Outbox {
       this.#bytes += bytes;
       if (timeout !== undefined) entry.limit = this.#clock.setTimeout(() => this.#giveUp(entry), timeout);
       this.#flush();
-      if (entry.kind.life && !entry.away) this.#stay?.put(entry);
+      if (entry.kind.life && !entry.away && !this.#reading) this.#stay?.put(entry);
     });
   }
 
@@ -318,9 +318,12 @@ export class Outbox {
     if (this.#busy.get(lane) === 0) this.#busy.delete(lane);
   }
 
-  #settled() {
+  async #settled() {
     this.#reading = false;
+    const left = [...this.#entries].filter(({ kind, shelf }) => kind.life && !shelf);
+    const put = left.map((entry) => this.#stay?.put(entry));
     this.#flush();
+    await Promise.all(put);
   }
 
   #asks() {
@@ -338,7 +341,7 @@ export class Outbox {
       this.#bytes += bytes;
       this.#order = Math.max(this.#order, order);
     }
-    for (const entry of lost) this.#reject(entry, new OpenlineError("elsewhere", "another page publishes it"), true);
+    for (const entry of lost) if (this.#entries.has(entry)) this.#reject(entry, new OpenlineError("elsewhere", "another page publishes it"), true);
     for (const entry of entries) if (!this.#refused(entry)) this.#tell("$restored", entry.restored);
   }
 }

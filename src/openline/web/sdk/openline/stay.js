@@ -13,6 +13,7 @@ export class Stay {
   /** @type {T.Shelf | undefined} */
   #shelf;
   #visits = 0;
+  #beginning = false;
   /** What was said last. @type {boolean | undefined} */
   #persists;
 
@@ -27,6 +28,7 @@ export class Stay {
   /** @type {T.Stay["begin"]} */
   async begin() {
     const visit = (this.#visits += 1);
+    this.#beginning = true;
     const opening = Shelf.open(this.#window, this.#place);
     try {
       // Some browsers never open a database, and do not say so either.
@@ -40,22 +42,27 @@ export class Stay {
       this.#shelf = undefined;
       this.#say(error);
     }
-    if (visit === this.#visits) this.#guest.settled();
+    if (visit !== this.#visits) return;
+    this.#beginning = false;
+    await this.#guest.settled();
+    if (visit === this.#visits && this.#persists === undefined) this.#say();
   }
 
   /** @type {T.Stay["end"]} */
   end() {
     this.#visits += 1;
     this.#shelf?.stop();
-    this.#shelf = undefined;
+    this.#shelf = this.#persists = undefined;
   }
 
   /** @type {T.Stay["look"]} */
   async look() {
     const shelf = this.#shelf;
-    if (!shelf) return;
+    if (this.#beginning) return;
+    // What was refused once may be granted now.
+    if (!shelf) return this.begin();
     await this.#collect(shelf).catch((error) => shelf === this.#shelf && this.#say(error));
-    if (shelf === this.#shelf) this.#guest.settled();
+    if (shelf === this.#shelf) await this.#guest.settled();
   }
 
   /** @type {T.Stay["put"]} */
@@ -66,7 +73,8 @@ export class Stay {
     try {
       await shelf.put({ key, text, bytes, at, order, tried, user });
       entry.shelf = shelf;
-      this.#say();
+      // The first word on it comes when everything is there.
+      if (shelf === this.#shelf && this.#persists === false) this.#say();
     } catch (error) {
       if (shelf !== this.#shelf) return;
       // What lies there as never tried would be published once more by the next page.
@@ -90,13 +98,8 @@ export class Stay {
       const entry = known.get(key);
       if (entry) entry.shelf = shelf;
     }
-    const lost = [];
-    for (const entry of this.#guest.asks().known.values()) {
-      if (entry.shelf === undefined) this.put(entry);
-      else if (entry.shelf !== shelf) lost.push(entry);
-    }
+    const lost = [...known.values()].filter((entry) => entry.shelf && entry.shelf !== shelf);
     this.#guest.took(shelf, records.filter(({ key }) => !known.has(key)), lost);
-    this.#say();
   }
 
   /** Whether the page may go without losing anything; told when it changes. @param {unknown} [error] why not */

@@ -20,7 +20,7 @@ export interface Line {
      * - `$subscribed` `{channel, position}`: the server did it; `line.subscribe(channel, {since: position})` hears all of it;
      * - `$unsubscribed` `{channel, reason}`: the server ended a subscription;
      * - `$outbox` `{persists, reason}`: whether what waits to be published outlives the page, and if not, why; told when it
-     *   is known, and when it changes;
+     *   is known, anew for a page that was put aside, and when it changes;
      * - `$undelivered` `{channel, type, payload, at, error}`: what an earlier page wrote was refused, or `unavailable`: it
      *   may have been published, nobody knows any more. It will not be tried again;
      * - `$error`, an {@link OpenlineError} that belongs to no command.
@@ -354,8 +354,8 @@ export interface Guest {
     };
     /** There are `records` of earlier pages; what was `lost` is another page's by now. */
     took(shelf: Shelf, records: Kept[], lost: Entry[]): void;
-    /** The shelf has been read, or there is none. */
-    settled(): void;
+    /** The shelf has been read, or there is none; resolves when everything has been put there that was not. */
+    settled(): Promise<void>;
     tell: Tell;
 }
 /** A command that is kept. */
