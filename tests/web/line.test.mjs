@@ -357,10 +357,10 @@ test("a handler of the status may close the line", async () => {
   }
 });
 
-test("a page that goes away ends the connection at once", async () => {
+test("a page that goes away for good ends the connection at once", async () => {
   const stage = new Stage();
   await stage.open();
-  stage.window.fire("pagehide");
+  stage.window.fire("pagehide", { persisted: false });
   assert.equal(stage.socket.closed, 1000);
   assert.equal(stage.line.status, "closed");
 });

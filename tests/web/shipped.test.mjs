@@ -12,6 +12,8 @@ import { gzipSync } from "node:zlib";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SDK = join(ROOT, "src/openline/web/sdk");
 const LIMIT = 12 * 1024;
+/** What only a page loads whose messages outlive it. */
+const SHELF_LIMIT = 3 * 1024;
 
 /** Files below a folder, by their path within it. */
 function filesOf(folder) {
@@ -19,7 +21,7 @@ function filesOf(folder) {
   return files.map((entry) => relative(folder, join(entry.parentPath ?? entry.path, entry.name))).sort();
 }
 
-/** The modules that a page loads, by following their imports. */
+/** The modules that a page loads at once, by following their imports. */
 function modulesFrom(name, found = new Map()) {
   if (found.has(name)) return found;
   const text = readFileSync(join(SDK, name), "utf8");
@@ -31,28 +33,29 @@ function modulesFrom(name, found = new Map()) {
 }
 
 const modules = modulesFrom("openline.js");
+const shelf = modulesFrom("openline/stay.js");
+for (const name of modules.keys()) shelf.delete(name);
 const gzipped = (text) => gzipSync(text, { level: 9 }).length;
 /** What a browser runs of it. */
 const withoutComments = (text) => text.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s*\/\/.*$/gm, "").replace(/\n\s*/g, "\n");
 
-test("all modules together have less than 12 KB gzipped", (t) => {
-  const texts = [...modules.values()];
-  const together = gzipped(texts.join(""));
-  const each = texts.reduce((sum, text) => sum + gzipped(text), 0);
-  const code = texts.reduce((sum, text) => sum + gzipped(withoutComments(text)), 0);
-  t.diagnostic(`${together} bytes together; one by one ${each}, without comments ${code}`);
-  assert.ok(together < LIMIT);
-  assert.ok(code < LIMIT);
+test("what every page loads has less than 12 KB gzipped, what outlives a page less than 3 KB more", (t) => {
+  const sizeOf = (texts) => [...texts].reduce((sum, text) => sum + gzipped(withoutComments(text)), 0);
+  const [always, wanted] = [sizeOf(modules.values()), sizeOf(shelf.values())];
+  t.diagnostic(`${always} bytes, without comments, one by one; ${wanted} more`);
+  assert.ok(always < LIMIT);
+  assert.ok(wanted < SHELF_LIMIT);
 });
 
 test("every module that is there is loaded, and lies where the server looks for it", () => {
   const scripts = filesOf(SDK).filter((name) => name.endsWith(".js"));
-  assert.deepEqual([...modules.keys()].sort(), scripts);
+  assert.deepEqual([...modules.keys(), ...shelf.keys()].sort(), scripts);
+  assert.match(modules.get("openline/line.js"), /import\("\.\/stay\.js"\)/);
   for (const name of scripts) assert.match(name, /^openline(\/[a-z]+)?\.js$/);
 });
 
 test("no module is longer than 400 lines", () => {
-  for (const [name, text] of modules) assert.ok(text.split("\n").length <= 400, name);
+  for (const [name, text] of [...modules, ...shelf]) assert.ok(text.split("\n").length <= 400, name);
 });
 
 test("nothing is needed to run it", () => {

@@ -233,7 +233,6 @@ export class Outbox {
       if (waits || entry.away || busy >= entry.kind.width || this.#refused(entry)) continue;
       this.#busy.set(entry.lane, busy + 1);
       entry.away = true;
-      entry.tried ??= this.#clock.now();
       entry.user ??= this.#user;
       this.#depart(entry);
     }
@@ -256,9 +255,12 @@ export class Outbox {
   /** @param {T.Entry} entry */
   async #depart(entry) {
     const transport = this.#transport;
+    const tried = entry.tried ?? this.#clock.now();
     // Should the page die now, the next one must know that this was tried.
-    if (this.#stay && entry.kind.life) await this.#stay.put(entry);
+    const may = this.#stay && entry.kind.life ? await this.#stay.put(entry, tried) : true;
     if (!entry.away || this.#transport !== transport || !this.#entries.has(entry)) return;
+    if (!may) return this.#rest(entry);
+    entry.tried = tried;
     const text = entry.kind.keyed ? `{"key":"${entry.key}",${entry.text.slice(1)}` : entry.text;
     entry.id = this.#send(text, { answer: (frame) => this.#settle(entry, frame) });
   }

@@ -13,7 +13,8 @@ export class Stay {
   /** @type {T.Shelf | undefined} */
   #shelf;
   #visits = 0;
-  #beginning = false;
+  /** While there is a shelf, or one may come. @type {Promise<void> | undefined} */
+  #entering;
   /** What was said last. @type {boolean | undefined} */
   #persists;
 
@@ -28,65 +29,59 @@ export class Stay {
   /** @type {T.Stay["begin"]} */
   async begin() {
     const visit = (this.#visits += 1);
-    this.#beginning = true;
-    const opening = Shelf.open(this.#window, this.#place);
+    this.#entering = this.#enter(visit);
     try {
-      // Some browsers never open a database, and do not say so either.
-      const shelf = await inTime(this.#clock, opening, SLOW_MS);
-      if (visit !== this.#visits) return shelf.stop();
-      this.#shelf = shelf;
-      await this.#collect(shelf);
+      // Some browsers never open a database, and do not say so either. What comes late is welcome all the same.
+      await inTime(this.#clock, this.#entering, SLOW_MS);
     } catch (error) {
-      opening.then((shelf) => shelf.stop()).catch(() => {});
       if (visit !== this.#visits) return;
-      this.#shelf = undefined;
       this.#say(error);
+      this.#guest.settled();
     }
-    if (visit !== this.#visits) return;
-    this.#beginning = false;
-    await this.#guest.settled();
-    if (visit === this.#visits && this.#persists === undefined) this.#say();
   }
 
   /** @type {T.Stay["end"]} */
   end() {
     this.#visits += 1;
     this.#shelf?.stop();
-    this.#shelf = this.#persists = undefined;
+    this.#shelf = this.#entering = this.#persists = undefined;
   }
 
   /** @type {T.Stay["look"]} */
   async look() {
-    const shelf = this.#shelf;
-    if (this.#beginning) return;
     // What was refused once may be granted now.
-    if (!shelf) return this.begin();
-    await this.#collect(shelf).catch((error) => shelf === this.#shelf && this.#say(error));
-    if (shelf === this.#shelf) await this.#guest.settled();
+    if (!this.#entering) return this.begin();
+    if (this.#shelf) await this.#collect(this.#shelf).catch((error) => this.#say(error));
   }
 
   /** @type {T.Stay["put"]} */
-  async put(entry) {
-    const shelf = this.#shelf;
-    if (!shelf) return;
-    const { key, text, bytes, at, order, tried, user } = entry;
+  async put(entry, tried = entry.tried) {
+    if (!this.#shelf) return entry.shelf === undefined;
     try {
-      await shelf.put({ key, text, bytes, at, order, tried, user });
-      entry.shelf = shelf;
-      // The first word on it comes when everything is there.
-      if (shelf === this.#shelf && this.#persists === false) this.#say();
+      return await inTime(this.#clock, this.#write(this.#shelf, entry, tried), SLOW_MS);
     } catch (error) {
-      if (shelf !== this.#shelf) return;
-      // What lies there as never tried would be published once more by the next page.
-      await shelf.remove(key).catch(() => {});
-      entry.shelf = undefined;
       this.#say(error);
+      return true;
     }
   }
 
   /** @type {T.Stay["remove"]} */
   remove({ key }) {
     this.#shelf?.remove(key).catch(() => {});
+  }
+
+  /** @param {number} visit */
+  async #enter(visit) {
+    try {
+      const shelf = await Shelf.open(this.#window, this.#place);
+      if (visit !== this.#visits) return shelf.stop();
+      this.#shelf = shelf;
+      await this.#collect(shelf);
+    } catch (error) {
+      if (visit === this.#visits) this.#shelf?.stop();
+      if (visit === this.#visits) this.#shelf = this.#entering = undefined;
+      throw error;
+    }
   }
 
   /** @param {T.Shelf} shelf */
@@ -100,6 +95,26 @@ export class Stay {
     }
     const lost = [...known.values()].filter((entry) => entry.shelf && entry.shelf !== shelf);
     this.#guest.took(shelf, records.filter(({ key }) => !known.has(key)), lost);
+    const entries = [...this.#guest.asks().known.values()];
+    await this.#guest.settled();
+    if (shelf === this.#shelf && entries.every((entry) => entry.shelf === shelf)) this.#say();
+  }
+
+  /** Whether it may be sent now. @param {T.Shelf} shelf @param {T.Entry} entry @param {number | undefined} tried */
+  async #write(shelf, entry, tried) {
+    const { key, text, bytes, at, order, user } = entry;
+    try {
+      await shelf.put({ key, text, bytes, at, order, tried, user });
+      entry.shelf = shelf;
+      // The first word on it comes when everything is there.
+      if (shelf === this.#shelf && this.#persists === false) this.#say();
+    } catch (error) {
+      if (shelf === this.#shelf) this.#say(error);
+      await shelf.remove(key).then(() => (entry.shelf = undefined)).catch(() => {});
+      // What stands there as never tried would be published once more by the next page.
+      return entry.shelf === undefined;
+    }
+    return true;
   }
 
   /** Whether the page may go without losing anything; told when it changes. @param {unknown} [error] why not */

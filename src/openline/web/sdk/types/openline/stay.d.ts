@@ -5,7 +5,7 @@ export class Stay implements T.Stay {
     begin(): Promise<void>;
     end(): void;
     look(): Promise<void>;
-    put(entry: T.Entry): Promise<void>;
+    put(entry: T.Entry, tried?: number): Promise<boolean>;
     remove(entry: T.Entry): void;
     #private;
 }

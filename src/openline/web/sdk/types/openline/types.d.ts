@@ -338,8 +338,11 @@ export interface Stay {
     end(): void;
     /** Somebody else may have died, and left something. */
     look(): Promise<void>;
-    /** Puts it there as it is now. Never rejects: what does not fit, or while there is no stay, is in memory only. */
-    put(entry: Entry): Promise<void>;
+    /**
+     * Puts it there as it is now, as `tried` at that time. What does not fit is in memory only. Gives whether it may be
+     * sent: false while it lies there as what it would be no more.
+     */
+    put(entry: Entry, tried?: number): Promise<boolean>;
     /** A `put` of it may be under way. */
     remove(entry: Entry): void;
 }
