@@ -222,7 +222,7 @@ async def test_with_every_origin_let_in_no_credentials_are_asked_for() -> None:
     line.allow(origins=["*"])
     async with serving(line) as served, polled(served) as client:
         answer = await origins(client, "https://any.example.com")
-        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-origin"] == "https://any.example.com"
         assert "access-control-allow-credentials" not in answer.headers
 
 

@@ -6,10 +6,11 @@ What breaks the protocol ends the session within 250 ms. The cases of Engine.IO'
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from openline import LineSettings, Openline, Settings, Socket
 from tests.server import Served
@@ -99,8 +100,9 @@ async def test_a_session_that_connects_to_nothing_is_closed(served: Served) -> N
         begun = time.monotonic()
         while (heard := await client.hear_or_end()) is not None:
             assert heard == "2"
-            await client.say("3")
-        assert 0.9 < time.monotonic() - begun < 1.8
+            with suppress(ConnectionClosed):
+                await client.say("3")
+        assert 0.9 < time.monotonic() - begun < 5
 
 
 async def test_leaving_the_default_namespace_does_not_close_the_line(served: Served) -> None:
