@@ -97,6 +97,16 @@ def set_up_chromium() -> bool:
     return quietly("apt-get", "update") and quietly(*install)
 
 
+def set_up_nginx() -> bool:
+    """The proxy that the page about serving names, from Debian's packages when root."""
+    if shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"):
+        return True
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return False
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", "nginx-light")
+    return quietly("apt-get", "update") and quietly(*install)
+
+
 def lint(report: Report) -> None:
     """Style, types, and which floor may import which."""
     report.run("lint", [tool("ruff"), "check"])
@@ -120,10 +130,14 @@ def web(report: Report) -> None:
 
 def python(report: Report) -> None:
     """Unit, property and end-to-end tests, and those in a browser."""
-    marks: list[str] = []
+    without: list[str] = []
     if not set_up_chromium():
-        marks = ["-m", "not browser"]
+        without.append("not browser")
         report.skipped.append("tests in a browser: need chromium (Debian, as root: apt-get install chromium)")
+    if not set_up_nginx():
+        without.append("not nginx")
+        report.skipped.append("tests behind nginx: need it (Debian, as root: apt-get install nginx-light)")
+    marks = ["-m", " and ".join(without)] if without else []
     report.run("tests", [sys.executable, "-m", "pytest", "-q", *marks])
 
 

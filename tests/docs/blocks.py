@@ -16,7 +16,9 @@ _IMPORT = re.compile(r"^(?:import|from) .*$", re.M)
 _PRINTED = {
     "js": re.compile(r"console\.log\(.* // (.+)$|^ *// prints: (.+)$", re.M),
     "python": re.compile(r"\bprint\(.* # (.+)$", re.M),
+    "sh": re.compile(r"^# prints: (.+)$", re.M),
 }
+_CLIENTS = ("from websockets", "from openline.client", "import httpx")
 #: For pages that show no server of their own.
 DEFAULT = 'from openline import Openline\n\nline = Openline()\nline.channel("chat:*", history=100, public=True)\n'
 
@@ -53,7 +55,7 @@ class Block:
     @property
     def is_client(self) -> bool:
         """Python that talks to a server."""
-        return self.language == "python" and ("from websockets" in self.text or "from openline.client" in self.text)
+        return self.language == "python" and any(words in self.text for words in _CLIENTS)
 
     @property
     def is_test(self) -> bool:

@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { format } from "node:util";
+import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 
 const [file, sdk, server, expected] = process.argv.slice(2);
@@ -12,6 +13,14 @@ let done = () => {};
 
 globalThis.WebSocket = WebSocket;
 globalThis.location = { href: server };
+// In a page, addresses are relative to it.
+const { fetch } = globalThis;
+globalThis.fetch = (url, options) => fetch(new URL(url, server), options);
+globalThis.EventSource = class extends EventSource {
+  constructor(url, options) {
+    super(new URL(url, server), options);
+  }
+};
 console.log = (...values) => {
   const line = format(...values);
   process.stdout.write(`${line}\n`);

@@ -1,10 +1,15 @@
 """Every code block of the README and of the pages in docs/ does what it says."""
 
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +24,7 @@ PATIENCE = 10.0
 #: As the page about testing says, and nothing left behind.
 LOOPS = "asyncio_default_fixture_loop_scope=function"
 PYTEST = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", LOOPS, "-W", "error")
-KINDS = ("python", "js", "html", "text")
+KINDS = ("python", "js", "html", "text", "sh")
 
 pytestmark = pytest.mark.server
 
@@ -63,6 +68,32 @@ def test_javascript_of_a_page_prints_what_its_comments_say(
     file.write_text(at(block, shown.port))
     expected = json.dumps(list(block.printed.elements()))
     check(["node", str(HARNESS), str(file), SDK.as_uri(), f"{shown.url}/", expected], block, tmp_path)
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_commands_of_a_page_print_what_their_comments_say(
+    block: Block, start: Callable[[Program], Shown], tmp_path: Path
+) -> None:
+    """In the comments … stands for anything; a command that goes on for ever is ended once all is printed."""
+    shown = start(block.program)
+    log = tmp_path / "printed.txt"
+    with log.open("wb") as output:
+        command = ["sh", "-c", at(block, shown.port)]
+        shell = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    promised = [re.compile(".*".join(map(re.escape, line.split("…")))) for line in block.printed.elements()]
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while missing := [each.pattern for each in promised if not any(map(each.fullmatch, _lines(log)))]:
+            assert time.monotonic() < deadline, f"{block} did not print {missing} but:\n{log.read_text()}"
+            time.sleep(0.02)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+        shell.wait()
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()
 
 
 @pytest.mark.parametrize("block", [b for b in all_blocks() if b.word == "not run"], ids=str)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from openline import GateSettings, History, HubSettings, LineSettings, Presence
+from openline import GateSettings, History, HttpSettings, HubSettings, LineSettings, Presence
 from openline.app.pages import sdk_pages
 from openline.cli import main
 from tests.docs.blocks import PAGES, ROOT
@@ -74,12 +74,14 @@ def test_the_readme_keeps_a_place_for_the_benchmark_and_shows_the_chat() -> None
 
 
 def test_the_figures_on_the_pages_are_the_defaults() -> None:
-    line, hub, history = LineSettings(), HubSettings(), History()
+    line, hub, http, history = LineSettings(), HubSettings(), HttpSettings(), History()
     assert (line.max_message_bytes, line.max_fragments, line.outbox_bytes) == (64 << 10, 1024, 1 << 20)
     assert (line.max_head_bytes, line.head_within_seconds, line.connect_within_seconds) == (32 << 10, 10, 10)
     assert line.ping_every_seconds + line.pong_within_seconds == 45
     assert (hub.backlog_bytes, hub.max_subscriptions, hub.window_seconds) == (256 << 10, 1000, 120)
     assert (hub.direct_count, hub.direct_bytes) == (200, 256 << 10)
+    assert (http.max_wait_seconds, http.max_waiting_per_client, http.max_waiting) == (25, 500, 10_000)
+    assert (http.body_within_seconds, http.ticket_seconds, http.max_tickets) == (10, 30, 10_000)
     assert (history.seconds, history.size) == (24 * 3600, 4 << 20)
     assert (Presence().limit, Presence().grace_seconds) == (1000, 10)
 
@@ -87,9 +89,8 @@ def test_the_figures_on_the_pages_are_the_defaults() -> None:
 @pytest.mark.parametrize("name", re.findall(r"^\|.*`(\w+Settings\.\w+)`", text_of("docs/security.md"), re.M))
 def test_a_setting_on_the_page_about_security_exists(name: str) -> None:
     kind, _, setting = name.partition(".")
-    assert hasattr(
-        {"LineSettings": LineSettings, "HubSettings": HubSettings, "GateSettings": GateSettings}[kind](), setting
-    )
+    kinds = (LineSettings, HubSettings, GateSettings, HttpSettings)
+    assert hasattr({each.__name__: each for each in kinds}[kind](), setting)
 
 
 def test_the_browser_sdk_is_as_small_as_its_page_says() -> None:

@@ -22,16 +22,17 @@ line.channel("chat:*", history=10_000, public=True)
 class Restarting:
     """``openline serve`` with its history in a file, always at the same port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         (folder / "program.py").write_text(PROGRAM)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
+        self._options = options
         self._process = self._start()
 
     def _start(self) -> Process:
-        process = openline(self._folder, "serve", "program:line", "--port", str(self.port))
+        process = openline(self._folder, "serve", "program:line", "--port", str(self.port), *self._options)
         process.address()
         return process
 
