@@ -202,3 +202,19 @@ async def test_a_path_with_an_endpoint_is_its_whatever_the_method_and_a_page_goe
         assert (await get(served, "/page"))[2] == b"mine"
         assert (await get(served, "/page", method="PUT"))[2] == b"PUT "
         assert (await get(served, "/echo"))[0] == 404
+
+
+async def test_the_demos_lobby_is_what_streams_and_polls_mean_that_name_no_channel() -> None:
+    line = demo_line()
+    async with serving(line) as served:
+        said = b'{"type":"message","payload":"hi"}'
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(said)}"
+        assert (await fetch(served.port, f"POST /api/messages HTTP/1.1\r\n{kind}", said))[0] == 200
+        status, _, body = await get(served, "/api/messages")
+        assert (status, [message["channel"] for message in json.loads(body)]) == (200, ["chat:lobby"])
+        async with bare_socket(served.port) as socket:
+            socket.send(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert await socket.status() == 200
+            await socket.reader.readuntil(b"id: ")
+            line.publish("chat:lobby", "message", "again")
+            assert b'"again"' in await socket.reader.readuntil(b"}\n\n")
