@@ -1,7 +1,9 @@
 """Event streams of channels, for stock ``EventSource``: ``GET /events?channel=…``."""
 
+import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -30,7 +32,7 @@ _AWAY_SECONDS: Final = 3600.0
 _NOWHERE: Final = Position("-", 0)
 
 
-class _ListenersWords:
+class _ListenersManners:
     """Heartbeats carry the position, so that even who hears nothing for long comes back to where it stood."""
 
     leaves = True
@@ -39,13 +41,13 @@ class _ListenersWords:
         self._doors = doors
 
     def heartbeat(self, stream: Line) -> bytes:
-        """See :class:`openline.transports.stream.Words`."""
+        """See :class:`openline.transports.stream.Manners`."""
         connection = stream.wire.connection
         live = connection is not None and connection.wire is stream.wire and connection.hold is None
         return sse.COMMENT + sse.standing(self._doors.hub.broker.position) if live else sse.COMMENT
 
     def farewell(self, code: int, reason: str) -> bytes:
-        """See :class:`openline.transports.stream.Words`; who is to come back hears nothing but the end."""
+        """See :class:`openline.transports.stream.Manners`; who is to come back hears nothing but the end."""
         final = code == CloseCode.NORMAL or 4000 <= code < 4500
         return sse.farewell(code, reason) + sse.retry(_AWAY_SECONDS) if final else b""
 
@@ -61,7 +63,7 @@ class EventStreams:
         self._visits = visits
         self._settings = settings
         self._lobby = () if lobby is None else (lobby,)
-        self._words = _ListenersWords(doors)
+        self._manners = _ListenersManners(doors)
         self._plain, self._named = SseCodec(), SseCodec(named=True)
 
     async def get(self, exchange: Exchange) -> None:
@@ -96,18 +98,15 @@ class EventStreams:
         codec = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
         under = Underneath.of(exchange.receive)
         stream: NativeStream | AsgiStream = (
-            AsgiStream(self._doors, codec, self._words, exchange)
+            AsgiStream(self._doors, codec, self._manners, exchange)
             if under is None
-            else NativeStream(self._doors, codec, self._words, under.transport, under.connections)
+            else NativeStream(self._doors, codec, self._manners, under.transport, under.connections)
         )
         following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
-        await drive(following.judge(self._tickets.who(exchange)))
+        await self._judged(stream, drive(following.judge(self._tickets.who(exchange))))
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
         if isinstance(stream, AsgiStream):
-            await exchange.start(200, headers)
-            stream.begin(self._opening())
-            self._follow(stream, following)
-            await stream.run()
+            await stream.run(headers, self._opening(), partial(self._follow, stream, following))
         elif under is not None and under.take():
             exchange.answered = True
             stream.begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))) + self._opening())
@@ -116,6 +115,15 @@ class EventStreams:
                 await stream.gone
         else:
             self._doors.line_lost(stream.wire, clean=True)
+
+    async def _judged(self, stream: NativeStream | AsgiStream, judged: Outcome[None]) -> None:
+        """Wait for the verdict; a host that gives the request up in the meantime gives the connection up."""
+        try:
+            await judged
+        except asyncio.CancelledError:
+            self._doors.line_lost(stream.wire, clean=True)
+            judged.then(_take_note)
+            raise
 
     def _follow(self, stream: Line, following: Following) -> None:
         drive(following.begin()).then(partial(self._begun, stream, following))
@@ -136,6 +144,12 @@ class EventStreams:
 def stream_headers() -> dict[str, str]:
     """What keeps proxies from holding a stream back, changing it, or keeping it."""
     return {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
+
+
+def _take_note(outcome: Outcome[None]) -> None:
+    """Nobody is there any more to be told of a failure."""
+    with suppress(Exception):
+        outcome.result()
 
 
 def _since(exchange: Exchange) -> Position | None:

@@ -35,7 +35,7 @@ _HEADER: Final = "openline-line"
 
 
 class _StreamedLine:
-    """A line whose downstream is an event stream; see :class:`openline.transports.stream.Words`.
+    """A line whose downstream is an event stream; see :class:`openline.transports.stream.Manners`.
 
     A client that has said nothing since our last ping when the next is due is gone.
     """
@@ -88,28 +88,25 @@ class HttpLines:
     async def events(self, exchange: Exchange) -> None:
         """Open a line whose downstream is this answer, an event stream."""
         self._refuse_when_closing()
-        words = _StreamedLine(self._streamed)
+        manners = _StreamedLine(self._streamed)
         under = Underneath.of(exchange.receive)
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
         if under is not None:
-            native = NativeStream(self._doors, self._streamed.codec, words, under.transport, under.connections)
+            native = NativeStream(self._doors, self._streamed.codec, manners, under.transport, under.connections)
             if under.take():
                 exchange.answered = True
                 native.begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))))
-                self._begin(words, native, exchange)
+                self._begin(manners, native, exchange)
                 if not under.told_of_end:
                     await native.gone
             return
-        stream = AsgiStream(self._doors, self._streamed.codec, words, exchange)
-        await exchange.start(HTTPStatus.OK, headers)
-        stream.begin(sse.COMMENT)
-        self._begin(words, stream, exchange)
-        await stream.run()
+        stream = AsgiStream(self._doors, self._streamed.codec, manners, exchange)
+        await stream.run(headers, sse.COMMENT, lambda: self._begin(manners, stream, exchange))
 
-    def _begin(self, words: _StreamedLine, stream: NativeStream | AsgiStream, exchange: Exchange) -> None:
+    def _begin(self, manners: _StreamedLine, stream: NativeStream | AsgiStream, exchange: Exchange) -> None:
         stream.wire.request = exchange.request
-        words.stream = stream
-        token = self._enter(words)
+        manners.stream = stream
+        token = self._enter(manners)
         stream.gone.then(lambda _: self._leave(token))
         self._doors.tick.to_wire(stream.wire, sse.data_event(_told(token)))
         self._streamed.opened(stream)

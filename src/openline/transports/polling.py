@@ -21,7 +21,7 @@ __all__ = ["Messages"]
 
 POSITION_HEADER: Final = "openline-position"
 _NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
-_KEY: Final = re.compile(r'"?([\x20\x21\x23-\x7e]{1,64})"?', re.ASCII)
+_KEY: Final = re.compile(r'"([\x20\x21\x23-\x7e]{1,64})"|([\x21\x23-\x7e]{1,64})')
 
 
 class Messages:
@@ -111,7 +111,8 @@ def _number(exchange: Exchange, name: str, otherwise: float) -> float:
 def _key(header: str, said: str | None) -> str:
     """The key of the header, in quotes or not; it must be the one of the body where both have one."""
     match = _KEY.fullmatch(header)
-    if match is None or said not in (None, match[1]):
+    key = None if match is None else match[1] or match[2]
+    if key is None or said not in (None, key):
         message = "An Idempotency-Key has 1 to 64 printable characters, and is the key of the body where that has one."
         raise CommandError(ErrorCode.BAD_FIELD, message, field="key")
-    return match[1]
+    return key

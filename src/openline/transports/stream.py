@@ -4,8 +4,9 @@ import asyncio
 import os
 import socket
 from asyncio import Protocol, Transport
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from typing import Protocol as Interface
 
@@ -22,14 +23,14 @@ from openline.transports.wire import SocketWire
 if TYPE_CHECKING:
     from openline.transports.doors import Doors, Line
 
-__all__ = ["AsgiStream", "NativeStream", "Words"]
+__all__ = ["AsgiStream", "Manners", "NativeStream"]
 
 W = TypeVar("W", bound=Wire)
 #: What is handed to an ASGI host at a time.
 _CHUNK_BYTES: Final = 65_536
 
 
-class Words(Interface):
+class Manners(Interface):
     """What a stream says by itself: in good time, so that it is not taken for dead, and at its end.
 
     ``leaves``: a client that ends the stream means to leave; else it may come back as the same connection.
@@ -51,9 +52,9 @@ class _Stream(Generic[W]):
 
     wire: W
 
-    def __init__(self, doors: "Doors", words: Words) -> None:
+    def __init__(self, doors: "Doors", manners: Manners) -> None:
         self._doors = doors
-        self._words = words
+        self._manners = manners
         self._closing = False
         self._timer: Timer | None = None
         #: Settled when the stream is over and done.
@@ -62,7 +63,7 @@ class _Stream(Generic[W]):
     def _beat(self) -> None:
         if not self._closing:
             self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
-            self._doors.tick.to_wire(self.wire, self._words.heartbeat(self))
+            self._doors.tick.to_wire(self.wire, self._manners.heartbeat(self))
 
     def close(self, code: int, reason: str = "") -> None:
         """End the stream."""
@@ -80,8 +81,10 @@ class NativeStream(_Stream[SocketWire], Protocol):
     What the client sends on it is dropped. A peer that is gone without a word shows by acknowledging nothing.
     """
 
-    def __init__(self, doors: "Doors", codec: Codec, words: Words, transport: Transport, connections: set[Any]) -> None:
-        super().__init__(doors, words)
+    def __init__(
+        self, doors: "Doors", codec: Codec, manners: Manners, transport: Transport, connections: set[Any]
+    ) -> None:
+        super().__init__(doors, manners)
         self._transport = transport
         self._connections = connections
         self.wire = SocketWire(transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
@@ -123,7 +126,7 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._closing = True
         rest = self.wire.shut()
         if begun:
-            self._transport.write(rest + self._words.farewell(code, reason))
+            self._transport.write(rest + self._manners.farewell(code, reason))
             self._hang_up()
         self._doors.line_lost(self.wire, clean=False)
 
@@ -145,7 +148,7 @@ class NativeStream(_Stream[SocketWire], Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; its descriptor is closed after this returns, and has left every group."""
-        clean = exc is None and self._words.leaves and not self._closing
+        clean = exc is None and self._manners.leaves and not self._closing
         self._closing = True
         self.wire.shut()
         self._set_timer(None, None)
@@ -166,29 +169,28 @@ class NativeStream(_Stream[SocketWire], Protocol):
 class AsgiStream(_Stream[AsgiWire]):
     """An answer of an ASGI host, which frames it and carries it."""
 
-    def __init__(self, doors: "Doors", codec: Codec, words: Words, exchange: Exchange) -> None:
-        super().__init__(doors, words)
+    def __init__(self, doors: "Doors", codec: Codec, manners: Manners, exchange: Exchange) -> None:
+        super().__init__(doors, manners)
         self._exchange = exchange
         self._farewell: bytes | None = None
         self._writer: asyncio.Task[None] | None = None
         self.wire = AsgiWire(codec, doors.settings.outbox_bytes, self.close)
         self.wire.open = False
 
-    def begin(self, first: bytes) -> None:
-        """The head is out: write ``first``, and live. :meth:`run` has to follow."""
-        self.wire.open = True
-        self.wire.deliver([first])
-        self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
-
-    async def run(self) -> None:
-        """Write until either side ends."""
+    async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
+        """Send the head and ``first``, call ``begun``, and write until either side ends."""
         clean = False
         try:
+            await self._exchange.start(HTTPStatus.OK, headers)
+            self.wire.open = True
+            self.wire.deliver([first])
+            self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
+            begun()
             async with asyncio.TaskGroup() as tasks:
                 self._writer = writer = tasks.create_task(self._write())
                 reader = tasks.create_task(self._exchange.disconnected())
                 await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
-                clean = reader.done() and self._words.leaves and not self._closing
+                clean = reader.done() and self._manners.leaves and not self._closing
                 writer.cancel()
                 reader.cancel()
         finally:
@@ -231,7 +233,7 @@ class AsgiStream(_Stream[AsgiWire]):
         if self._closing:
             return
         self._closing = True
-        self._farewell = self._words.farewell(code, reason)
+        self._farewell = self._manners.farewell(code, reason)
         self.wire.shut()
         self._set_timer(self._doors.settings.close_within_seconds, self._give_up)
         self._doors.line_lost(self.wire, clean=False)
