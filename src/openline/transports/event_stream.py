@@ -1,11 +1,11 @@
 """Event streams of channels, for stock ``EventSource``: ``GET /events?channel=…``."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from typing import Final
 
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
@@ -15,17 +15,16 @@ from openline.hub.policy import Action
 from openline.hub.visits import Visits
 from openline.model import Position
 from openline.protocol import sse
-from openline.protocol.handshake import response_head
 from openline.protocol.sse import SseCodec
 from openline.transports.doors import Doors, Line
 from openline.transports.exchange import Exchange
 from openline.transports.settings import HttpSettings
-from openline.transports.stream import AsgiStream, NativeStream
+from openline.transports.stream import open_stream
 from openline.transports.tickets import Tickets
-from openline.transports.uvicorn_host import Underneath
 
 __all__ = ["EventStreams", "stream_headers"]
 
+_log: Final = logging.getLogger("openline")
 #: A client that was told to stay away, and comes back all the same, takes its time.
 _AWAY_SECONDS: Final = 3600.0
 #: The position of no engine: whoever brings it has missed whatever there was.
@@ -96,27 +95,13 @@ class EventStreams:
     async def _open(self, exchange: Exchange) -> None:
         since = _since(exchange)
         codec = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
-        under = Underneath.of(exchange.receive)
-        stream: NativeStream | AsgiStream = (
-            AsgiStream(self._doors, codec, self._manners, exchange)
-            if under is None
-            else NativeStream(self._doors, codec, self._manners, under.transport, under.connections)
-        )
+        stream = open_stream(self._doors, codec, self._manners, exchange)
         following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
         await self._judged(stream, drive(following.judge(self._tickets.who(exchange))))
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
-        if isinstance(stream, AsgiStream):
-            await stream.run(headers, self._opening(), partial(self._follow, stream, following))
-        elif under is not None and under.take():
-            exchange.answered = True
-            stream.begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))) + self._opening())
-            self._follow(stream, following)
-            if not under.told_of_end:
-                await stream.gone
-        else:
-            self._doors.line_lost(stream.wire, clean=True)
+        await stream.run(headers, self._opening(), partial(self._follow, stream, following))
 
-    async def _judged(self, stream: NativeStream | AsgiStream, judged: Outcome[None]) -> None:
+    async def _judged(self, stream: Line, judged: Outcome[None]) -> None:
         """Wait for the verdict; a host that gives the request up in the meantime gives the connection up."""
         try:
             await judged
@@ -133,6 +118,10 @@ class EventStreams:
             outcome.result()
         except (CommandError, BrokerError):
             stream.close(CloseCode.TRY_LATER, "The history cannot be read just now.")
+            return
+        except Exception:
+            _log.exception("An event stream could not begin")
+            stream.close(CloseCode.INTERNAL_ERROR)
             return
         if following.live:
             self._doors.tick.to_wire(stream.wire, sse.standing(self._doors.hub.broker.position))

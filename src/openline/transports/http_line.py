@@ -15,7 +15,6 @@ from openline.errors import CloseCode, CommandError, ErrorCode
 from openline.model import JsonBytes
 from openline.protocol import sse
 from openline.protocol.commands import Word
-from openline.protocol.handshake import response_head
 from openline.protocol.json_codec import JsonCodec
 from openline.protocol.websocket import Opcode
 from openline.transports.doors import Doors, JsonDoor, Line
@@ -23,8 +22,7 @@ from openline.transports.event_stream import stream_headers
 from openline.transports.exchange import Exchange
 from openline.transports.polled_line import Batch, PolledLine
 from openline.transports.settings import HttpSettings
-from openline.transports.stream import AsgiStream, NativeStream
-from openline.transports.uvicorn_host import Underneath
+from openline.transports.stream import AsgiStream, NativeStream, open_stream
 from openline.transports.waiting import Waiting
 
 __all__ = ["HttpLines"]
@@ -89,18 +87,8 @@ class HttpLines:
         """Open a line whose downstream is this answer, an event stream."""
         self._refuse_when_closing()
         manners = _StreamedLine(self._streamed)
-        under = Underneath.of(exchange.receive)
+        stream = open_stream(self._doors, self._streamed.codec, manners, exchange)
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
-        if under is not None:
-            native = NativeStream(self._doors, self._streamed.codec, manners, under.transport, under.connections)
-            if under.take():
-                exchange.answered = True
-                native.begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))))
-                self._begin(manners, native, exchange)
-                if not under.told_of_end:
-                    await native.gone
-            return
-        stream = AsgiStream(self._doors, self._streamed.codec, manners, exchange)
         await stream.run(headers, sse.COMMENT, lambda: self._begin(manners, stream, exchange))
 
     def _begin(self, manners: _StreamedLine, stream: NativeStream | AsgiStream, exchange: Exchange) -> None:

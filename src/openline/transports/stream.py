@@ -16,14 +16,16 @@ from openline.hub.ports import Wire
 from openline.hub.timers import Timer
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Word
+from openline.protocol.handshake import response_head
 from openline.transports.asgi import AsgiWire
 from openline.transports.exchange import Exchange
+from openline.transports.uvicorn_host import Underneath
 from openline.transports.wire import SocketWire
 
 if TYPE_CHECKING:
     from openline.transports.doors import Doors, Line
 
-__all__ = ["AsgiStream", "Manners", "NativeStream"]
+__all__ = ["AsgiStream", "Manners", "NativeStream", "open_stream"]
 
 W = TypeVar("W", bound=Wire)
 #: What is handed to an ASGI host at a time.
@@ -75,29 +77,53 @@ class _Stream(Generic[W]):
         self._timer = None if seconds is None or callback is None else self._doors.timers.after(seconds, callback)
 
 
+def open_stream(doors: "Doors", codec: Codec, manners: Manners, exchange: Exchange) -> "NativeStream | AsgiStream":
+    """The stream that is to answer ``exchange``: native where the server lets us. Its ``run`` begins it."""
+    under = Underneath.of(exchange.receive)
+    if under is None:
+        return AsgiStream(doors, codec, manners, exchange)
+    return NativeStream(doors, codec, manners, exchange, under)
+
+
 class NativeStream(_Stream[SocketWire], Protocol):
     """Owns a transport that was taken from the HTTP server, in whose set ``connections`` it is while it lives.
 
     What the client sends on it is dropped. A peer that is gone without a word shows by acknowledging nothing.
     """
 
-    def __init__(
-        self, doors: "Doors", codec: Codec, manners: Manners, transport: Transport, connections: set[Any]
-    ) -> None:
+    def __init__(self, doors: "Doors", codec: Codec, manners: Manners, exchange: Exchange, under: Underneath) -> None:
         super().__init__(doors, manners)
-        self._transport = transport
-        self._connections = connections
-        self.wire = SocketWire(transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
+        # Until it runs: a stream that lives for hours is to keep nothing of its request.
+        self._request: tuple[Exchange, Underneath] | None = (exchange, under)
+        self._transport = under.transport
+        self._connections = under.connections
+        self.wire = SocketWire(self._transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
         self.wire.open = False
 
-    def begin(self, head: bytes) -> None:
-        """The transport is ours: write ``head``, and live."""
+    async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
+        """Take the transport, write the head and ``first``, and call ``begun``.
+
+        Returns at once where the server tells the application of its end, else at the end of the stream.
+        """
+        if self._request is None:
+            raise RuntimeError("a stream runs once")
+        (exchange, under), self._request = self._request, None
+        if not under.take():
+            self._doors.line_lost(self.wire, clean=True)
+            return
+        exchange.answered = True
+        self._begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))) + first)
+        begun()
+        if not under.told_of_end:
+            await self.gone
+
+    def _begin(self, first: bytes) -> None:
         self._connections.add(self)
         self._transport.set_protocol(self)
         self._transport.resume_reading()
         _give_up_after(self._transport, self._doors.settings.pong_within_seconds)
         self.wire.open = True
-        self.wire.deliver([head])
+        self.wire.deliver([first])
         self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
 
     # -- reading
