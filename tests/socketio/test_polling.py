@@ -276,3 +276,27 @@ async def test_who_does_not_read_is_closed_once_too_much_waits(how: str) -> None
                     line.broadcast("blob", "x" * 100_000)
                     await asyncio.sleep(0)
         await until(lambda: gone)
+
+
+@pytest.mark.parametrize("upgrading", [False, True])
+async def test_the_last_words_reach_a_client_that_is_between_two_polls_or_upgrading(upgrading: bool) -> None:
+    line = application()
+    async with serving(line) as served, polled(served) as client:
+        await client.enter()
+        socket = line.of("/").fetch_sockets()[0]
+        if upgrading:
+            async with spoken(served, f"EIO=4&transport=websocket&sid={client.sid}") as upgraded:
+                await upgraded.say("2probe")
+                await upgraded.hear()
+                socket.emit("last", 1)
+                socket.disconnect(True)
+                await upgraded.say("5")
+                assert [await upgraded.hear(), await upgraded.hear()] == ['42["last",1]', "41"]
+                assert await upgraded.ended() == 1000
+        else:
+            socket.emit("last", 1)
+            socket.disconnect(True)
+            assert (await client.post("4x")).status_code == 200
+            assert (await client.get()).text == '42["last",1]\x1e41\x1e1'
+        assert (await client.get()).json()["code"] == 1
+        assert not line.doors.socketio.engine.sessions

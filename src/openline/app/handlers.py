@@ -56,12 +56,16 @@ class Handlers:
             raise SettingsError("authenticate", "is set already")
         self._authenticate = function
 
+    def declare(self, name: str | re.Pattern[str]) -> None:
+        """Let there be a namespace, or all that a pattern fits wholly; nothing where there is."""
+        if isinstance(name, re.Pattern) or self._found(name) is None:
+            self.table(name)
+
     def table(self, name: str | re.Pattern[str]) -> Table:
-        """The handlers of a namespace, or of those that a pattern fits wholly; an empty table where it is new."""
+        """The namespace's own handlers, or a pattern's, to add to."""
         if isinstance(name, re.Pattern):
             return self._patterns.setdefault(name, Table())
-        found = self._found(name)
-        return self._tables.setdefault(name, Table()) if found is None else found
+        return self._tables.setdefault(name, Table())
 
     def _found(self, namespace: str) -> Table | None:
         """The table of a namespace: its own, or that of the first pattern that fits."""

@@ -197,10 +197,12 @@ class Openline:
         for all that it fits wholly; a name of its own goes first.
         """
         if isinstance(name, str) and "*" not in name:
-            name = name if name.startswith("/") else f"/{name}"
-            return Namespace(self, name, self._handlers.table(name))
-        pattern = re.compile(re.escape(name).replace(r"\*", "[^/]+")) if isinstance(name, str) else name
-        return Namespace(self, pattern.pattern, self._handlers.table(pattern))
+            key: str | re.Pattern[str] = name if name.startswith("/") else f"/{name}"
+        else:
+            key = re.compile(re.escape(name).replace(r"\*", "[^/]+")) if isinstance(name, str) else name
+        self._handlers.declare(key)
+        shown = key if isinstance(key, str) else key.pattern
+        return Namespace(self, shown, partial(self._handlers.table, key))
 
     def spell(self, channel: str, spelling: Callable[[str, Any], Iterable[tuple[str, Any]]]) -> None:
         """Say under which names the publications of ``channel`` reach Socket.IO's clients.

@@ -285,10 +285,15 @@ class Socket:
 class Namespace:
     """One namespace; ``name`` begins with ``/``. Words for whom an event goes to are those of :class:`Audience`."""
 
-    def __init__(self, line: "Openline", name: str, table: Table) -> None:
+    def __init__(self, line: "Openline", name: str, find_table: Callable[[], Table]) -> None:
         self.name = name
         self._line = line
-        self._table = table
+        self._find_table = find_table
+
+    @property
+    def _table(self) -> Table:
+        # One that a pattern stands for has handlers of its own from the first that it is given.
+        return self._find_table()
 
     @property
     def hub(self) -> Hub:
@@ -299,7 +304,7 @@ class Namespace:
         """A connection in Socket.IO's words."""
         if connection.namespace == self.name:
             return Socket(self, connection)
-        return Socket(Namespace(self._line, connection.namespace, self._table), connection)
+        return Socket(self._line.of(connection.namespace), connection)
 
     # -- handlers
 

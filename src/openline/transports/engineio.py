@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Peer", "Session", "UpgradingLine"]
 
 _PING: Final = text_frame(PING)
+#: Ends that the client is to come back from.
+_COME_BACK: Final = (CloseCode.INTERNAL_ERROR, CloseCode.RESTART, CloseCode.TRY_LATER, CloseCode.SLOW)
 
 
 class UpgradingLine(Protocol):
@@ -90,6 +92,7 @@ class Session:
         "_beat_at",
         "_deadline",
         "_door",
+        "_farewell",
         "_poll",
         "_posting",
         "_timer",
@@ -111,6 +114,8 @@ class Session:
         #: A probe is under way: polls are answered at once, so that the client can leave them.
         self.probing = False
         self.closed = False
+        # How it closes once the client has taken what was said before.
+        self._farewell: tuple[int, str] | None = None
         self._door = door
         self._poll: Outcome[bytes] | None = None
         self._posting = False
@@ -201,12 +206,16 @@ class Session:
             raise fault(Fault.REQUEST, "Two polls at once")
         self._door.tick.flush()
         self._poll = answer = Outcome[bytes]()
-        self._answer_poll()
+        if self._farewell is None:
+            self._answer_poll()
+        else:
+            self._end_poll(self._farewell[0])
+            self._vanish()
         return answer
 
     def _check_polled(self) -> None:
         self._check_heart()
-        if self.closed:
+        if self.gone:
             raise fault(Fault.SESSION)
         if self.line is not None:
             raise fault(Fault.REQUEST)
@@ -241,7 +250,7 @@ class Session:
 
     def post(self, body: bytes) -> None:
         """Take a payload; raises :func:`fault` where it, or what is in it, ends the session."""
-        if self.closed:
+        if self.gone:
             raise fault(Fault.SESSION)
         try:
             for packet in decode_payload(body):
@@ -308,8 +317,16 @@ class Session:
         self.line = line
         line.door = self
         line.adopt(self.wire)
+        if self._farewell is not None:
+            line.close(*self._farewell)
+            self._vanish()
 
     # -- ending
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing more can be had from it."""
+        return self.closed and self._farewell is None
 
     def ping(self, line: "Line") -> bytes:
         """See :class:`Door`: never asked."""
@@ -325,23 +342,52 @@ class Session:
         else:
             self.line.close(CloseCode.SLOW, "More waited than this connection may leave unread.")
 
-    def close(self, reason: str, code: int = CloseCode.NORMAL, message: str = "") -> None:
-        """End it behind everything said so far; ``reason`` is in Socket.IO's words. Later calls change nothing."""
+    def close(self, reason: str, code: int = CloseCode.NORMAL, message: str = "", *, heard: bool = False) -> None:
+        """End it behind everything said so far; ``reason`` is in Socket.IO's words. Later calls change nothing.
+
+        ``heard``: what was said is to reach a client that is between two polls, or in the middle of an upgrade.
+        """
         if self.closed:
             return
         self._door.tick.flush()
+        if heard and self.line is None and self._poll is None and self.wire.waiting:
+            self._farewell = (code, message)
         self._end(reason)
         if self.line is not None:
             self.line.close(code, message)
+        elif self._farewell is None:
+            self._end_poll(code)
+            self._vanish()
         else:
-            self._settle_poll([*self.wire.take_packets(PAYLOAD_PACKETS - 1), CLOSE])
+            self._timer = self._door.timers.after(self._door.settings.upgrade_within_seconds, self._vanish)
+
+    def _vanish(self) -> None:
+        self._farewell = None
+        self._set_timer(None)
+        self._door.sessions.pop(self.sid, None)
+        if self.line is None:
             self.wire.shut()
+
+    def _end_poll(self, code: int) -> None:
+        """Let the poll that waits go: with a goodbye, or with an error where the client is to come back.
+
+        Some clients take a goodbye for the server's last word.
+        """
+        packets = self.wire.take_packets(PAYLOAD_PACKETS - 1)
+        if code not in _COME_BACK:
+            self._settle_poll([*packets, CLOSE])
+        elif packets:
+            self._settle_poll(packets)
+        elif self._poll is not None:
+            self._poll.fail(fault(Fault.SESSION))
+            self._poll = None
 
     def _end(self, reason: str) -> None:
         if not self.closed:
             self.closed = True
             self._set_timer(None)
-            self._door.sessions.pop(self.sid, None)
+            if self._farewell is None:
+                self._door.sessions.pop(self.sid, None)
             self.peer.ended(reason)
 
     def _set_timer(self, timer: Timer | None) -> None:

@@ -103,7 +103,7 @@ class Probe:
 
     def opened(self, line: "Line") -> None:
         """See :class:`openline.transports.doors.Door`; a session takes one WebSocket, and once."""
-        if self._session.closed or self._session.line is not None or self._session.probing:
+        if self._session.gone or self._session.line is not None or self._session.probing:
             line.close(CloseCode.POLICY_VIOLATION, "This session is on a WebSocket already.")
             return
         self._timer = self._door.timers.after(
@@ -116,7 +116,7 @@ class Probe:
         if payload == PING + PROBE and opcode is Opcode.TEXT:
             self._door.tick.to_wire(line.wire, _PROBED)
             self._session.probe()
-        elif payload == UPGRADE and self._session.probing and not self._session.closed:
+        elif payload == UPGRADE and self._session.probing and not self._session.gone:
             self._set_timer_off()
             self._session.upgrade(cast("UpgradingLine", line))
         else:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 from openline.errors import RequestRefused
@@ -97,17 +98,14 @@ def _cookie(engine: EngineDoor, session: Session) -> Headers:
 
 
 async def _poll(session: Session, answer: Outcome[bytes], receive: Receive) -> bytes:
-    """Wait for the answer; raises :class:`_Gone`, and the session is closed, when the client gives up first."""
-    if answer.done:
-        return answer.result()
-    async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(_watch(session, answer, receive))
-        try:
-            return await answer
-        except RequestRefused as error:
-            raise _Gone from error
-        finally:
+    """Wait for the answer; raises :func:`fault`. When the client gives up first, the session is closed."""
+    if not answer.done:
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch(session, answer, receive))
+            with suppress(RequestRefused):
+                await answer
             watch.cancel()
+    return answer.result()
 
 
 async def _watch(session: Session, answer: Outcome[bytes], receive: Receive) -> None:

@@ -200,7 +200,7 @@ class SocketIoPeer:
         for wire in tuple(self._wires.values()):
             if wire.connection is not None:
                 self._door.hub.disconnect(wire.connection, CloseCode.DISCONNECTED, "")
-        self.session.close("forced server close")
+        self.session.close("forced server close", heard=True)
 
     def ended(self, reason: str) -> None:
         """See :class:`Peer`."""

@@ -1,0 +1,102 @@
+"""python-socketio's client, the second opinion."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+import socketio
+from openline import ConnectError, Connection, Socket
+from tests.server import Served, serving, until
+from tests.socketio.hands import application
+
+TRANSPORTS = (["polling"], ["websocket"], ["polling", "websocket"])
+transports = pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
+
+
+@asynccontextmanager
+async def client(served: Served, transports: list[str], **options: Any) -> AsyncIterator[socketio.AsyncClient]:
+    one = socketio.AsyncClient(reconnection=False)
+    try:
+        await one.connect(served.http, transports=transports, wait_timeout=5, **options)
+        yield one
+    finally:
+        await one.disconnect()
+
+
+@transports
+async def test_events_and_acknowledgements_go_both_ways_with_bytes_in_them(transports: list[str]) -> None:
+    line = application()
+    space = line.of("/")
+    space.on("echo")(lambda socket, *values: values)
+
+    @space.on("ask me")
+    async def ask(socket: Socket, value: Any) -> Any:
+        return await socket.emit_with_ack("question", value)
+
+    async with serving(line) as served, client(served, transports) as one:
+        one.on("question", lambda value: {"got": value})
+        assert await one.call("echo", 1) == 1
+        assert await one.call("echo", (1, {"a": b"\x00\x01"}, "é")) == (1, {"a": b"\x00\x01"}, "é")
+        assert await one.call("ask me", b"xyz") == {"got": b"xyz"}
+        assert await one.call("ask me", [1]) == {"got": [1]}
+
+
+@transports
+async def test_auth_namespaces_and_refusals(transports: list[str]) -> None:
+    line = application()
+    line.of("/chat").on("who")(lambda socket: socket.handshake.auth["name"])
+
+    @line.of("/chat").use
+    def guard(socket: Socket) -> None:
+        if socket.handshake is None or "name" not in socket.handshake.auth:
+            raise ConnectError("who are you?", {"ask": "name"})
+
+    async with serving(line) as served:
+        async with client(served, transports, auth={"name": "ada"}, namespaces=["/", "/chat"]) as one:
+            assert await one.call("who", namespace="/chat") == "ada"
+        refused: list[Any] = []
+        other = socketio.AsyncClient(reconnection=False)
+        other.on("connect_error", refused.append, namespace="/chat")
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await other.connect(served.http, transports=transports, namespaces=["/chat"], wait_timeout=5)
+        await other.disconnect()
+        assert refused == [{"message": "who are you?", "data": {"ask": "name"}}]
+
+
+@transports
+async def test_many_messages_at_once_come_in_order_whatever_carries_them(transports: list[str]) -> None:
+    line = application()
+    count = 300
+
+    @line.on("go")
+    def go(connection: Connection) -> None:
+        for n in range(count):
+            connection.emit("n", n)
+
+    async with serving(line) as served, client(served, transports) as one:
+        got: list[int] = []
+        one.on("n", got.append)
+        await one.emit("go")
+        await until(lambda: len(got) == count)
+        assert got == list(range(count))
+
+
+@transports
+async def test_it_comes_back_after_a_cut(transports: list[str]) -> None:
+    line = application()
+    async with serving(line) as served:
+        one = socketio.AsyncClient(reconnection_delay=0.02, randomization_factor=0)
+        came: list[str] = []
+        one.on("connect", lambda: came.append("connect"))
+        one.on("disconnect", lambda *reason: came.append("disconnect"))
+        await one.connect(served.http, transports=transports, wait_timeout=5)
+        line.connections[0].disconnect(code=1012)
+        await until(lambda: came == ["connect", "disconnect", "connect"])
+        line.broadcast("said", 1)
+        await one.disconnect()
+        await until(lambda: not line.connections)
+        # Its tasks end a moment after it says that it is through.
+        await asyncio.sleep(0.05)
