@@ -25,9 +25,9 @@ foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit 
 	@$(BIN)/python bench/foundation.py
 
 clean: ## Remove everything that the other targets made
-	rm -rf $(VENV) node_modules bench/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made anew when what it was made from has changed, so that a second start takes a moment.
-$(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c
+$(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c fetch_client.sh package.json
 	@sh setup.sh $(PYTHON) $(VENV)
 	@touch $@

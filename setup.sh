@@ -17,3 +17,4 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 echo "Installing Openline …"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable .
+sh "$(dirname "$0")/fetch_client.sh" || echo "The Socket.IO client's scripts are left out (they need npm); all else works." >&2

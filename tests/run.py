@@ -81,7 +81,7 @@ def set_up_node() -> bool:
     stamp = ROOT / "node_modules" / ".installed"
     if stamp.exists() and stamp.stat().st_mtime > (ROOT / "package.json").stat().st_mtime:
         return True
-    good = quietly("npm", "install", "--no-audit", "--no-fund", "--loglevel=error")
+    good = quietly("npm", "install", "--no-audit", "--no-fund", "--loglevel=error") and quietly("sh", "fetch_client.sh")
     if good:
         stamp.touch()
     return good

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openline import ConnectError, Openline, Socket, User
+from openline.app.pages import Page
 from tests.socketio.hands import application
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,18 @@ def stock_line(**socketio: Any) -> Openline:
         await asyncio.sleep(0)
         raise ConnectError("not you", {"because": "guarded"})
 
+    return line
+
+
+def in_browser() -> Openline:
+    """The same, with an empty page and the scenarios for it; its positions are in every event."""
+    line = stock_line(recovery=True)
+    line.add_pages(
+        {
+            "/": Page(b"<!doctype html><title>stock</title>", "text/html"),
+            "/stock.js": Page(SCRIPT.read_bytes(), "text/javascript"),
+        }
+    )
     return line
 
 

@@ -18,10 +18,13 @@ from openline.protocol.commands import Command
 from openline.protocol.socketio import DEFAULT
 from openline.protocol.strict_json import encode_json
 
-__all__ = ["Authenticate", "Handlers"]
+__all__ = ["AskHandshake", "Authenticate", "Handlers"]
 
 #: Takes the token and the request; returns a User, a user id, or None for nobody; plain or async.
 Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str | None] | None]
+
+#: Takes the request; returns the headers to set on the answer, if any; plain or async.
+AskHandshake = Callable[[Request], Mapping[str, str] | Awaitable[Mapping[str, str] | None] | None]
 
 _log = logging.getLogger("openline")
 _NOBODY: Final = Table()
@@ -41,6 +44,7 @@ class Handlers:
         self._let_in_anonymous: bool | None = None
         self._tables: dict[str, Table] = {DEFAULT: Table()}
         self._patterns: dict[re.Pattern[str], Table] = {}
+        self._handshake: list[AskHandshake] = []
         self._publications: dict[str, dict[str, Handler]] = {}
         self.tasks: Tasks | None = None
 
@@ -133,6 +137,27 @@ class Handlers:
             # Others are shown it later: what JSON cannot hold fails here, where its client can be told.
             encode_json(user.data)
         return user
+
+    def add_handshake(self, function: AskHandshake) -> None:
+        """Ask ``function`` about every handshake of Socket.IO's clients."""
+        self._handshake.append(function)
+
+    @property
+    def asks_handshakes(self) -> bool:
+        """See :class:`~openline.hub.ports.Application`."""
+        return bool(self._handshake)
+
+    def handshake(self, request: Request) -> Outcome[Sequence[tuple[str, str]]]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return drive(self._ask_handshake(request))
+
+    async def _ask_handshake(self, request: Request) -> Sequence[tuple[str, str]]:
+        headers: list[tuple[str, str]] = []
+        for function in self._handshake:
+            answer = function(request)
+            found = await self._tasks().start(answer).step() if isinstance(answer, Awaitable) else answer
+            headers += (found or {}).items()
+        return headers
 
     def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Application`."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from openline.app.pages import Page, respond, text_page
+from openline.app.pages import Page, lacks_client, respond, text_page
 from openline.app.runtime import Runtime
 from openline.errors import RequestRefused, SettingsError
 from openline.transports.asgi import Receive, Scope, Send, refuse
@@ -20,6 +20,11 @@ _DRAINING = text_page("draining\n")
 _METHOD = text_page("This is read with GET.\n", allow="GET, HEAD")
 _UNAVAILABLE = "This server cannot start; its log says why.\n"
 _NOTHING = text_page("There is nothing here.\n")
+_NO_CLIENT = text_page(
+    "The stock Socket.IO client is not part of this installation. It comes from npm: where npm is installed, "
+    "`make run` fetches it, as does `sh fetch_client.sh` in Openline's sources. Or load it from your own build: "
+    "npm install socket.io-client\n"
+)
 _DOOR = text_page(
     "This is a door for WebSockets: new WebSocket(...) opens it.\n", upgrade="websocket", connection="upgrade"
 )
@@ -45,6 +50,8 @@ async def serve_http(
         await runtime.endpoints[path](scope, receive, send)
     elif not read:
         await respond(_METHOD, scope, send, status=405)
+    elif lacks_client(runtime.doors.socketio.settings.path, path):
+        await respond(_NO_CLIENT, scope, send, status=404)
     else:
         await respond(_NOTHING, scope, send, status=404)
 

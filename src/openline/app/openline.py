@@ -9,14 +9,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
-
-from openline.app.handlers import Authenticate, Handlers
+from openline.app.handlers import AskHandshake, Authenticate, Handlers
 from openline.app.http import serve_http, serve_lifespan, serve_unavailable
-from openline.app.pages import Page, file_page, sdk_pages
+from openline.app.pages import Page, client_pages, file_page, sdk_pages
 from openline.app.runtime import Runtime
 from openline.app.settings import Settings
 from openline.app.socketio import Namespace
+from openline.app.spelling import Spell, make_spelling
 from openline.errors import OpenlineError, SettingsError
 from openline.hub.connection import Connection
 from openline.hub.expendable import WhenSlow
@@ -24,10 +23,9 @@ from openline.hub.outcome import Outcome
 from openline.hub.payload import Payload
 from openline.hub.policy import ChannelOptions, History, Presence, Rule
 from openline.hub.ports import Clock
-from openline.model import NOTHING_KEPT, JsonBytes, Position, Publication, Retention
+from openline.model import NOTHING_KEPT, Position, Retention
 from openline.protocol.channel_name import require_channel, require_event
 from openline.protocol.socketio_codec import Spelling
-from openline.protocol.strict_json import encode_json
 from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
@@ -36,6 +34,7 @@ from openline.transports.engineio_http import serve_engine
 __all__ = ["Openline"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H", bound=AskHandshake)
 
 
 class Openline:
@@ -154,6 +153,14 @@ class Openline:
         self._handlers.set_authenticate(function)
         return function
 
+    def on_handshake(self, function: H) -> H:
+        """Decorate ``function(request)``, plain or async: asked before a Socket.IO client has a session.
+
+        What it returns are headers to set on the answer. Raise ``CommandError`` to refuse it (403), or take your time.
+        """
+        self._handlers.add_handshake(function)
+        return function
+
     def on_connect(self, function: F) -> F:
         """Decorate ``function(connection)``: called when a client has connected.
 
@@ -204,12 +211,13 @@ class Openline:
         shown = key if isinstance(key, str) else key.pattern
         return Namespace(self, shown, partial(self._handlers.table, key))
 
-    def spell(self, channel: str, spelling: Callable[[str, Any], Iterable[tuple[str, Any]]]) -> None:
+    def spell(self, channel: str, spelling: Spell) -> None:
         """Say under which names the publications of ``channel`` reach Socket.IO's clients.
 
-        ``spelling(type, payload)`` returns events, each with its one argument; it is asked once per publication.
+        ``spelling(type, payload)`` returns events, each with its one argument, or None for the publication as it is.
+        It is asked once per publication.
         """
-        self._spellings[require_channel(channel)] = partial(_spelled, spelling)
+        self._spellings[require_channel(channel)] = make_spelling(spelling)
 
     def page(self, path: str, file: str | Path) -> None:
         """Serve one file at ``path``: for a first page beside the code.
@@ -356,17 +364,11 @@ class Openline:
         elif scope["type"] == "http" and self.doors.is_engine(path):
             await serve_engine(self, scope, receive, send, path)
         elif scope["type"] == "http":
-            await serve_http(self.start(), {**sdk_pages(), **self._pages}, scope, path, receive, send)
+            pages = {**sdk_pages(), **client_pages(self._settings.socketio.path), **self._pages}
+            await serve_http(self.start(), pages, scope, path, receive, send)
         if self._runtime is not None and self._runtime.draining:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
-
-
-def _spelled(
-    spelling: Callable[[str, Any], Iterable[tuple[str, Any]]], publication: Publication
-) -> list[tuple[str, JsonBytes]]:
-    payload = publication.payload if publication.binary else msgspec.json.decode(publication.payload)
-    return [(name, encode_json(argument)) for name, argument in spelling(publication.type, payload)]
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Page", "file_page", "respond", "sdk_pages", "text_page", "tree"]
+__all__ = ["Page", "client_pages", "file_page", "lacks_client", "respond", "sdk_pages", "text_page", "tree"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -30,6 +30,10 @@ _TYPES: Final = {
 _CSP: Final = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+#: The stock client: for a script element, the same in few bytes, and as a module.
+_CLIENT: Final = tuple(
+    name + ending for name in ("socket.io.js", "socket.io.min.js", "socket.io.esm.min.js") for ending in ("", ".map")
 )
 _FORBIDDEN: Final = re.compile(rb"q=0(\.0*)?")
 
@@ -84,6 +88,29 @@ def sdk_pages() -> Mapping[str, Page]:
     pages = tree(files("openline").joinpath("web", "sdk"), "/")
     scripts = {path: page for path, page in pages.items() if path.endswith(".js")}
     return {path: Page(_COMMENTS.sub(b"", page.body), _TYPES["js"], guarded=True) for path, page in scripts.items()}
+
+
+@cache
+def client_pages(base: str | None) -> Mapping[str, Page]:
+    """The stock Socket.IO client below ``base``, as far as it was fetched; pages of any origin may have it."""
+    if base is None:
+        return {}
+    folder = files("openline").joinpath("web", "socketio")
+    found = {f"{base}/{name}": folder.joinpath(name) for name in _CLIENT}
+    pages = {
+        path: Page(entry.read_bytes(), _TYPES[path.rpartition(".")[2]])
+        for path, entry in found.items()
+        if entry.is_file()
+    }
+    for page in pages.values():
+        page.headers = {**page.headers, "access-control-allow-origin": "*"}
+    return pages
+
+
+def lacks_client(base: str | None, path: str) -> bool:
+    """Whether ``path`` is a file of the stock client that was not fetched."""
+    name = path.removeprefix(f"{base}/")
+    return base is not None and name in _CLIENT and name != path and path not in client_pages(base)
 
 
 def _takes_gzip(accepted: bytes) -> bool:

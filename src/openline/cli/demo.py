@@ -11,14 +11,19 @@ from openline.app.openline import Openline
 from openline.app.pages import Page, tree
 from openline.app.server import serve as run
 from openline.app.settings import Paths, Settings
+from openline.app.socketio import Socket
 from openline.cli.options import apply, serving_options
 from openline.errors import CommandError, SettingsError
 from openline.hub.policy import History
 from openline.model import Request, User
+from openline.protocol.strict_json import encode_json
 
 __all__ = ["demo", "demo_line"]
 
 LOBBY = "chat:lobby"
+#: What a text is called in a channel, and for Socket.IO's clients.
+TEXT = "message"
+SPOKEN = (TEXT, "chat message")
 
 
 def demo_line() -> Openline:
@@ -36,7 +41,36 @@ def demo_line() -> Openline:
         return User(name, {"name": name})
 
     line.add_pages(demo_pages())
+    let_socketio_in(line)
     return line
+
+
+def let_socketio_in(line: Openline) -> None:
+    """Socket.IO's clients are in the lobby; ``message`` and ``chat message`` are what is said there, in and out."""
+    space = line.of("/")
+
+    @space.on_connect
+    def connected(socket: Socket) -> None:  # pyright: ignore[reportUnusedFunction]
+        if socket.handshake is not None:
+            socket.join(LOBBY)
+
+    def say(socket: Socket, text: str) -> None:
+        line.publish(LOBBY, TEXT, text, sender=socket.connection)
+
+    def spelled(type: str, payload: Any) -> list[tuple[str, str]] | None:
+        if type != TEXT:
+            return None
+        text = payload if isinstance(payload, str) else _readable(payload)
+        return [(name, text) for name in SPOKEN]
+
+    for name in SPOKEN:
+        space.on(name)(say)
+    line.spell(LOBBY, spelled)
+
+
+def _readable(payload: Any) -> str:
+    """What is no text, as the chat page shows it."""
+    return f"[{len(payload)} bytes]" if isinstance(payload, bytes) else encode_json(payload).decode()
 
 
 def demo_pages() -> dict[str, Page]:

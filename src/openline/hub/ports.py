@@ -29,6 +29,18 @@ class Application(Protocol):
         """
         ...
 
+    @property
+    def asks_handshakes(self) -> bool:
+        """Whether :meth:`handshake` has anything to say."""
+        ...
+
+    def handshake(self, request: Request) -> Outcome[Sequence[tuple[str, str]]]:
+        """Ask about a session that Socket.IO's clients want to open: the headers to set on the answer.
+
+        Fails with a :class:`~openline.errors.CommandError` that refuses it.
+        """
+        ...
+
     def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
         """Whether there is this Socket.IO namespace; ``auth`` is what a client brings that wants in."""
         ...

@@ -16,8 +16,9 @@ from openline.protocol.websocket import Opcode, encode_frame
 
 __all__ = ["Encoded", "SocketIoCodec", "Spelling", "encode_arguments"]
 
-#: What a publication is called for Socket.IO clients: its events, each with its one argument as JSON text.
-Spelling = Callable[[Publication], Sequence[tuple[str, JsonBytes]]]
+#: What a publication is called for Socket.IO clients: its events, each with its one argument as JSON text; None where
+#: it is called what it is.
+Spelling = Callable[[Publication], Sequence[tuple[str, JsonBytes]] | None]
 
 _encode: Final = msgspec.json.Encoder().encode
 _PLACEHOLDER: Final = b'{"_placeholder":true,"num":0}'
@@ -61,8 +62,8 @@ class SocketIoCodec:
     def publication(self, publication: Publication) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`; nothing for an event that clients keep for themselves."""
         spelling = self._spellings.get(publication.channel)
-        if spelling is not None:
-            said = spelling(publication)
+        said = None if spelling is None else spelling(publication)
+        if said is not None:
             return b"".join(self._event(publication, name, b"," + argument, ()) for name, argument in said)
         arguments, attachments = _travelling(publication)
         return self._event(publication, publication.type, arguments, attachments)

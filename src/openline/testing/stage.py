@@ -75,6 +75,13 @@ class _Doorkeeper:
             return Outcome.of(request.user)
         return self._application.authenticate(token, request)
 
+    @property
+    def asks_handshakes(self) -> bool:
+        return self._application.asks_handshakes
+
+    def handshake(self, request: Request) -> Outcome[Mapping[str, str]]:
+        return self._application.handshake(request)
+
     def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:
         return self._application.has_namespace(name, auth)
 

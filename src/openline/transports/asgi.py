@@ -292,10 +292,12 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
         secure=scope.get("scheme") == "wss",
         subprotocols=offered,
     )
+    more = await doors.ask(request)
     door = doors.door(request, native=False)
     await receive()
+    headers = [(name.lower().encode(), value.encode()) for name, value in more]
     try:
-        await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered)})
+        await send({"type": "websocket.accept", "subprotocol": subprotocol(door, offered), "headers": headers})
     except (OSError, RuntimeError) as error:
         _log.debug("The client did not wait for the answer: %r", error)
         return

@@ -211,6 +211,13 @@ class Doors:
         base = self.socketio.settings.path
         return base is not None and path.removesuffix("/") == base
 
+    async def ask(self, request: Request) -> Sequence[tuple[str, str]]:
+        """The headers that the application wants to have on the answer to a handshake.
+
+        Raises :class:`RequestRefused` where it wants none of it. Only Engine.IO's handshakes are asked for.
+        """
+        return await self.socketio.ask(request) if self.is_engine(request.path) else ()
+
     def door(self, request: Request, *, native: bool) -> Door:
         """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
         paths = self._paths

@@ -9,6 +9,7 @@ from openline.errors import RequestRefused
 from openline.hub.outcome import Outcome
 from openline.model import Request
 from openline.protocol.engineio import Fault, fault, read_query
+from openline.transports.doors import Doors
 from openline.transports.engineio import Session
 from openline.transports.engineio_door import EngineDoor
 from openline.transports.uvicorn_host import Host
@@ -39,7 +40,7 @@ async def serve_engine(host: Host, scope: Scope, receive: Receive, send: Send, p
         if scope["method"] == "OPTIONS":
             await _respond(send, 204, b"", [*headers, *_preflight(scope)])
             return
-        status, body, more = await _answer(host.doors.socketio.engine, request, scope, receive)
+        status, body, more = await _answer(host.doors, request, scope, receive)
         await _respond(send, status, body, [*headers, *more])
     except RequestRefused as error:
         text = error.reason.encode()
@@ -76,12 +77,14 @@ def _preflight(scope: Scope) -> Headers:
     return [*headers, (b"access-control-allow-headers", asked)] if asked else headers
 
 
-async def _answer(engine: EngineDoor, request: Request, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
+async def _answer(doors: Doors, request: Request, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
     method: str = scope["method"]
+    engine = doors.socketio.engine
     query = read_query(request.query, method=method, upgrade=False, transports=engine.settings.transports)
     if query.sid is None:
+        wanted = [(name.lower().encode(), value.encode()) for name, value in await doors.ask(request)]
         session = engine.handshake(request)
-        return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session)]
+        return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session), *wanted]
     session = engine.session(query.sid)
     if method == "GET":
         return 200, await _poll(session, session.poll(), receive), [_TEXT]

@@ -1,6 +1,7 @@
 """The Socket.IO door: its codecs, its sessions, and the events of its clients on their way to the application."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -11,7 +12,9 @@ from openline.hub.hub import Hub
 from openline.hub.payload import MAX_PAYLOAD_BYTES
 from openline.hub.ports import Wire
 from openline.hub.turns import Turns
+from openline.model import Request
 from openline.protocol.commands import Command
+from openline.protocol.engineio import Fault, fault
 from openline.protocol.socketio import DEFAULT, PacketReader
 from openline.protocol.socketio_codec import SocketIoCodec, Spelling, encode_arguments
 from openline.transports.engineio_door import EngineDoor
@@ -20,6 +23,8 @@ from openline.transports.socketio_entry import Entry
 from openline.transports.socketio_peer import SocketIoPeer
 
 __all__ = ["SocketIo"]
+
+_log = logging.getLogger("openline")
 
 
 class SocketIo:
@@ -52,6 +57,23 @@ class SocketIo:
             codec=self._default,
             make_peer=lambda session: SocketIoPeer(self, session),
         )
+
+    @property
+    def asks(self) -> bool:
+        """Whether the application is to be asked about every handshake."""
+        return self.hub.application.asks_handshakes
+
+    async def ask(self, request: Request) -> Sequence[tuple[str, str]]:
+        """The headers that the application wants to have on the answer to a handshake; raises :func:`fault`."""
+        if not self.asks or "sid=" in request.query:
+            return ()
+        try:
+            return await self.hub.application.handshake(request)
+        except CommandError as error:
+            raise fault(Fault.FORBIDDEN, error.message) from error
+        except Exception as error:
+            _log.exception("The handshake handler failed")
+            raise fault(Fault.FORBIDDEN, "The server failed to handle this") from error
 
     def codec(self, namespace: str) -> SocketIoCodec:
         """What the clients of ``namespace`` understand."""

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from openline.errors import RequestRefused
+from openline.model import Request
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
@@ -51,19 +52,9 @@ def _peer(transport: Transport) -> str:
     return str(cast("tuple[str, int]", peer)[0]) if isinstance(peer, tuple) else ""
 
 
-def _upgrade(
-    host: Host,
-    transport: Transport,
-    *,
-    path: str,
-    query: str,
-    upgrade: Upgrade,
-    headers: Headers,
-    connections: set[Any],
-) -> WebSocketLine:
-    """Make a line of ``transport``, whose request has asked for it; raises :class:`RequestRefused`."""
-    doors = host.doors
-    request = host.gate.admit(
+def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
+    """The request for an upgrade of ``transport``; raises :class:`RequestRefused`."""
+    return host.gate.admit(
         path=path,
         query=query,
         headers=headers,
@@ -71,10 +62,24 @@ def _upgrade(
         secure=transport.get_extra_info("ssl_object") is not None,
         subprotocols=upgrade.subprotocols,
     )
+
+
+def _upgrade(
+    doors: Doors,
+    transport: Transport,
+    request: Request,
+    upgrade: Upgrade,
+    connections: set[Any],
+    more: Sequence[tuple[str, str]] = (),
+) -> WebSocketLine:
+    """Make a line of ``transport``, whose request has asked for it; raises :class:`RequestRefused`.
+
+    ``more`` are headers that the answer is to have.
+    """
     door = doors.door(request, native=True)
     line = WebSocketLine(doors, door, transport, connections)
     line.wire.request = request
-    line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols))])
+    line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols), more)])
     connections.add(line)
     transport.set_protocol(line)
     return line
@@ -199,7 +204,8 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None:
+        if host is None or (host.doors.socketio.asks and host.doors.is_engine(self._path)):
+            # Where the application is asked first, it takes its time, which an ASGI call has.
             super().handle_websocket_upgrade()
             return
         try:
@@ -225,15 +231,20 @@ class NativeHttpProtocol(HttpToolsProtocol):
             url = httptools.parse_url(self.url)
         except httptools.HttpParserInvalidURLError as error:
             raise RequestRefused(400, "The request's target is malformed.\n") from error
-        return _upgrade(
-            host,
-            self.transport,
-            path=unquote((url.path or b"").decode("latin-1")),
-            query=(url.query or b"").decode("latin-1"),
-            upgrade=upgrade,
-            headers=self.headers,
-            connections=self.connections,
-        )
+        query = (url.query or b"").decode("latin-1")
+        request = _admit(host, self.transport, path=_path(url), query=query, upgrade=upgrade, headers=self.headers)
+        return _upgrade(host.doors, self.transport, request, upgrade, self.connections)
+
+    @property
+    def _path(self) -> str:
+        try:
+            return _path(httptools.parse_url(self.url))
+        except httptools.HttpParserInvalidURLError:
+            return ""
+
+
+def _path(url: Any) -> str:
+    return unquote((url.path or b"").decode("latin-1"))
 
 
 def _too_large() -> RequestRefused:
@@ -267,14 +278,16 @@ async def take_over(
     await receive()
     if protocol.disconnected:
         return True
-    early = _messages(protocol)
     query = scope["query_string"].decode("latin-1")
+    request = _admit(host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers)
+    more = await host.doors.ask(request)
+    if protocol.disconnected:
+        return True
+    early = _messages(protocol)
     # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call
     # returns.
     connections = protocol.connections
-    line = _upgrade(
-        host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers, connections=connections
-    )
+    line = _upgrade(host.doors, protocol.transport, request, upgrade, connections, more)
     protocol.handshake_complete = True
     connections.discard(protocol)
     line.begin()
