@@ -41,12 +41,15 @@ class _Log:
         self.touched = 0.0
 
     def append(self, publication: Publication, retention: Retention, now: float) -> None:
-        self.entries.append((now, publication))
         self.head = publication.stamp
-        self.size += publication.size
         self.retention = retention
         self.touched = now
-        self.trim(now)
+        if retention.count or self.entries:
+            self.entries.append((now, publication))
+            self.size += publication.size
+            self.trim(now)
+        else:
+            self.trimmed = publication.stamp
 
     def trim(self, now: float) -> None:
         keep = self.retention

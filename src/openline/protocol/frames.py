@@ -46,14 +46,12 @@ class Opcode(IntEnum):
 Item = tuple[Opcode, bytes]
 
 # As globals: a lookup through the enum costs more than the comparison, once per frame.
-TEXT, PING, PONG = Opcode.TEXT, Opcode.PING, Opcode.PONG
+TEXT, BINARY, PING, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG
 
 OPCODES: Final[dict[int, Opcode]] = {int(opcode): opcode for opcode in Opcode}
 
 # First bytes of the frames that `parse_frames` takes: final, no reserved bit, neither fragment nor close.
-PLAIN: Final[dict[int, Opcode]] = {
-    FINAL | opcode: opcode for opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.PONG)
-}
+PLAIN: Final[dict[int, Opcode]] = {FINAL | opcode: opcode for opcode in (TEXT, BINARY, PING, PONG)}
 
 # MASKS[k][b] == b ^ k. Below MASKS_PAY_FROM bytes one XOR of big integers is quicker (measured, CPython 3.11).
 MASKS: Final = tuple(bytes(map(key.__xor__, range(256))) for key in range(256))
@@ -112,7 +110,7 @@ def parse_frames_in_python(data: bytes | bytearray | memoryview, start: int, lim
 if native is None:
     parse_frames = parse_frames_in_python
 else:
-    native.use_opcodes(TEXT, Opcode.BINARY, PING, PONG)
+    native.use_opcodes(TEXT, BINARY, PING, PONG)
     parse_frames = native.parse_frames
 
 
@@ -181,7 +179,11 @@ SHORT_TEXTS: Final = tuple(bytes((FINAL | TEXT, length)) for length in range(CON
 def encode_text(payload: bytes) -> bytes:
     """Encode one text message as a server sends it; what :func:`encode_frame` does, for what is sent all the time."""
     length = len(payload)
-    return SHORT_TEXTS[length] + payload if length <= CONTROL_LIMIT else _header(TEXT, length, 0) + payload
+    if length <= CONTROL_LIMIT:
+        return SHORT_TEXTS[length] + payload
+    if length <= 0xFFFF:
+        return b"\x81\x7e%b%b" % (length.to_bytes(2), payload)
+    return _header(TEXT, length, 0) + payload
 
 
 def encode_masked(opcode: Opcode, payload: bytes, key: bytes) -> bytes:

@@ -73,7 +73,7 @@ def split_batch(data: bytes) -> list[bytes]:
 
     Raises :class:`CommandError` (``bad_message``) for an array that is no JSON, or empty.
     """
-    if data[:1] == b"{" or data.lstrip(b" \t\r\n")[:1] != b"[":
+    if data.lstrip(b" \t\r\n")[:1] != b"[":
         return [data]
     try:
         parts = [bytes(part) for part in _decode_batch(data)]

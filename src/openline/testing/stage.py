@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary
@@ -79,7 +79,7 @@ class _Doorkeeper:
     def asks_handshakes(self) -> bool:
         return self._application.asks_handshakes
 
-    def handshake(self, request: Request) -> Outcome[Mapping[str, str]]:
+    def handshake(self, request: Request) -> Outcome[Sequence[tuple[str, str]]]:
         return self._application.handshake(request)
 
     def has_namespace(self, name: str, auth: Mapping[str, Any]) -> Outcome[bool]:

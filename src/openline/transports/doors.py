@@ -16,6 +16,7 @@ from openline.model import Request
 from openline.protocol.channel_name import is_channel
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
+from openline.protocol.frames import TEXT
 from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id, split_batch
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.socketio_codec import Spelling
@@ -97,8 +98,11 @@ class JsonDoor:
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
+        if opcode is TEXT and payload[:1] == b"{":
+            self._command(line, payload)
+            return
         try:
-            if opcode is Opcode.BINARY:
+            if opcode is not TEXT:
                 raise CommandError(ErrorCode.BAD_MESSAGE, "Send text frames; bytes travel as base64.")
             parts = split_batch(payload)
         except CommandError as error:

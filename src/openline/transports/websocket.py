@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from openline.errors import CloseCode
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
-from openline.protocol.frames import parse_frames
+from openline.protocol.frames import BINARY, parse_frames
 from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_close, encode_frame
 from openline.transports.engineio_wire import EngineWire
 from openline.transports.wire import SocketWire
@@ -54,7 +54,7 @@ class WebSocketLine(BufferedProtocol):
         self._transport = transport
         self._connections = connections
         self._gone: Outcome[None] | None = None
-        # What is left of a read when its plain frames are taken; there is none while nothing is left.
+        # For what is left of a read when its plain frames are taken; there is none while nothing is left.
         self._reader: FrameReader | None = None
         self._closing = False
         self._clean = False
@@ -95,33 +95,39 @@ class WebSocketLine(BufferedProtocol):
     def feed(self, data: memoryview | bytes) -> None:
         """Take what the peer sent, in whatever pieces; a break of the protocol closes the line."""
         self._heard = True
-        for opcode, payload in self._read(data):
-            if opcode is Opcode.CLOSE:
-                self._closed_by_peer(payload)
-            elif self._closing:
-                continue
-            elif opcode is Opcode.PING:
-                self._doors.tick.to_wire(self.wire, encode_frame(Opcode.PONG, payload))
-            elif opcode is not Opcode.PONG:
-                self.door.message(self, opcode, payload)
-        reader = self._reader
-        if reader is None:
-            return
+        if self._reader is None:
+            items, end = parse_frames(data, 0, self.door.max_message_bytes)
+            if end < len(data):
+                items += self._read_on(data[end:])
+        else:
+            items = self._reader.feed(data)
+        for opcode, payload in items:
+            if opcode <= BINARY:
+                if not self._closing:
+                    self.door.message(self, opcode, payload)
+            else:
+                self._control(opcode, payload)
+        if self._reader is not None:
+            self._look_at(self._reader)
+
+    def _read_on(self, rest: memoryview | bytes) -> list[Item]:
+        """What is left of a read when its plain frames are taken."""
+        settings = self._doors.settings
+        self._reader = FrameReader(max_message=self.door.max_message_bytes, max_fragments=settings.max_fragments)
+        return self._reader.feed(rest)
+
+    def _look_at(self, reader: FrameReader) -> None:
         if reader.failure is not None:
             self.close(reader.failure.code, reader.failure.reason)
             self._hang_up()
         elif reader.idle:
             self._reader = None
 
-    def _read(self, data: memoryview | bytes) -> list[Item]:
-        settings = self._doors.settings
-        if self._reader is not None:
-            return self._reader.feed(data)
-        items, end = parse_frames(data, 0, self.door.max_message_bytes)
-        if end < len(data):
-            self._reader = FrameReader(max_message=self.door.max_message_bytes, max_fragments=settings.max_fragments)
-            items += self._reader.feed(data[end:])
-        return items
+    def _control(self, opcode: Opcode, payload: bytes) -> None:
+        if opcode is Opcode.CLOSE:
+            self._closed_by_peer(payload)
+        elif opcode is Opcode.PING and not self._closing:
+            self._doors.tick.to_wire(self.wire, encode_frame(Opcode.PONG, payload))
 
     def eof_received(self) -> bool:
         """The peer writes no more: without a Close frame that is the end of the line."""
