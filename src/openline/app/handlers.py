@@ -27,7 +27,8 @@ Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str
 AskHandshake = Callable[[Request], Mapping[str, str] | Awaitable[Mapping[str, str] | None] | None]
 
 _log = logging.getLogger("openline")
-_NOBODY: Final = Table()
+_NO_HANDLERS: Final = Table()
+_NOBODY: Final[Outcome[User | None]] = Outcome.of(None)
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 
 
@@ -109,6 +110,8 @@ class Handlers:
 
     def authenticate(self, token: str | None, request: Request) -> Outcome[User | None]:
         """See :class:`~openline.hub.ports.Application`."""
+        if self._authenticate is None and self.anonymous:
+            return _NOBODY
         return drive(self._who(token, request))
 
     async def _who(self, token: str | None, request: Request) -> User | None:
@@ -170,14 +173,15 @@ class Handlers:
 
     def connected(self, connection: Connection) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._run(self._of(connection).connect, connection))
+        handlers = self._of(connection).connect
+        return drive(self._run(handlers, connection)) if handlers else _DONE
 
     def disconnected(self, connection: Connection, reason: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Application`."""
         return drive(self._take_leave(connection, reason))
 
     def _of(self, connection: Connection) -> Table:
-        return self._found(connection.namespace) or _NOBODY
+        return self._found(connection.namespace) or _NO_HANDLERS
 
     async def _run(self, handlers: Sequence[Handler], connection: Connection) -> None:
         for handler in handlers:

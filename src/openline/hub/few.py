@@ -30,6 +30,20 @@ class Few(MutableMapping[K, V]):
             return entries[key]
         return cast("V", entries[_place(entries, key) + 1])
 
+    def get(self, key: K, default: Any = None) -> Any:
+        """What ``key`` stands for; ``default`` where it does not stand."""
+        entries = self._entries
+        if isinstance(entries, dict):
+            return entries.get(key, default)
+        for place in range(0, len(entries), 2):
+            if entries[place] == key:
+                return entries[place + 1]
+        return default
+
+    def __contains__(self, key: object) -> bool:
+        entries = self._entries
+        return key in entries if isinstance(entries, dict) else key in entries[::2]
+
     def __setitem__(self, key: K, value: V) -> None:
         entries = self._entries
         if isinstance(entries, dict):

@@ -1,8 +1,9 @@
 """The channels of this node and who is in them: joining, leaving, catching up, presence."""
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from openline.errors import BrokerError, CommandError, ErrorCode
 from openline.hub.channel import Channel
@@ -24,8 +25,7 @@ MAX_PAGE: Final = 1000
 _NOTHING: Final = Page(())
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """What came of joining: the publications asked for, and whether they are complete.
 
     ``end``: this was a page, up to there; it has not joined yet.

@@ -40,6 +40,8 @@ def merge(
     ``held`` is in order of arrival, which is stamp order. A volatile publication stands right ahead of the stamped
     one that came after it: what was read from before the hold began lies ahead of both.
     """
+    if not read and not held:
+        return []
     merged: list[Publication] = []
     left = len(read)
     for publication in reversed(held):

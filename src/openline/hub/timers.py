@@ -71,11 +71,16 @@ class Timers:
         """
         timer = Timer(callback, subject)
         now = self._clock.now()
-        slot = int((now + max(seconds, 0.0)) / self._turn) + 1
+        slot = int((now + seconds if seconds > 0.0 else now) / self._turn) + 1
         if not self._slots:
             self._done = int(now / self._turn)
-        self._slots.setdefault(slot, []).append(timer)
-        self._arm()
+        due = self._slots.get(slot)
+        if due is None:
+            self._slots[slot] = [timer]
+        else:
+            due.append(timer)
+        if self._handle is None:
+            self._arm()
         return timer
 
     def finer(self, turn: float) -> "Timers":
@@ -96,9 +101,8 @@ class Timers:
 
     def _arm(self) -> None:
         """Wake up when the turn that runs now ends: a slot is due at its beginning, not some time within."""
-        if self._handle is None:
-            now = self._clock.now()
-            self._handle = self._clock.call_later((int(now / self._turn) + 1) * self._turn - now, self._advance)
+        now = self._clock.now()
+        self._handle = self._clock.call_later((int(now / self._turn) + 1) * self._turn - now, self._advance)
 
     def _advance(self) -> None:
         self._handle = None
@@ -116,5 +120,5 @@ class Timers:
                 timer.ring()
         self._ringing = []
         self._done = max(self._done, today)
-        if self._slots:
+        if self._slots and self._handle is None:
             self._arm()

@@ -3,16 +3,25 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
+
+import msgspec
 
 from openline.errors import RequestRefused
 
 __all__ = ["Upgrade", "accept_key", "read_upgrade", "refusal", "response_head", "switching_protocols"]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3
+
+# Headers by name in lower case: the values in order of arrival.
+Given = Mapping[bytes, Sequence[bytes]]
+
+# The answer to a client that offers no subprotocol, as most do.
+SWITCHING: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
 
 # Every pattern is one run of one class: a match takes linear time, whatever it is given.
 TOKEN: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110 §5.6.2
@@ -22,8 +31,7 @@ VISIBLE: Final = re.compile(rb"[\x21-\x7e]+")
 FIELD_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(msgspec.Struct, frozen=True):
     """A WebSocket that a client asks for; ``origin`` is None only if the header was not sent."""
 
     key: bytes
@@ -42,53 +50,61 @@ def read_upgrade(method: str, http_version: str, headers: Sequence[tuple[bytes, 
         raise RequestRefused(405, "A WebSocket begins with GET.", (("Allow", "GET"),))
     if http_version != "1.1":
         raise RequestRefused(400, "A WebSocket begins with HTTP/1.1.")
-    _refuse_body(headers)
-    host = _single(headers, b"host", HOST)
+    given = _by_name(headers)
+    _refuse_body(given)
+    host = _single(given, b"host", HOST)
     if host is None:
         raise RequestRefused(400, "The Host header is missing.")
-    if b"websocket" not in _list(headers, b"upgrade") or b"upgrade" not in _list(headers, b"connection"):
+    if b"websocket" not in _list(given, b"upgrade") or b"upgrade" not in _list(given, b"connection"):
         raise RequestRefused(
             426, "This is a WebSocket: send Upgrade: websocket and Connection: Upgrade.", (("Upgrade", "websocket"),)
         )
-    if _single(headers, b"sec-websocket-version", VISIBLE) != "13":
+    if _single(given, b"sec-websocket-version", VISIBLE) != "13":
         raise RequestRefused(
             426, "Only version 13 of WebSocket is spoken.", (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
         )
-    key = _single(headers, b"sec-websocket-key", KEY)
+    key = _single(given, b"sec-websocket-key", KEY)
     if key is None:
         raise RequestRefused(400, "The Sec-WebSocket-Key header is missing.")
-    return Upgrade(key.encode(), _subprotocols(headers), _single(headers, b"origin", VISIBLE), host)
+    return Upgrade(key.encode(), _subprotocols(given), _single(given, b"origin", VISIBLE), host)
 
 
-def _values(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    return [value.strip(b" \t") for header, value in headers if header == name]
+def _by_name(headers: Sequence[tuple[bytes, bytes]]) -> Given:
+    given: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        values = given.get(name)
+        if values is None:
+            given[name] = [value.strip(b" \t")]
+        else:
+            values.append(value.strip(b" \t"))
+    return given
 
 
-def _single(headers: Sequence[tuple[bytes, bytes]], name: bytes, form: re.Pattern[bytes]) -> str | None:
+def _single(given: Given, name: bytes, form: re.Pattern[bytes]) -> str | None:
     """Return the value of a header that may stand once; None if it does not stand at all."""
-    values = _values(headers, name)
-    if not values:
+    values = given.get(name)
+    if values is None:
         return None
     if len(values) > 1 or not form.fullmatch(values[0]):
         raise RequestRefused(400, f"The header {name.decode()} is there twice or malformed.")
     return values[0].decode()
 
 
-def _list(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+def _list(given: Given, name: bytes) -> list[bytes]:
     """Return the elements of a comma-separated header in lower case, however many lines it is spread over."""
-    return [element.strip(b" \t") for element in b",".join(_values(headers, name)).lower().split(b",")]
+    return [element.strip(b" \t") for element in b",".join(given.get(name, ())).lower().split(b",")]
 
 
-def _refuse_body(headers: Sequence[tuple[bytes, bytes]]) -> None:
+def _refuse_body(given: Given) -> None:
     # What follows the head is frames to us and would be a body to a proxy in front: that is how requests are smuggled.
-    if _values(headers, b"transfer-encoding") or any(v != b"0" for v in _values(headers, b"content-length")):
+    if b"transfer-encoding" in given or any(v != b"0" for v in given.get(b"content-length", ())):
         raise RequestRefused(400, "A WebSocket begins with a request without a body.")
 
 
-def _subprotocols(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
+def _subprotocols(given: Given) -> tuple[str, ...]:
     """Return what was offered, the client's favourite first; §4.1 wants tokens, each once."""
-    values = _values(headers, b"sec-websocket-protocol")
-    if not values:
+    values = given.get(b"sec-websocket-protocol")
+    if values is None:
         return ()
     names = [name.strip(b" \t") for name in b",".join(values).split(b",")]
     if len(set(names)) < len(names) or not all(map(TOKEN.fullmatch, names)):
@@ -106,6 +122,8 @@ def switching_protocols(key: bytes, subprotocol: str | None, headers: Sequence[t
 
     ``subprotocol`` is one of those offered, or None. Raises ValueError for what may not stand in a header.
     """
+    if subprotocol is None and not headers:
+        return SWITCHING % accept_key(key)
     lines = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept_key(key).decode())]
     if subprotocol is not None:
         if not TOKEN.fullmatch(subprotocol.encode()):

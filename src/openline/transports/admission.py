@@ -4,6 +4,7 @@ Judged before anything is made for a request.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from openline.errors import RequestRefused
@@ -174,6 +175,12 @@ def _name_of(host: str) -> str:
 
 
 def _is_address(name: str) -> bool:
+    # What is kept is bounded: no address is longer.
+    return len(name) <= 64 and _parses(name)
+
+
+@lru_cache(maxsize=1024)
+def _parses(name: str) -> bool:
     try:
         ip_address(name)
     except ValueError:

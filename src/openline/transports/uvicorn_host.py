@@ -6,15 +6,20 @@ any ASGI application is called. Under a plain ``uvicorn app:app`` the ASGI call 
 first, and plain ASGI serves where it is not found.
 """
 
+import asyncio
 import sys
-from asyncio import TimerHandle, Transport
+from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from functools import cached_property
+from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from openline.errors import RequestRefused
 from openline.model import Request
@@ -24,6 +29,7 @@ from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
 from openline.transports.settings import LineSettings
 from openline.transports.websocket import WebSocketLine
+from openline.transports.whole_head import WholeHead, split_target
 
 __all__ = ["Host", "NativeHttpProtocol", "Underneath", "take_over"]
 
@@ -48,8 +54,20 @@ class Host(Protocol):
 
 
 def _peer(transport: Transport) -> str:
-    peer: Any = transport.get_extra_info("peername")
-    return str(cast("tuple[str, int]", peer)[0]) if isinstance(peer, tuple) else ""
+    """The address of the client, ``""`` where there is none.
+
+    The system is asked: uvloop would keep its answer as long as the connection.
+    """
+    ours: Any = transport.get_extra_info("socket")
+    if ours is None or ours.family not in (AF_INET, AF_INET6):
+        return ""
+    borrowed = socket(ours.family, ours.type, ours.proto, fileno=ours.fileno())
+    try:
+        return str(borrowed.getpeername()[0])
+    except OSError:  # gone already
+        return ""
+    finally:
+        borrowed.detach()
 
 
 def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
@@ -86,15 +104,40 @@ def _upgrade(
 
 
 class NativeHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, less our doors, and with what it lacks: deadlines and a limit for request heads."""
+    """uvicorn's HTTP, less our doors, and with what it lacks: deadlines and a limit for request heads.
 
+    An upgrade of ours whose head comes in one piece, as it does, costs none of uvicorn's HTTP: that is made when
+    something else has come.
+    """
+
+    # What uvicorn asks of a protocol whose HTTP is not made yet.
+    cycle: RequestResponseCycle = None  # type: ignore[assignment]
+    _is_http = False
     _deadline: TimerHandle | None = None
     _refused: RequestRefused | None = None
     _head_bytes = 0
     _unparsed = 0
     _chunk = b""
 
-    @property
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: AbstractEventLoop | None = None,
+    ) -> None:
+        self._given = (config, server_state, app_state, _loop)
+        self.config = config
+        self.connections = server_state.connections
+        self.loop = asyncio.get_running_loop() if _loop is None else _loop
+
+    def _make_http(self) -> None:
+        self._is_http = True
+        transport = self.transport
+        super().__init__(*self._given)
+        super().connection_made(transport)
+
+    @cached_property
     def _host(self) -> Host | None:
         app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
         return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
@@ -115,16 +158,24 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client has come: its request head is due."""
-        super().connection_made(transport)
+        self.transport = transport
+        self.connections.add(self)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._head_is_there()
-        super().connection_lost(exc)
+        if self._is_http:
+            super().connection_lost(exc)
+        else:
+            self.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         """Go on as uvicorn does, as long as what comes leads anywhere."""
+        if not self._is_http:
+            if self._take_at_once(data):
+                return
+            self._make_http()
         self._chunk = data
         self._unparsed += len(data)
         super().data_received(data)
@@ -204,8 +255,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None or (host.doors.socketio.asks and host.doors.is_engine(self._path)):
-            # Where the application is asked first, it takes its time, which an ASGI call has.
+        if host is None or _takes_time(host, self.url):
             super().handle_websocket_upgrade()
             return
         try:
@@ -213,38 +263,56 @@ class NativeHttpProtocol(HttpToolsProtocol):
         except RequestRefused as error:
             self._refuse(error)
             return
-        self.connections.discard(self)
         self._unset_keepalive_if_required()
         self.parser = None  # type: ignore[assignment]  # what the HTTP side held is released
         self.scope = self.headers = self.flow = None  # type: ignore[assignment]
-        line.begin()
-        early = self._chunk[_upgrade_offset(len(self._chunk)) :]
-        if early:
-            line.feed(early)
+        self._begin(line, self._chunk[_upgrade_offset(len(self._chunk)) :])
 
     def _take(self, host: Host) -> WebSocketLine:
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and not cycle.response_complete:
             raise RequestRefused(400, "A WebSocket does not begin behind a request that waits for its answer.\n")
         upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
+        return self._make_line(host, self.url, upgrade, self.headers)
+
+    def _take_at_once(self, data: bytes) -> bool:
+        """Take the upgrade that ``data`` is all of, if it is one; False, and nothing done, for anything else."""
+        host = self._host
+        if host is None or len(data) > self._limits.max_head_bytes:
+            return False
+        head = WholeHead.read(data)
+        if head is None or _takes_time(host, head.target):
+            return False
+        self._head_is_there()
         try:
-            url = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError as error:
-            raise RequestRefused(400, "The request's target is malformed.\n") from error
-        query = (url.query or b"").decode("latin-1")
-        request = _admit(host, self.transport, path=_path(url), query=query, upgrade=upgrade, headers=self.headers)
+            upgrade = read_upgrade(head.method, head.version, head.headers)
+            line = self._make_line(host, head.target, upgrade, head.headers)
+        except RequestRefused as error:
+            self._refuse(error)
+        else:
+            self._begin(line, data[head.size :])
+        return True
+
+    def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
+        path, query = split_target(target)
+        request = _admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
         return _upgrade(host.doors, self.transport, request, upgrade, self.connections)
 
-    @property
-    def _path(self) -> str:
-        try:
-            return _path(httptools.parse_url(self.url))
-        except httptools.HttpParserInvalidURLError:
-            return ""
+    def _begin(self, line: WebSocketLine, early: bytes) -> None:
+        self.connections.discard(self)
+        line.begin()
+        if early:
+            line.feed(early)
 
 
-def _path(url: Any) -> str:
-    return unquote((url.path or b"").decode("latin-1"))
+def _takes_time(host: Host, target: bytes) -> bool:
+    """Whether the application is asked about this upgrade first: it takes its time, which an ASGI call has."""
+    if not host.doors.socketio.asks:
+        return False
+    try:
+        return host.doors.is_engine(unquote(split_target(target)[0]))
+    except RequestRefused:
+        return False
 
 
 def _too_large() -> RequestRefused:
