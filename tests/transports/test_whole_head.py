@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.clients import upgrade_head
 
 from openline.errors import RequestRefused
 from openline.transports.whole_head import WholeHead, split_target
+from tests.clients import upgrade_head
 
 
 def test_an_upgrade_in_one_piece_is_read_and_what_follows_it_is_left() -> None:
