@@ -55,9 +55,14 @@ class KeepsEverything(MemoryBroker):
 
 
 class KeepsTheFirstRetention(MemoryBroker):
+    def __init__(self, timers: Timers) -> None:
+        super().__init__(timers)
+        self._first: dict[str, Retention] = {}
+
     def publish(self, publication: Publication, retention: Retention, key: str | None = None) -> Outcome[Position]:
-        log = self._logs.get(publication.channel)
-        return super().publish(publication, log.retention if log and log.entries else retention, key)
+        if retention.count:
+            retention = self._first.setdefault(publication.channel, retention)
+        return super().publish(publication, retention, key)
 
 
 class IgnoresAge(MemoryBroker):

@@ -267,7 +267,7 @@ def test_logs_that_nobody_uses_are_forgotten_and_cost_nothing(clock: FakeClock, 
         publish(broker, f"$user:{number}", Retention(count=9, seconds=130.0, size=9999))
     broker.subscribe("wanted")
     clock.advance(130.0 + KEY_SECONDS + SWEEP_LAG)
-    assert (set(broker._logs), len(broker._keys)) == ({"wanted"}, 0)
+    assert (set(broker._logs.by_channel), len(broker._keys)) == ({"wanted"}, 0)
 
 
 def test_what_a_long_window_may_still_ask_for_is_not_forgotten_in_silence(
@@ -313,7 +313,7 @@ def test_a_closed_engine_sweeps_no_more(clock: FakeClock, broker: MemoryBroker) 
     publish(broker, "a", NOTHING_KEPT)
     broker.close()
     clock.advance(10_000.0)
-    assert set(broker._logs) == {"a"}
+    assert set(broker._logs.by_channel) == {"a"}
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -324,7 +324,7 @@ def test_what_was_forgotten_together_with_its_log_is_told_as_lost(
     last = publish(broker, "a", NOTHING_KEPT)
     publish(broker, "b", KEPT)
     clock.advance(KEY_SECONDS + SWEEP_LAG)
-    assert "a" not in broker._logs
+    assert "a" not in broker._logs.by_channel
     if wanted:
         broker.subscribe("a")
     assert not broker.read("a", after=start).result().complete

@@ -5,12 +5,12 @@ import asyncio
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from openline.brokers.memory import MemoryBroker
 from openline.brokers.sqlite import SqliteBroker
@@ -84,8 +84,6 @@ class Model:
 class LogMachine(RuleBasedStateMachine):
     """Whatever is done to an engine is done to the model, too."""
 
-    survives: ClassVar[bool]
-
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
@@ -137,7 +135,8 @@ class LogMachine(RuleBasedStateMachine):
                 assert position == first, "a repeat has the position of the first"
                 continue
             known = Known(position, text, self.model.now)
-            assert all(position.stamp > other.position.stamp for other in self.told[-1:]), "stamps grow"
+            newest = [other.position for other in self.told[-1:] if other.position.epoch == position.epoch]
+            assert all(position.stamp > other.stamp for other in newest), "stamps grow"
             self.told.append(known)
             self.model.append(channel, known, retention, key)
         heard = self.bench.heard[-4:]
@@ -153,13 +152,22 @@ class LogMachine(RuleBasedStateMachine):
         if log and self.model.now - log[-1].at > keep.seconds + FORGET_SECONDS:
             self.abandoned = log[-1].position.stamp
 
+    @rule(channel=channels, early=st.booleans())
+    def grow_old(self, channel: str, early: bool) -> None:
+        """Until the oldest of a log is too old, or a second before that."""
+        for known in self.model.kept(channel)[:1]:
+            due = int(known.at + self.model.retention[channel].seconds - self.model.now)
+            self.wait_a_while(due - early)
+            self.same(self.read(channel), self.model.kept(channel), more=False)
+
     @rule(channel=channels, limit=limits, data=st.data())
     def recover(self, channel: str, limit: int, data: st.DataObject) -> None:
         positions = [known.position for known in self.told] or [self.bench.broker.position]
         after = data.draw(st.sampled_from(positions))
         page = self.read(channel, after=after, limit=limit)
         kept = self.model.kept(channel)
-        lost = channel.startswith("$") and after.stamp < self.began_direct()
+        lost = after.epoch != self.bench.broker.position.epoch
+        lost = lost or (channel.startswith("$") and after.stamp < self.began_direct())
         if channel != OWN or after.stamp >= self.abandoned:
             assert page.complete == (not lost and after.stamp >= self.model.newest_gone(channel))
         if page.complete:
@@ -172,7 +180,8 @@ class LogMachine(RuleBasedStateMachine):
         page = self.read(channel, before=None if before is None else before.position, limit=limit)
         ahead = self.model.kept(channel)
         if before is not None:
-            ahead = [known for known in ahead if known.position.stamp < before.position.stamp]
+            here = before.position.epoch == self.bench.broker.position.epoch
+            ahead = [known for known in ahead if here and known.position.stamp < before.position.stamp]
         self.same(page, ahead[-limit:], more=len(ahead) > limit)
 
     def read(self, channel: str, **options: Any) -> Page:
@@ -188,17 +197,39 @@ class LogMachine(RuleBasedStateMachine):
     def began_direct(self) -> int:
         return 0
 
+    @rule(killed=st.booleans(), away=st.sampled_from([0, 5, 250]))
+    def restart(self, killed: bool, away: int) -> None:
+        self.end(killed=killed)
+        self.model.now += away
+        before = self.bench.broker.position
+        self.start()
+        self.went_on(before)
+
+    def end(self, *, killed: bool) -> None:
+        """The process ends."""
+        raise NotImplementedError
+
+    def went_on(self, before: Position) -> None:
+        """Another one has begun; ``before`` is where the engine stood."""
+        raise NotImplementedError
+
 
 class MemoryMachine(LogMachine):
-    survives = False
-
     def make(self, timers: Timers) -> Broker:
         return MemoryBroker(timers)
 
+    def end(self, *, killed: bool) -> None:
+        if not killed:
+            self.close()
+
+    def went_on(self, before: Position) -> None:
+        assert self.bench.broker.position.epoch != before.epoch, "whoever comes back is told"
+        now, self.model = self.model.now, Model()
+        self.model.now = now
+        self.abandoned = 0
+
 
 class SqliteMachine(LogMachine):
-    survives = True
-
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
@@ -207,11 +238,6 @@ class SqliteMachine(LogMachine):
 
     def make(self, timers: Timers) -> Broker:
         return SqliteBroker(str(self.path), loop=self.loop, timers=timers, wall=lambda: NOON + self.model.now)
-
-    def forgettable(self, channel: str) -> bool:
-        """Whether it is one of the server's own channels, to which nobody can come back any more."""
-        log, keep = self.model.logs[channel], self.model.retention[channel]
-        return channel == OWN and bool(log) and self.model.now - log[-1].at > keep.seconds + KEY_SECONDS
 
     def began_direct(self) -> int:
         return self.begun
@@ -222,18 +248,15 @@ class SqliteMachine(LogMachine):
         assert isinstance(broker, SqliteBroker)
         broker.sweep()
 
-    @precondition(lambda self: self.told)
-    @rule(killed=st.booleans(), away=st.sampled_from([0, 5, 250]))
-    def restart(self, killed: bool, away: int) -> None:
+    def end(self, *, killed: bool) -> None:
         copy = left_behind(self.path) if killed else self.path
-        epoch = self.bench.broker.position.epoch
         self.close()
         self.path = copy
-        self.model.now += away
-        self.start()
+
+    def went_on(self, before: Position) -> None:
         position = self.bench.broker.position
-        assert position.epoch == epoch, "the epoch stays"
-        assert position.stamp >= self.told[-1].position.stamp, "positions go on"
+        assert position.epoch == before.epoch, "the epoch stays"
+        assert all(position.stamp >= known.position.stamp for known in self.told[-1:]), "positions go on"
         # The server's own channels end with the process.
         self.begun = position.stamp
         self.model.logs.pop(OWN, None)

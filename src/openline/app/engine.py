@@ -1,42 +1,60 @@
 """Engines by URL: what keeps the logs and links the nodes."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
+from openline.brokers.log import LOGS_BYTES
 from openline.brokers.memory import MemoryBroker
 from openline.brokers.sqlite import SqliteBroker
 from openline.errors import SettingsError
 from openline.hub.ports import Broker
 from openline.hub.timers import Timers
 
-__all__ = ["check_engine", "make_broker"]
+__all__ = ["Engine", "check_engine", "make_broker"]
 
-_KNOWN: Final = "memory, sqlite:PATH, sqlite:PATH?synced=1"
+_KNOWN: Final = "memory, memory?bytes=NUMBER, sqlite:PATH, sqlite:PATH?synced=1"
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no")
+#: Less than the log of one channel may take, unless it is told otherwise, would be a surprise.
+_LEAST_BYTES: Final = 4 * 1024 * 1024
 
 
-def check_engine(url: str) -> tuple[str, bool]:
-    """The file of ``url``, empty for memory, and whether each commit waits for the disk.
-
-    Raises :class:`SettingsError` for what names no engine.
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What a URL says: the ``path`` of a file, empty for memory, whether each commit waits for the disk (``synced``),
+    and how many bytes all logs in memory may take (``logs_bytes``).
     """
-    kind, colon, rest = url.partition(":")
-    if url == "memory":
-        return "", False
-    path, _, query = rest.partition("?")
-    options = parse_qs(query, keep_blank_values=True)
-    synced = options.pop("synced", ["0"])[-1].lower()
-    if kind != "sqlite" or not colon or not path or options or synced not in (*_YES, *_NO):
-        raise SettingsError("engine", f"{url!r} is not known; there is: {_KNOWN}")
-    return path, synced in _YES
+
+    path: str = ""
+    synced: bool = False
+    logs_bytes: int = LOGS_BYTES
+
+
+def check_engine(url: str) -> Engine:
+    """What ``url`` says; raises :class:`SettingsError` for what names no engine."""
+    name, _, query = url.partition("?")
+    options = {key: values[-1].lower() for key, values in parse_qs(query, keep_blank_values=True).items()}
+    if name == "memory" and options.keys() <= {"bytes"}:
+        return Engine(logs_bytes=_bytes(options.get("bytes", str(LOGS_BYTES))))
+    kind, _, path = name.partition(":")
+    synced = options.get("synced", "0")
+    if kind == "sqlite" and path and options.keys() <= {"synced"} and synced in (*_YES, *_NO):
+        return Engine(path, synced in _YES)
+    raise SettingsError("engine", f"{url!r} is not known; there is: {_KNOWN}")
+
+
+def _bytes(text: str) -> int:
+    if not text.isdecimal() or int(text) < _LEAST_BYTES:
+        raise SettingsError("engine", f"bytes={text} is not a number from {_LEAST_BYTES} (4 MiB) on")
+    return int(text)
 
 
 def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers) -> Broker:
     """The engine that ``url`` names, not started yet; raises :class:`SettingsError` for what names none."""
-    path, synced = check_engine(url)
-    if not path:
-        return MemoryBroker(timers)
-    return SqliteBroker(str(Path(path).expanduser()), loop=loop, timers=timers, synced=synced)
+    engine = check_engine(url)
+    if not engine.path:
+        return MemoryBroker(timers, logs_bytes=engine.logs_bytes)
+    return SqliteBroker(str(Path(engine.path).expanduser()), loop=loop, timers=timers, synced=engine.synced)

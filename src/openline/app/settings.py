@@ -11,8 +11,8 @@ __all__ = ["GateSettings", "HttpSettings", "HubSettings", "LineSettings", "Paths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``engine`` keeps the logs and links the nodes: ``memory``, or ``sqlite:PATH`` (``?synced=1``: each commit waits
-    for the disk). The others are told apart by whom they concern.
+    """``engine`` keeps the logs and links the nodes: ``memory`` (``?bytes=NUMBER``: what all logs may take), or
+    ``sqlite:PATH`` (``?synced=1``: each commit waits for the disk). The others are told apart by whom they concern.
     """
 
     engine: str = "memory"

@@ -1,54 +1,72 @@
-"""One channel's log in memory: what is kept, up to where it is gone, and pages of it."""
+"""Logs in memory: one channel's, and those of many channels with a bound for all of them together."""
 
-from collections import deque
-from collections.abc import Iterator
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Final
 
 from openline.model import Page, Publication, Retention
+from openline.protocol.channel_name import INTERNAL
 
-__all__ = ["Log"]
+__all__ = ["LOGS_BYTES", "Log", "Logs"]
 
 #: How much longer than it kept things an empty log still tells who comes back that something is gone.
 IDLE_SECONDS: Final = 300.0
+#: What a log costs beside its publications, about.
+LOG_BYTES: Final = 1024
+#: What the logs of all channels may cost together, unless something else is said.
+LOGS_BYTES: Final = 256 * 1024 * 1024
+
+_log = logging.getLogger("openline")
 
 
 class Log:
     """Publications, oldest first, with the time each came in.
 
     A channel without history is a log that keeps nothing. ``trimmed`` is the newest stamp that is kept no more,
-    ``head`` the newest that was published.
+    ``head`` the newest that was published, ``size`` the bytes of what is kept.
     """
 
-    __slots__ = ("_entries", "_retention", "_size", "head", "touched", "trimmed")
+    __slots__ = ("_entries", "_retention", "head", "size", "touched", "trimmed")
 
     def __init__(self, trimmed: int) -> None:
         self._entries: deque[tuple[float, Publication]] = deque()
         self._retention = Retention()
-        self._size = 0
+        self.size = 0
         self.head = trimmed
         self.trimmed = trimmed
         self.touched = 0.0
 
     def append(self, publication: Publication, retention: Retention, now: float) -> None:
         """Add the newest; from now on as much is kept as ``retention`` says."""
-        self._entries.append((now, publication))
         self.head = publication.stamp
-        self._size += publication.size
         self._retention = retention
         self.touched = now
-        self.trim(now)
+        if retention.count or self._entries:
+            self._entries.append((now, publication))
+            self.size += publication.size
+            self.trim(now)
+        else:
+            self.trimmed = publication.stamp
 
     def trim(self, now: float) -> None:
         """Drop what is too old, too many, or too large."""
         keep = self._retention
         while self._entries:
-            at, oldest = self._entries[0]
-            if len(self._entries) <= keep.count and self._size <= keep.size and at + keep.seconds > now:
+            at, _ = self._entries[0]
+            if len(self._entries) <= keep.count and self.size <= keep.size and at + keep.seconds > now:
                 return
-            self._entries.popleft()
-            self._size -= oldest.size
-            self.trimmed = oldest.stamp
+            self.drop_oldest()
+
+    def drop_oldest(self) -> bool:
+        """Drop the oldest publication; returns whether there was one."""
+        if not self._entries:
+            return False
+        _, oldest = self._entries.popleft()
+        self.size -= oldest.size
+        self.trimmed = oldest.stamp
+        return True
 
     def idle(self, now: float) -> bool:
         """Whether nothing is left of it, and whoever could have come back to it in time has done so."""
@@ -93,3 +111,105 @@ def _fitting(publications: list[Publication], limit: int, size: int) -> int:
         if size < 0:
             return max(count, 1)
     return min(len(publications), limit)
+
+
+class Logs:
+    """The logs of many channels, ``most`` bytes at most in all.
+
+    Beyond that the log gives way into which nobody has published for the longest time, its oldest publications first;
+    whoever comes back to it is told that it is not complete. The log of a channel that is ``wanted``, or one of the
+    server's own, keeps its place when it is empty, so that nobody is told of a loss without need. ``begun`` is the
+    newest stamp from before all of them. ``remedy`` says how to set the bound.
+    """
+
+    def __init__(self, most: int, wanted: Container[str], *, begun: int = 0, remedy: str = "") -> None:
+        self.by_channel: dict[str, Log] = {}
+        self._most = most
+        self._wanted = wanted
+        self._begun = begun
+        self._remedy = remedy
+        self._bytes = 0
+        #: Who published last stands last. Not a plain dict: taking its first again and again walks over what is gone.
+        self._by_age: OrderedDict[str, Log] = OrderedDict()
+        #: Behind this stamp a channel without a log may have had publications that nobody remembers.
+        self._forgotten = begun
+        self._told = False
+
+    def open(self, channel: str) -> Log:
+        """The log of ``channel``, from now on at least."""
+        log = self.by_channel.get(channel)
+        if log is None:
+            log = self.by_channel[channel] = self._by_age[channel] = Log(self._behind_all(channel))
+            self._bytes += LOG_BYTES
+        return log
+
+    def append(self, publication: Publication, retention: Retention, now: float) -> None:
+        """Add it to its channel's log, which is open."""
+        log = self.by_channel[publication.channel]
+        before = log.size
+        log.append(publication, retention, now)
+        self._bytes += log.size - before
+        self._by_age[publication.channel] = log
+        self._by_age.move_to_end(publication.channel)
+        if self._bytes > self._most:
+            self._give_way()
+
+    def page_after(self, channel: str, stamp: int, now: float, limit: int, size: int) -> Page:
+        """See :meth:`Log.page_after`; ``now`` says what is too old."""
+        log = self._trimmed(channel, now)
+        if log is None:
+            return Page((), complete=stamp >= self._behind_all(channel))
+        return log.page_after(stamp, limit, size)
+
+    def page_before(self, channel: str, stamp: int | None, now: float, limit: int, size: int) -> Page:
+        """See :meth:`Log.page_before`; ``now`` says what is too old."""
+        log = self._trimmed(channel, now)
+        return Page(()) if log is None else log.page_before(stamp, limit, size)
+
+    def drop(self, channel: str) -> None:
+        """Drop a log, if there is one; nobody can come back to it."""
+        log = self.by_channel.pop(channel, None)
+        if log is not None:
+            self._by_age.pop(channel, None)
+            self._bytes -= log.size + LOG_BYTES
+
+    def sweep(self, now: float) -> None:
+        """Drop what is too old, and empty logs that nobody wants and nobody has used for a while."""
+        for channel in tuple(self.by_channel):
+            log = self._trimmed(channel, now)
+            if log is not None and channel not in self._wanted and log.idle(now):
+                self._forget(channel, log)
+
+    def _trimmed(self, channel: str, now: float) -> Log | None:
+        log = self.by_channel.get(channel)
+        if log is not None:
+            before = log.size
+            log.trim(now)
+            self._bytes += log.size - before
+        return log
+
+    def _behind_all(self, channel: str) -> int:
+        """The newest stamp that a channel without a log may have had, as far as anybody who comes back can tell."""
+        # Our own channels are forgotten only when nobody can come back to them.
+        return self._begun if channel.startswith(INTERNAL) else self._forgotten
+
+    def _forget(self, channel: str, log: Log) -> None:
+        self.drop(channel)
+        if not channel.startswith(INTERNAL):
+            self._forgotten = max(self._forgotten, log.head)
+
+    def _give_way(self) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "The logs in memory have reached their %d MiB: the oldest give way. %s", self._most >> 20, self._remedy
+            )
+        while self._bytes > self._most and self._by_age:
+            channel, log = next(iter(self._by_age.items()))
+            before = log.size
+            if log.drop_oldest():
+                self._bytes += log.size - before
+            elif channel.startswith(INTERNAL) or channel in self._wanted:
+                del self._by_age[channel]
+            else:
+                self._forget(channel, log)

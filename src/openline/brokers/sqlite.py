@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from openline.brokers.log import Log
+from openline.brokers.log import LOGS_BYTES, Logs
 from openline.brokers.sqlite_entry import Entry, Kind
 from openline.brokers.sqlite_file import open_store
 from openline.brokers.sqlite_reader import Reader, Reading
@@ -58,13 +58,13 @@ class SqliteBroker:
         self._waiting_bytes = waiting_bytes
         self._wall = wall
         self._epoch = ""
-        #: The newest stamp that was handed over; its own channels have nothing from before ``_begun``.
-        self._stamp = self._begun = 0
+        #: The newest stamp that was handed over.
+        self._stamp = 0
         #: The store's time in milliseconds when the timers stood at zero. The clock of the day is asked only once, so
         #: its jumps do no harm.
         self._zero = 0
-        self._direct: dict[str, Log] = {}
         self._wanted: set[str] = set()
+        self._direct = Logs(LOGS_BYTES, self._wanted)
         self._listener: BrokerListener | None = None
         self._writer: WriterThread | None = None
         self._reader: Reader | None = None
@@ -91,7 +91,7 @@ class SqliteBroker:
             )
         self._listener = listener
         self._epoch, self._stamp = store.state.epoch, store.state.stamp
-        self._begun = self._stamp
+        self._direct = Logs(LOGS_BYTES, self._wanted, begun=self._stamp)
         self._zero = store.state.at - int(self._timers.now * 1000)
         self._writer = WriterThread(store, self._wanted, self._loop, self._hand_over, self._let_go)
         self._reader = Reader(store.path, self._loop)
@@ -192,11 +192,9 @@ class SqliteBroker:
     def _stamped(self, publication: Publication, entry: Entry) -> Publication:
         if entry.kind is not Kind.DIRECT:
             return msgspec.structs.replace(publication, epoch=self._epoch, stamp=entry.stamp, previous=entry.previous)
-        log = self._direct.get(entry.name)
-        if log is None:
-            log = self._direct[entry.name] = Log(self._begun)
+        log = self._direct.open(entry.name)
         stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=entry.stamp, previous=log.head)
-        log.append(stamped, entry.retention, entry.at / 1000)
+        self._direct.append(stamped, entry.retention, entry.at / 1000)
         return stamped
 
     def _pass_on(self, publication: Publication) -> None:
@@ -226,16 +224,12 @@ class SqliteBroker:
         behind = None if after is None else after.stamp
         ahead = None if before is None else before.stamp
         if channel.startswith(INTERNAL):
-            return Outcome.of(self._read_direct(channel, behind, ahead, limit, size))
+            now = self._at / 1000
+            if behind is not None:
+                return Outcome.of(self._direct.page_after(channel, behind, now, limit, size))
+            return Outcome.of(self._direct.page_before(channel, ahead, now, limit, size))
         # What is committed and not handed over yet comes live: a page never runs ahead of the listener.
         return self._reader.read(Reading(channel, self._epoch, behind, ahead, self._stamp, self._at, limit, size))
-
-    def _read_direct(self, channel: str, after: int | None, before: int | None, limit: int, size: int) -> Page:
-        log = self._direct.get(channel)
-        if log is None:
-            return Page((), complete=after is None or after >= self._begun)
-        log.trim(self._at / 1000)
-        return log.page_before(before, limit, size) if after is None else log.page_after(after, limit, size)
 
     # -- channels
 
@@ -255,7 +249,7 @@ class SqliteBroker:
     def forget(self, channel: str) -> None:
         """See :class:`~openline.hub.ports.Broker`."""
         if channel.startswith(INTERNAL):
-            self._direct.pop(channel, None)
+            self._direct.drop(channel)
         else:
             self._put_quietly(Entry(Kind.FORGET, channel, self._at))
 
@@ -268,11 +262,7 @@ class SqliteBroker:
 
     def sweep(self) -> None:
         """Begin to drop what nobody can see any more: at once in memory, in the file in small steps beside the rest."""
-        now = self._at / 1000
-        for channel, log in tuple(self._direct.items()):
-            log.trim(now)
-            if log.idle(now):
-                del self._direct[channel]
+        self._direct.sweep(self._at / 1000)
         self._put_quietly(Entry(Kind.SWEEP, "", self._at))
 
     def _sweep_again(self) -> None:
