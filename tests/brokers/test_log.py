@@ -26,7 +26,7 @@ class Shelf:
         stamp = 0
         for channel in channels:
             log, stamp = self.logs.open(channel), next(self._stamps)
-            self.logs.append(Publication(channel, "note", b"1", stamp=stamp, previous=log.head), kept, 0.0)
+            self.logs.append(log, Publication(channel, "note", b"1", stamp=stamp, previous=log.head), kept, 0.0)
         return stamp
 
     def page(self, channel: str, after: int = 0) -> Page:

@@ -143,14 +143,15 @@ class Logs:
             self._bytes += LOG_BYTES
         return log
 
-    def append(self, publication: Publication, retention: Retention, now: float) -> None:
-        """Add it to its channel's log, which is open."""
-        log = self.by_channel[publication.channel]
+    def append(self, log: Log, publication: Publication, retention: Retention, now: float) -> None:
+        """Add it to ``log``, which is its channel's and was just opened."""
         before = log.size
         log.append(publication, retention, now)
         self._bytes += log.size - before
-        self._by_age[publication.channel] = log
-        self._by_age.move_to_end(publication.channel)
+        try:
+            self._by_age.move_to_end(publication.channel)
+        except KeyError:
+            self._by_age[publication.channel] = log
         if self._bytes > self._most:
             self._give_way()
 

@@ -1,7 +1,7 @@
 """The engine in this process: logs in memory, one node, nothing beside it. Its epoch is new at every start."""
 
 import secrets
-from collections import OrderedDict
+from collections import deque
 from typing import Final
 
 import msgspec
@@ -35,8 +35,10 @@ class MemoryBroker:
         self._position = Position(self._epoch, 0)
         self._wanted: set[str] = set()
         self._logs = Logs(logs_bytes, self._wanted, remedy="The engine memory?bytes=NUMBER may keep more.")
-        #: Each with the stamp of its publication and the time until which it is known; the oldest stand first.
-        self._keys: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        #: With the stamp of each key's publication; and until when each is known, the oldest first. A dict knows its
+        #: first, too, but walks over all that are gone to find it.
+        self._keys: dict[tuple[str, str], int] = {}
+        self._known_until: deque[tuple[float, tuple[str, str]]] = deque()
         self._listener: BrokerListener | None = None
 
     @property
@@ -58,17 +60,19 @@ class MemoryBroker:
     def publish(self, publication: Publication, retention: Retention, key: str | None = None) -> Outcome[Position]:
         """See :class:`~openline.hub.ports.Broker`."""
         now = self._timers.now
-        if key is not None:
+        pair = None if key is None else (publication.channel, key)
+        if pair is not None:
             self._drop_old_keys(now)
-            known = self._keys.get((publication.channel, key))
+            known = self._keys.get(pair)
             if known is not None:
-                return Outcome.of(Position(self._epoch, known[0]))
+                return Outcome.of(Position(self._epoch, known))
         log = self._logs.open(publication.channel)
         position = self._position = Position(self._epoch, self._position.stamp + 1)
         stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=position.stamp, previous=log.head)
-        self._logs.append(stamped, retention, now)
-        if key is not None:
-            self._keys[publication.channel, key] = (position.stamp, now + KEY_SECONDS)
+        self._logs.append(log, stamped, retention, now)
+        if pair is not None:
+            self._keys[pair] = position.stamp
+            self._known_until.append((now + KEY_SECONDS, pair))
         self._tell(stamped)
         return Outcome.of(position)
 
@@ -120,11 +124,9 @@ class MemoryBroker:
 
     def _drop_old_keys(self, now: float) -> None:
         """Beyond the bound even young ones go."""
-        while self._keys:
-            oldest, (_, until) = next(iter(self._keys.items()))
-            if until > now and len(self._keys) < MAX_KEYS:
-                return
-            del self._keys[oldest]
+        known = self._known_until
+        while known and (known[0][0] <= now or len(known) >= MAX_KEYS):
+            del self._keys[known.popleft()[1]]
 
     def _sweep(self) -> None:
         """Drop what is too old; forget empty logs that nobody here wants and nobody has used for a while."""

@@ -194,7 +194,7 @@ class SqliteBroker:
             return msgspec.structs.replace(publication, epoch=self._epoch, stamp=entry.stamp, previous=entry.previous)
         log = self._direct.open(entry.name)
         stamped = msgspec.structs.replace(publication, epoch=self._epoch, stamp=entry.stamp, previous=log.head)
-        self._direct.append(stamped, entry.retention, entry.at / 1000)
+        self._direct.append(log, stamped, entry.retention, entry.at / 1000)
         return stamped
 
     def _pass_on(self, publication: Publication) -> None:
