@@ -29,6 +29,8 @@ def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     assert path is not None, "these tests need chromium (Debian: apt-get install chromium)"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        # Playwright turns the back-forward cache off, for its own ``go_back`` waits for a page that loads.
+        cached = ["--disable-back-forward-cache"]
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, ignore_default_args=cached)
         yield browser
         browser.close()

@@ -50,6 +50,10 @@ class Demo:
                 return
         raise AssertionError(f"the demo did not start: {self._log.read_text()}")
 
+    def send(self, which: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(which)
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)

@@ -157,11 +157,40 @@ test("a refused text says why and can be sent again", async () => {
   chat.published[0].reject(Object.assign(new Error("not allowed"), { code: "forbidden" }));
   await turn();
   const [mine] = messages(room);
-  assert.deepEqual([mine.state, mine.error], ["failed", "not allowed"]);
+  assert.deepEqual([mine.state, mine.error], ["failed", "Not sent: not allowed"]);
   room.retry(mine.key);
   chat.published[1].resolve({ position: "e.2" });
   await turn();
   assert.deepEqual([mine.state, mine.position], ["sent", "e.2"]);
+});
+
+test("what an earlier page wrote stands there as on its way at once, as of when it was written, and then as sent", async () => {
+  const { chat, room, page } = begin();
+  const restore = (payload, answer) => chat.emit("$restored", { type: "message", payload, at: 500, answer });
+  restore("kept", Promise.resolve({ position: "e.1" }));
+  restore("refused", Promise.reject(Object.assign(new Error("not allowed"), { code: "forbidden" })));
+  restore("doubtful", Promise.reject(Object.assign(new Error("unknown"), { code: "unavailable" })));
+  chat.emit("$restored", { type: "other", payload: 1, at: 500, answer: Promise.resolve({}) });
+  const states = () => messages(room).map(({ text, state, at, error }) => [text, state, at, error]);
+  assert.deepEqual(states(), ["kept", "refused", "doubtful"].map((text) => [text, "pending", 500, ""]));
+  const { changes } = page;
+  await turn();
+  assert.deepEqual(states(), [
+    ["kept", "sent", 500, ""],
+    ["refused", "failed", 500, "Not sent: not allowed"],
+    ["doubtful", "failed", 500, "This may not have arrived."],
+  ]);
+  assert.ok(page.changes >= changes);
+});
+
+test("what another tab has taken over stands here no more until it publishes it", async () => {
+  const { chat, room } = await joined();
+  room.send("hello");
+  chat.published[0].reject(Object.assign(new Error("another page publishes it"), { code: "elsewhere" }));
+  await turn();
+  assert.deepEqual(messages(room), []);
+  chat.hear(said(1, "hello", { connection: "c9", user: "ada" }));
+  assert.deepEqual(messages(room).map(({ own, state }) => [own, state]), [[true, "sent"]]);
 });
 
 test("a gap leaves a line, keeps what is shown, and merges what the history still has", async () => {

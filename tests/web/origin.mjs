@@ -1,6 +1,8 @@
 /** Owns what the pages of one origin share: a database, and locks that end with the page that holds them. */
 
 import { IDBFactory } from "fake-indexeddb";
+// Loaded here, it takes no more than a turn to load it again.
+import "../../src/openline/web/sdk/openline/stay.js";
 import { FakeClock, FakeTarget, Stage, settle } from "./stage.mjs";
 
 /** Lets the database do everything that it was asked for; it takes some turns for each step. */

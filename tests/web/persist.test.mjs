@@ -382,16 +382,18 @@ test("a message for which there is no room is in memory only, and this is said u
   const origin = new Origin();
   const page = visit(origin);
   await rest();
-  const { put } = IDBObjectStore.prototype;
-  t.mock.method(IDBObjectStore.prototype, "put", function (record) {
-    if (record.text.includes("big")) this.transaction.abort();
-    else return put.call(this, record);
-  });
+  for (const name of ["add", "put"]) {
+    const write = IDBObjectStore.prototype[name];
+    t.mock.method(IDBObjectStore.prototype, name, function (record) {
+      if (record.text.includes("big")) throw new DOMException("full", "QuotaExceededError");
+      return write.call(this, record);
+    });
+  }
   page.chat.publish("message", "big");
   await rest();
   page.chat.publish("message", "small");
   await rest();
-  const refused = { persists: false, reason: "Error: IndexedDB gave up" };
+  const refused = { persists: false, reason: "QuotaExceededError: full" };
   assert.deepEqual(page.outbox, [{ persists: true }, refused, { persists: true }]);
   assert.equal((await origin.kept()).length, 1);
   await open(page);

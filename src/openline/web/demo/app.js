@@ -38,7 +38,7 @@ class Chat {
   #drawing = null;
 
   constructor(/** @type {string} */ name) {
-    this.#line = connect(undefined, { token: () => name });
+    this.#line = connect(undefined, { token: () => name, outbox: { persist: name } });
     this.#me = new Me(this.#line, name);
     new StatusView(this.#line);
     this.#channels = new ChannelsView({
@@ -62,8 +62,6 @@ class Chat {
       "$status",
       (/** @type {any} */ { code }) => code === REFUSED && rename("", "The server did not accept this name."),
     );
-    // The line ends with the page; one that comes back out of the browser's cache starts over.
-    window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
     byId("me").addEventListener("click", () => rename(this.#me.name, ""));
     paintAvatar(byId("me-avatar"), this.#me.author.author, this.#me.name);
     byId("me-name").textContent = this.#me.name;

@@ -217,7 +217,7 @@ function failureOf(/** @type {Message} */ entry) {
     "p",
     { class: "foot failure", role: "alert" },
     icon("alert"),
-    make("span", {}, `Not sent: ${entry.error}`),
+    make("span", {}, entry.error),
     retry,
     discard,
   );

@@ -2,7 +2,7 @@
 
 import { channelTitle, memberName } from "./names.js";
 import { People } from "./people.js";
-import { Timeline } from "./timeline.js";
+import { Timeline, textOf } from "./timeline.js";
 
 export const PAGE = 50;
 const AFTER_GAP = 100;
@@ -83,14 +83,12 @@ export class Room {
   send(/** @type {string} */ text) {
     const message = this.timeline.send(text, this.#page.now(), this.#me.author);
     this.divider = null;
-    this.#page.changed(this);
     return this.#publish(message);
   }
 
   /** Say once more what did not arrive. */
   async retry(/** @type {string} */ key) {
     const message = this.timeline.retry(key, this.#page.now());
-    this.#page.changed(this);
     if (message) await this.#publish(message);
   }
 
@@ -135,6 +133,7 @@ export class Room {
     chat.on("$left", (/** @type {any} */ { member, count }) => this.#went(member, count));
     chat.on("$typing", (/** @type {any} */ members) => this.#types([...valuesOf(members)]));
     chat.on("$gap", () => this.#gap());
+    chat.on("$restored", (/** @type {any} */ publication) => this.#restored(publication));
     chat.on("$error", (/** @type {any} */ error) => this.#refused(error));
     chat.on("$unsubscribed", (/** @type {any} */ { reason }) => this.#refused({ message: reason }));
   }
@@ -234,14 +233,33 @@ export class Room {
     }
   }
 
-  async #publish(/** @type {Message} */ message) {
+  /** This person wrote it on an earlier page, and it is still on its way. */
+  #restored(/** @type {{type: string, payload: unknown, at: number, answer: Promise<any>}} */ { type, payload, at, answer }) {
+    if (type !== "message") return;
+    this.#follow(this.timeline.send(textOf(payload, undefined), at, this.#me.author), answer);
+  }
+
+  #publish(/** @type {Message} */ message) {
+    return this.#follow(message, this.#chat.publish("message", message.text));
+  }
+
+  /** Show what becomes of a message that is on its way. */
+  async #follow(/** @type {Message} */ message, /** @type {Promise<any>} */ answer) {
+    this.#page.changed(this);
     try {
-      const { position } = await this.#chat.publish("message", message.text);
+      const { position } = await answer;
       this.timeline.acknowledge(message.key, position ?? null);
     } catch (error) {
-      this.timeline.fail(message.key, reasonOf(error));
+      this.#failed(message, error);
     }
     this.#page.changed(this);
+  }
+
+  #failed(/** @type {Message} */ message, /** @type {any} */ error) {
+    // Another tab has it now, and what it publishes comes in like everything else.
+    if (error?.code === "elsewhere") this.timeline.remove(message.key);
+    else if (error?.code === "unavailable") this.timeline.fail(message.key, "This may not have arrived.");
+    else this.timeline.fail(message.key, `Not sent: ${reasonOf(error)}`);
   }
 }
 

@@ -257,7 +257,8 @@ export class Outbox {
     const transport = this.#transport;
     const tried = entry.tried ?? this.#clock.now();
     // Should the page die now, the next one must know that this was tried.
-    const may = this.#stay && entry.kind.life ? await this.#stay.put(entry, tried) : true;
+    if (this.#stay && entry.kind.life) entry.putting = this.#stay.put(entry, tried);
+    const may = entry.putting ? await entry.putting : true;
     if (!entry.away || this.#transport !== transport || !this.#entries.has(entry)) return;
     if (!may) return this.#rest(entry);
     entry.tried = tried;
@@ -323,7 +324,8 @@ export class Outbox {
   async #settled() {
     this.#reading = false;
     const left = [...this.#entries].filter(({ kind, shelf }) => kind.life && !shelf);
-    const put = left.map((entry) => this.#stay?.put(entry));
+    // What is about to leave is put there by that.
+    const put = left.map((entry) => (entry.away && entry.tried === undefined ? entry.putting : this.#stay?.put(entry)));
     this.#flush();
     await Promise.all(put);
   }
@@ -359,7 +361,7 @@ function entryOf(record, shelf) {
   // Who does not wait for it learns of a refusal from "$undelivered".
   answer.catch(() => {});
   return {
-    ...{ ...record, ...settle, shelf, kind: KINDS.publication, lane: `channel ${channel}` },
+    ...{ ...record, ...settle, shelf, asked: true, kind: KINDS.publication, lane: `channel ${channel}` },
     ...{ away: false, tries: 0, id: 0, restored: { channel, type, payload: unwrap(frame), at: record.at, answer } },
   };
 }

@@ -44,9 +44,18 @@ export class Shelf {
     return shelf;
   }
 
+  /** @type {T.Shelf["add"]} */
+  async add(record) {
+    await this.#work("readwrite", (store) => {
+      store.add(this.#placed(record));
+      // A page that goes now is not there any more to see it done.
+      store.transaction.commit?.();
+    });
+  }
+
   /** @type {T.Shelf["put"]} */
   async put(record) {
-    const placed = { ...record, place: this.#place, owner: this.#owner };
+    const placed = this.#placed(record);
     await this.#work("readwrite", (store) => ifOf(this.#owner, store, record.key, () => store.put(placed)));
   }
 
@@ -95,6 +104,9 @@ export class Shelf {
     });
     return taken;
   }
+
+  /** @param {T.Kept} record */
+  #placed = (record) => ({ ...record, place: this.#place, owner: this.#owner });
 
   #hold() {
     return new Promise((held, refused) => {

@@ -102,9 +102,11 @@ export class Stay {
 
   /** Whether it may be sent now. @param {T.Shelf} shelf @param {T.Entry} entry @param {number | undefined} tried */
   async #write(shelf, entry, tried) {
-    const { key, text, bytes, at, order, user } = entry;
+    const { key, text, bytes, at, order, user, asked } = entry;
+    const record = { key, text, bytes, at, order, tried, user };
+    entry.asked = true;
     try {
-      await shelf.put({ key, text, bytes, at, order, tried, user });
+      await (asked ? shelf.put(record) : shelf.add(record));
       entry.shelf = shelf;
       // The first word on it comes when everything is there.
       if (shelf === this.#shelf && this.#persists === false) this.#say();

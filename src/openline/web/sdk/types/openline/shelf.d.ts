@@ -4,6 +4,7 @@ export class Shelf implements T.Shelf {
     static open(window: any, place: string): Promise<T.Shelf>;
     /** @param {any} window @param {string} place what is put here is found by pages that name the same */
     constructor({ indexedDB, navigator }: any, place: string);
+    add(record: T.Kept): Promise<void>;
     put(record: T.Kept): Promise<void>;
     remove(key: string): Promise<void>;
     take(known: ReadonlyMap<string, unknown>, room: T.Room): Promise<T.Kept[]>;

@@ -321,7 +321,9 @@ export interface Room {
 }
 /** Where publications outlive the page. Everything is done in the order of the calls. */
 export interface Shelf {
-    /** Resolves when it is there for good, under its key; in vain where another page has it by now. */
+    /** Resolves when it is there for good; it gets there even if the page dies in this moment. */
+    add(record: Kept): Promise<void>;
+    /** The same for what may be there; in vain where another page has it by now. */
     put(record: Kept): Promise<void>;
     /** Resolves when it is gone; in vain where another page has it by now. */
     remove(key: string): Promise<void>;
@@ -371,6 +373,10 @@ export interface Entry extends Kept {
     tries: number;
     /** Where it lies, if it does. */
     shelf?: Shelf;
+    /** Whether it was ever to be put there. */
+    asked?: boolean;
+    /** What was asked for when it was about to leave. */
+    putting?: Promise<boolean>;
     /** An earlier page wrote it. */
     restored?: Restored;
     /** Of its last sending. */
