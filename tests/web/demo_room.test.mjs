@@ -164,7 +164,7 @@ test("a refused text says why and can be sent again", async () => {
   assert.deepEqual([mine.state, mine.position], ["sent", "e.2"]);
 });
 
-test("what an earlier page wrote stands there as on its way at once, as of when it was written, and then as sent", async () => {
+test("what an earlier page wrote stands there as on its way at once, and then as sent at the time when it was", async () => {
   const { chat, room, page } = begin();
   const restore = (payload, answer) => chat.emit("$restored", { type: "message", payload, at: 500, answer });
   restore("kept", Promise.resolve({ position: "e.1" }));
@@ -176,7 +176,7 @@ test("what an earlier page wrote stands there as on its way at once, as of when 
   const { changes } = page;
   await turn();
   assert.deepEqual(states(), [
-    ["kept", "sent", 500, ""],
+    ["kept", "sent", 1000, ""],
     ["refused", "failed", 500, "Not sent: not allowed"],
     ["doubtful", "failed", 500, "This may not have arrived."],
   ]);

@@ -248,6 +248,8 @@ export class Room {
     this.#page.changed(this);
     try {
       const { position } = await answer;
+      // It may have waited for days: the others read it now.
+      message.at = this.#page.now();
       this.timeline.acknowledge(message.key, position ?? null);
     } catch (error) {
       this.#failed(message, error);

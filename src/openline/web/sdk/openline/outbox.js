@@ -68,9 +68,12 @@ export class Outbox {
       settled: () => this.#settled(),
       tell: this.#tell,
     };
+    const loading = load(guest).then((stay) => {
+      this.#stay = stay;
+      if (!this.#paused && !this.#closed) stay.begin();
+    });
     try {
-      this.#stay = await inTime(this.#clock, load(guest), SLOW_MS);
-      if (!this.#paused && !this.#closed) this.#stay.begin();
+      await inTime(this.#clock, loading, SLOW_MS);
     } catch (error) {
       this.#tell("$outbox", { persists: false, reason: String(error) });
       this.#settled();
