@@ -3,6 +3,7 @@
 from openline.app.openline import Openline
 from openline.app.server import serve
 from openline.app.settings import (
+    ApiSettings,
     GateSettings,
     HttpSettings,
     HubSettings,
@@ -32,6 +33,7 @@ __version__ = VERSION
 
 __all__ = [
     "Answers",
+    "ApiSettings",
     "Audience",
     "BrokerError",
     "CloseCode",

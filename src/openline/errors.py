@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     TOO_SLOW = "too_slow"
     GAP = "gap"
     UNKNOWN_LINE = "unknown_line"
+    NOT_FOUND = "not_found"
 
 
 class CloseCode(IntEnum):

@@ -1,22 +1,21 @@
 """The public object: channels, handlers, publishing, and the ASGI application that serves it all."""
 
+import os
 import re
-import sys
 from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from openline.app.handlers import AskHandshake, Authenticate, Handlers
 from openline.app.http import serve_http, serve_lifespan, serve_unavailable
 from openline.app.pages import Page, client_pages, file_page, sdk_pages
-from openline.app.runtime import Runtime
+from openline.app.runtime import Runtime, start_from_thread
 from openline.app.settings import Settings
 from openline.app.socketio import Namespace
 from openline.app.spelling import Spell, make_spelling
-from openline.errors import OpenlineError, SettingsError
+from openline.errors import SettingsError
 from openline.hub.connection import Connection
 from openline.hub.expendable import WhenSlow
 from openline.hub.outcome import Outcome
@@ -32,6 +31,8 @@ from openline.transports.doors import Doors
 from openline.transports.engineio_http import serve_engine
 
 __all__ = ["Openline"]
+
+_API_KEYS: Final = "OPENLINE_API_KEYS"
 
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound=AskHandshake)
@@ -57,16 +58,20 @@ class Openline:
         allow_origins: Iterable[str] = (),
         allow_hosts: Iterable[str] = (),
         trusted_proxies: Iterable[str] = (),
+        api_keys: Iterable[str] | None = None,
         settings: Settings | None = None,
     ) -> None:
         """``anonymous``: whether clients without a token are let in; None means where there is no ``authenticate``.
 
         ``allow_origins`` lists pages of other sites, ``allow_hosts`` the names that this server has,
         ``trusted_proxies`` whose ``X-Forwarded-*`` is believed (see :class:`~openline.app.settings.GateSettings`).
+        ``api_keys`` open the backend API; None means those in the environment's ``OPENLINE_API_KEYS``, with commas
+        between them.
         Raises :class:`~openline.errors.SettingsError` for what cannot work.
         """
         self._settings = settings or Settings()
         self.allow(origins=allow_origins, hosts=allow_hosts, proxies=trusted_proxies)
+        self.add_api_keys(_keys_of_environment() if api_keys is None else api_keys)
         self._handlers = Handlers()
         self._handlers.let_in(anonymous=anonymous)
         self._options: dict[str, ChannelOptions] = {}
@@ -95,6 +100,13 @@ class Openline:
             trusted_proxies=(*gate.trusted_proxies, *proxies),
         )
         self._settings = replace(self._settings, gate=grown)
+
+    def add_api_keys(self, keys: Iterable[str]) -> None:
+        """Open the backend API to whoever has one of ``keys``, beside those known already."""
+        if isinstance(keys, str):
+            raise SettingsError("api_keys", "is a list of keys, not one string")
+        api = self._settings.api
+        self._settings = replace(self._settings, api=replace(api, keys=(*api.keys, *keys)))
 
     def channel(  # noqa: PLR0913  each is an option of the channel
         self,
@@ -319,7 +331,7 @@ class Openline:
         try:
             return self.start()
         except RuntimeError:
-            return _start_from_thread(self.start)
+            return start_from_thread(self.start)
 
     def start(self, clock: Clock | None = None) -> Runtime:
         """Make what runs, inside the event loop that is to run it; the servers call this.
@@ -371,15 +383,5 @@ class Openline:
             await self._runtime.finish()
 
 
-async def _started(start: Callable[[], Runtime]) -> Runtime:
-    return start()
-
-
-def _start_from_thread(start: Callable[[], Runtime]) -> Runtime:
-    """Starlette and FastAPI run plain endpoints in threads of anyio, which know their loop."""
-    try:
-        if "anyio" in sys.modules:
-            return cast("Runtime", import_module("anyio.from_thread").run(_started, start))
-    except RuntimeError:  # a thread of somebody else's
-        pass
-    raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")
+def _keys_of_environment() -> list[str]:
+    return [key for part in os.environ.get(_API_KEYS, "").split(",") if (key := part.strip())]

@@ -5,14 +5,17 @@ Made at the first use, ended with the server.
 
 import asyncio
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
 from openline.app.engine import make_broker
 from openline.app.handlers import Handlers
 from openline.app.http_doors import http_doors
 from openline.app.settings import Settings
+from openline.errors import OpenlineError
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
 from openline.hub.ports import Clock, Handle
@@ -22,10 +25,11 @@ from openline.hub.timers import Timers
 from openline.model import NOTHING_KEPT
 from openline.protocol.socketio_codec import Spelling
 from openline.transports.admission import Gate
+from openline.transports.api import Api
 from openline.transports.asgi import Endpoint
 from openline.transports.doors import Doors
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "start_from_thread"]
 
 _log = logging.getLogger("openline")
 #: How long handlers may go on when the server stops.
@@ -88,6 +92,8 @@ class Runtime:
         self.gate = Gate(settings.gate)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
+        api = Api(self.hub, settings.api, settings.http)
+        self.endpoints |= api.endpoints(self.gate, settings.paths.api)
         self._broker.start(self.hub)
 
     def drain(self) -> None:
@@ -110,3 +116,20 @@ class Runtime:
         await self.finish()
         self._timers.stop()
         await self._broker.close()
+
+
+async def _started(start: Callable[[], Runtime]) -> Runtime:
+    return start()
+
+
+def start_from_thread(start: Callable[[], Runtime]) -> Runtime:
+    """Call ``start`` in the loop of this thread's server: Starlette and FastAPI run plain endpoints in anyio's threads.
+
+    Raises :class:`OpenlineError` for a thread of somebody else's.
+    """
+    try:
+        if "anyio" in sys.modules:
+            return cast("Runtime", import_module("anyio.from_thread").run(_started, start))
+    except RuntimeError:  # the thread has no server
+        pass
+    raise OpenlineError("the server is not running yet: publish from handlers, or once it has started")

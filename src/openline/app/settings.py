@@ -4,9 +4,25 @@ from dataclasses import dataclass, field
 
 from openline.app.engine import check_engine
 from openline.hub.settings import HubSettings
-from openline.transports.settings import GateSettings, HttpSettings, LineSettings, Paths, SocketIoSettings
+from openline.transports.settings import (
+    ApiSettings,
+    GateSettings,
+    HttpSettings,
+    LineSettings,
+    Paths,
+    SocketIoSettings,
+)
 
-__all__ = ["GateSettings", "HttpSettings", "HubSettings", "LineSettings", "Paths", "Settings", "SocketIoSettings"]
+__all__ = [
+    "ApiSettings",
+    "GateSettings",
+    "HttpSettings",
+    "HubSettings",
+    "LineSettings",
+    "Paths",
+    "Settings",
+    "SocketIoSettings",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +35,7 @@ class Settings:
     hub: HubSettings = field(default_factory=HubSettings)
     line: LineSettings = field(default_factory=LineSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     paths: Paths = field(default_factory=Paths)
     socketio: SocketIoSettings = field(default_factory=SocketIoSettings)

@@ -61,6 +61,13 @@ _OPTIONS = (
         metavar="ADDRESS",
         help="Believe X-Forwarded-* of this address or network; repeatable.",
     ),
+    click.option(
+        "--api-key",
+        multiple=True,
+        metavar="KEY",
+        help="Open the backend API to who has this key; repeatable. OPENLINE_API_KEYS in the environment, with commas "
+        "between keys, does the same, out of other users' sight.",
+    ),
 )
 
 
@@ -78,11 +85,13 @@ def apply(
     allow_origin: tuple[str, ...],
     allow_host: tuple[str, ...],
     trust_proxy: tuple[str, ...],
+    api_key: tuple[str, ...],
 ) -> None:
     """Let the command line's options hold beside the program's own.
 
     Raises :class:`~openline.errors.SettingsError`.
     """
     line.allow(origins=allow_origin, hosts=allow_host, proxies=trust_proxy)
+    line.add_api_keys(api_key)
     if engine is not None:
         line.configure(replace(line.settings, engine=engine))

@@ -104,6 +104,7 @@ class Hub:
         payload: Any,
         *,
         exclude: Iterable[str] = (),
+        key: str | None = None,
         ask: str | None = None,
         volatile: bool = False,
     ) -> Outcome[Position | None]:
@@ -124,7 +125,7 @@ class Hub:
         )
         if volatile:
             return cast("Outcome[Position | None]", self.broker.scatter(publication))
-        return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct))
+        return cast("Outcome[Position | None]", self.broker.publish(publication, self._direct, key))
 
     def on_publication(self, publication: Publication) -> None:
         """Hand a publication to everybody here: plain synchronous code, so the order is the engine's order."""

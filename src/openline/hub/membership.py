@@ -1,5 +1,6 @@
 """The channels of this node and who is in them: joining, leaving, catching up, presence."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
@@ -52,6 +53,9 @@ class Membership:
     def get(self, name: str) -> Channel | None:
         """The channel, if somebody here is in it."""
         return self._channels.get(name)
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter(self._channels.values())
 
     async def join(
         self,

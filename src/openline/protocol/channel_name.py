@@ -7,7 +7,9 @@ from typing import Final
 from openline.errors import CommandError, ErrorCode, SettingsError
 
 __all__ = [
+    "GRAMMAR",
     "INTERNAL",
+    "NAME",
     "best_pattern",
     "check_channel",
     "check_event",
@@ -19,7 +21,9 @@ __all__ = [
 
 #: Control characters, and halves of surrogate pairs, which are no text.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,127}", re.ASCII)
+#: As a regular expression; every dialect reads it alike.
+NAME: Final = r"[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,127}"
+_NAME: Final = re.compile(NAME, re.ASCII)
 _PATTERN: Final = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,126})?\*", re.ASCII)
 GRAMMAR: Final = "1 to 128 characters out of A-Z a-z 0-9 _ - . ~ : @, beginning with a letter, a digit or _"
 

@@ -23,6 +23,7 @@ __all__ = [
     "message_json",
     "push_json",
     "read_id",
+    "read_payload",
     "shown_payload",
     "split_batch",
 ]
@@ -99,11 +100,7 @@ def decode_command(data: bytes) -> Command:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
     if not frame.type.isprintable() and _CONTROL.search(frame.type) is not None:
         raise CommandError(ErrorCode.BAD_FIELD, "A type holds no control characters.", field="type")
-    payload, binary = b"null", False
-    if frame.payload:
-        payload = check_json(bytes(frame.payload))
-        if frame.encoding is not None:
-            payload, binary = _from_base64(payload, frame.encoding), True
+    payload, binary = read_payload(frame.payload, frame.encoding)
     if frame.type[0] != INTERNAL:
         # The other fields belong to words of the protocol, and a command with fewer of them is made in half the time.
         return Command(
@@ -168,6 +165,17 @@ def _misfit(text: str) -> CommandError:
             field="type" if "`type`" in text else None,
         )
     return CommandError(ErrorCode.BAD_FIELD, f"{text[: where.start()]}.", field=where[1])
+
+
+def read_payload(payload: msgspec.Raw, encoding: str | None) -> tuple[JsonBytes, bool]:
+    """A payload as it travels, and whether it is plain bytes; null where it was left out.
+
+    Raises :class:`CommandError`: ``bad_message`` beyond the limits, ``bad_field`` for bytes that are no base64.
+    """
+    if not payload:
+        return b"null", False
+    data = check_json(bytes(payload))
+    return (data, False) if encoding is None else (_from_base64(data, encoding), True)
 
 
 def _from_base64(payload: JsonBytes, encoding: str) -> bytes:

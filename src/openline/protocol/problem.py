@@ -9,7 +9,7 @@ import msgspec
 from openline.errors import CommandError, ErrorCode, RequestRefused
 from openline.model import JsonBytes
 
-__all__ = ["CONTENT_TYPE", "problem", "refused", "status_of"]
+__all__ = ["CONTENT_TYPE", "Problem", "problem", "refused", "status_of"]
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -17,6 +17,7 @@ CONTENT_TYPE: Final = "application/problem+json"
 _STATUS: Final[Mapping[str, int]] = {
     ErrorCode.UNKNOWN_EVENT: 404,
     ErrorCode.UNKNOWN_LINE: 404,
+    ErrorCode.NOT_FOUND: 404,
     ErrorCode.BAD_METHOD: 405,
     ErrorCode.BAD_CONTENT_TYPE: 415,
     ErrorCode.TOO_SLOW: 408,
@@ -31,26 +32,39 @@ _STATUS: Final[Mapping[str, int]] = {
 _REFUSED: Final[Mapping[int, str]] = {403: ErrorCode.FORBIDDEN}
 
 
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was turned down.
+
+    ``code`` is a stable word, ``detail`` is for people, ``field`` names what was wrong, ``retry`` says that the same
+    may succeed later.
+    """
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+    retry: bool | msgspec.UnsetType = msgspec.UNSET
+
+
 def status_of(error: CommandError) -> int:
     """The HTTP status that goes with an error."""
     return _STATUS.get(error.code, 400)
 
 
 def problem(error: CommandError, **more: Any) -> JsonBytes:
-    """``{"type", "title", "status", "code", "detail", "field"?, "retry"?}`` and ``more`` members."""
+    """The JSON of a :class:`Problem`, with ``more`` members."""
     status = status_of(error)
-    said: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "code": _text(error.code),
-        "detail": _text(error.message),
-    }
-    if error.field is not None:
-        said["field"] = _text(error.field)
-    if error.retry:
-        said["retry"] = True
-    return msgspec.json.encode(said | more)
+    said = Problem(
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=_text(error.code),
+        detail=_text(error.message),
+        field=msgspec.UNSET if error.field is None else _text(error.field),
+        retry=error.retry or msgspec.UNSET,
+    )
+    return msgspec.json.encode(msgspec.to_builtins(said) | more)
 
 
 def refused(error: RequestRefused) -> CommandError:

@@ -17,7 +17,7 @@ from openline.transports.exchange import Exchange
 from openline.transports.settings import HttpSettings
 from openline.transports.waiting import Waiting
 
-__all__ = ["Messages"]
+__all__ = ["Messages", "idempotency_key"]
 
 POSITION_HEADER: Final = "openline-position"
 _NUMBER: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
@@ -70,7 +70,7 @@ class Messages:
         command = msgspec.structs.replace(decode_command(body), id=0)
         key = exchange.request.headers.get("idempotency-key")
         if key is not None:
-            command = msgspec.structs.replace(command, key=_key(key, command.key))
+            command = msgspec.structs.replace(command, key=idempotency_key(key, command.key))
         if command.channel is None and self._lobby is not None:
             command = msgspec.structs.replace(command, channel=self._lobby)
         visitor = await drive(self._visits.visitor(self._who(exchange)))
@@ -108,8 +108,11 @@ def _number(exchange: Exchange, name: str, otherwise: float) -> float:
     return float(text)
 
 
-def _key(header: str, said: str | None) -> str:
-    """The key of the header, in quotes or not; it must be the one of the body where both have one."""
+def idempotency_key(header: str, said: str | None) -> str:
+    """The key in the header ``Idempotency-Key``, in quotes or not; ``said`` is the one of the body.
+
+    Raises :class:`CommandError` (``bad_field``) for what is none, and for two that differ.
+    """
     match = _KEY.fullmatch(header)
     key = None if match is None else match[1] or match[2]
     if key is None or said not in (None, key):

@@ -1,18 +1,19 @@
 """The settings of lines: what may be sent before and after the gate, how long each phase may take, who is let in."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from openline.errors import SettingsError
 
-__all__ = ["GateSettings", "HttpSettings", "LineSettings", "Paths", "SocketIoSettings"]
+__all__ = ["ApiSettings", "GateSettings", "HttpSettings", "LineSettings", "Paths", "SocketIoSettings"]
 
 # What a browser writes into Origin (RFC 6454 §6.2), and what stands in Host before the port.
 _ORIGIN: Final = re.compile(r"(?!http://.*:80$|https://.*:443$)https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _COOKIE: Final = re.compile(r"[A-Za-z0-9._-]+")
+_API_KEY: Final = re.compile(r"[!-~]{16,256}")
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+|\[?[0-9A-Fa-f:]+\]?")
 
 
@@ -65,6 +66,29 @@ class HttpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Who may use the backend API, and how much one request may bring.
+
+    ``keys``: 16 to 256 printable ASCII characters without blanks each; without any the API is off.
+    """
+
+    # Not shown: settings end up in logs.
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    max_body_bytes: int = 1_048_576
+
+    def __post_init__(self) -> None:
+        for key in self.keys:
+            if not _API_KEY.fullmatch(key):
+                raise SettingsError(
+                    "api_keys",
+                    f"a key has 16 to 256 printable ASCII characters without blanks, not {len(key)} like one of these; "
+                    "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one",
+                )
+        if self.max_body_bytes < 1024:
+            raise SettingsError("max_body_bytes", "is 1024 or more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
     """Where the doors are.
 
@@ -77,6 +101,7 @@ class Paths:
     events: str = "/events"
     messages: str = "/api/messages"
     ticket: str = "/ticket"
+    api: str = "/api/v1"
     lobby: str | None = None
 
 
