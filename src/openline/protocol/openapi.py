@@ -32,8 +32,8 @@ _BODY_REFUSALS: Final[Mapping[int, str]] = {
 _Schema = dict[str, Any]
 
 
-def document() -> JsonBytes:
-    """The document, as JSON; its server is where the document itself lies."""
+def document(root: str) -> JsonBytes:
+    """The document, as JSON, for an API at the path ``root``."""
     kinds = [kind for each in OPERATIONS for kind in (each.request, each.answer)]
     _, schemas = msgspec.json.schema_components([*kinds, problem.Problem], ref_template=_REFERENCE)
     described: _Schema = {
@@ -43,7 +43,7 @@ def document() -> JsonBytes:
             "version": VERSION,
             "description": "For programs of your own that publish, look and put in order from outside the server.",
         },
-        "servers": [{"url": "."}],
+        "servers": [{"url": root}],
         "security": [{"key": []}],
         "paths": {f"/{each.name}": {each.method.lower(): _operation(each, schemas)} for each in OPERATIONS},
         "components": {

@@ -15,7 +15,7 @@ from openline.hub.outcome import drive
 from openline.protocol.api import OPERATIONS, Operation, read_body, read_query
 from openline.protocol.openapi import document
 from openline.transports.admission import Gate
-from openline.transports.asgi import Endpoint
+from openline.transports.asgi import Endpoint, Receive, Scope, Send
 from openline.transports.exchange import Exchange, Handler, endpoint
 from openline.transports.polling import idempotency_key
 from openline.transports.settings import ApiSettings, HttpSettings
@@ -38,19 +38,25 @@ class Api:
         self._keys = _Keys(settings.keys)
         self._max_body_bytes = settings.max_body_bytes
         self._body_within_seconds = http.body_within_seconds
-        self._document = document()
 
     def endpoints(self, gate: Gate, root: str) -> dict[str, Endpoint]:
         """What answers at which path below ``root``."""
-        handlers: dict[str, dict[str, Handler]] = {
-            f"{root}/{each.name}": _methods(each, partial(self._perform, each)) for each in OPERATIONS
-        }
-        handlers[f"{root}/openapi.json"] = {"GET": self._describe, "HEAD": self._describe}
-        return {path: endpoint(gate, path, methods) for path, methods in handlers.items()}
+        found: dict[str, Endpoint] = {}
+        for each in OPERATIONS:
+            path = f"{root}/{each.name}"
+            found[path] = endpoint(gate, path, _methods(each, partial(self._perform, each)))
+        path = f"{root}/openapi.json"
 
-    async def _describe(self, exchange: Exchange) -> None:
+        async def describe(scope: Scope, receive: Receive, send: Send) -> None:
+            # Where we are mounted, only a request tells.
+            answer = partial(self._describe, scope.get("root_path", "") + root)
+            await endpoint(gate, path, {"GET": answer, "HEAD": answer})(scope, receive, send)
+
+        return found | {path: describe}
+
+    async def _describe(self, root: str, exchange: Exchange) -> None:
         self._keys.demand_some()
-        await exchange.answer(self._document)
+        await exchange.answer(document(root))
 
     async def _perform(self, operation: Operation, exchange: Exchange) -> None:
         # Before anything is read of somebody who may not ask.
