@@ -1,5 +1,8 @@
 """Openline: the real-time server for Python."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from openline.app.openline import Openline
 from openline.app.server import serve
 from openline.app.settings import (
@@ -13,6 +16,7 @@ from openline.app.settings import (
     SocketIoSettings,
 )
 from openline.app.socketio import Answers, Audience, Namespace, Socket
+from openline.client.tries import UnansweredError
 from openline.errors import (
     BrokerError,
     CloseCode,
@@ -28,6 +32,10 @@ from openline.hub.outcome import Outcome
 from openline.hub.policy import History, Presence
 from openline.model import Position, Request, User
 from openline.version import VERSION
+
+if TYPE_CHECKING:
+    from openline.client.async_publisher import AsyncPublisher as AsyncPublisher
+    from openline.client.publisher import Publisher as Publisher
 
 __version__ = VERSION
 
@@ -59,7 +67,25 @@ __all__ = [
     "SettingsError",
     "Socket",
     "SocketIoSettings",
+    "UnansweredError",
     "User",
     "__version__",
     "serve",
 ]
+
+#: They need httpx, which the server does not: imported when asked for.
+_PUBLISHERS: Final = {
+    "AsyncPublisher": "openline.client.async_publisher",
+    "Publisher": "openline.client.publisher",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLISHERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(_PUBLISHERS[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "httpx":
+            raise
+        raise ImportError(f"{name} needs httpx: pip install 'openline[publisher]'") from error

@@ -64,6 +64,8 @@ def test_the_version_is_told() -> None:
         (["serve", "chat:line", "--allow-host", "http://x"], ["allow_hosts"]),
         (["serve", "chat:line", "--trust-proxy", "nginx"], ["trusted_proxies", "nginx"]),
         (["serve", "mounted:app", "--allow-origin", "https://x.example"], ["mounted:app", "Openline(allow_origins"]),
+        (["serve", "chat:line", "--api-key", "short"], ["api_keys", "16 to 256"]),
+        (["serve", "mounted:app", "--api-key", "x" * 20], ["mounted:app", "--api-key", "Openline("]),
         (["serve", "wrong:line"], ["b d"]),
         (["serve", "chat:line", "--port", "99999"], ["99999"]),
         (["serve", "chat:line", "--key", "chat.py"], ["certificate"]),

@@ -53,6 +53,19 @@ async def test_an_openline_a_function_that_makes_one_and_an_application_around_o
         assert process.end() == 0
 
 
+@pytest.mark.parametrize("target", ["chat:line", "mounted:app"])
+async def test_api_keys_come_from_the_environment_and_from_options(folder: Path, target: str) -> None:
+    keys = {"OPENLINE_API_KEYS": "from-the-environment-1,from-the-environment-2"}
+    options = ["--api-key", "from-an-option-on-the-line"] if target == "chat:line" else []
+    with openline(folder, "serve", target, "--port", "0", *options, environment=keys) as process:
+        _, port = process.address()
+        for key in (*keys["OPENLINE_API_KEYS"].split(","), *options[1:], "another-key-altogether"):
+            status, _, _ = await fetch(port, f"GET /api/v1/channels HTTP/1.1\r\nAuthorization: Bearer {key}")
+            assert status == (401 if key.startswith("another") else 200)
+        assert process.end() == 0
+        assert "from-" not in process.said
+
+
 async def test_host_and_port_come_from_the_environment_and_options_beat_it(folder: Path) -> None:
     with sockets.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

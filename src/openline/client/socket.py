@@ -16,7 +16,7 @@ from openline.client.surroundings import Socket
 from openline.errors import CloseCode, SettingsError
 from openline.protocol.json_codec import SUBPROTOCOL
 
-__all__ = ["address_of", "opener"]
+__all__ = ["address_of", "is_here", "opener"]
 
 _CLOSE_SECONDS: Final = 2.0
 #: A page of history may be long: a server that sends more at once is none of ours.
@@ -54,7 +54,7 @@ def opener(url: str, ssl: tls.SSLContext | None) -> Callable[[], Awaitable[Socke
     }
     if ssl is not None:
         options["ssl"] = ssl
-    if _is_here(urlsplit(url).hostname or ""):
+    if is_here(urlsplit(url).hostname or ""):
         options["proxy"] = None  # no proxy leads to this machine itself
 
     async def dial() -> Socket:
@@ -66,7 +66,8 @@ def opener(url: str, ssl: tls.SSLContext | None) -> Callable[[], Awaitable[Socke
     return dial
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether ``host`` is this machine, to which no proxy leads."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
