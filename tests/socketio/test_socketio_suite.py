@@ -7,21 +7,22 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from openline import LineSettings, Openline, Settings, Socket
+from openline import LineSettings, Openline, Settings, Socket, SocketIoSettings
 from tests.server import Served
-from tests.socketio.hands import SUITE, Spoken, polled, spoken
+from tests.socketio.hands import PATIENT, Spoken, polled, spoken
 from tests.socketio.hosts import HOSTS
 
 AT_ONCE = 0.25
 
 
-def suite_line() -> Openline:
-    line = Openline(settings=Settings(socketio=SUITE, line=LineSettings(close_within_seconds=0.5)))
+def suite_line(socketio: SocketIoSettings = PATIENT) -> Openline:
+    line = Openline(settings=Settings(socketio=socketio, line=LineSettings(close_within_seconds=0.5)))
     for space in (line.of("/"), line.of("/custom")):
 
         @space.on_connect
@@ -95,8 +96,10 @@ async def test_anything_but_a_good_connect_ends_a_session_that_is_nowhere_at_onc
         assert await client.ended(AT_ONCE) == 1002
 
 
-async def test_a_session_that_connects_to_nothing_is_closed(served: Served) -> None:
-    async with opened(served) as client:
+@pytest.mark.parametrize("host", HOSTS)
+async def test_a_session_that_connects_to_nothing_is_closed(host: str) -> None:
+    settings = replace(PATIENT, connect_within_seconds=1.0)
+    async with HOSTS[host](suite_line(settings)) as served, opened(served) as client:
         begun = time.monotonic()
         while (heard := await client.hear_or_end()) is not None:
             assert heard == "2"

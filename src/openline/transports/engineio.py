@@ -1,11 +1,10 @@
 """Engine.IO sessions: their heartbeat, what is polled and posted, the upgrade, and one end for all of it."""
 
 import secrets
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from openline.errors import CloseCode, ProtocolError
 from openline.hub.outcome import Outcome
-from openline.hub.ports import Wire
 from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.codec import Codec
@@ -26,60 +25,18 @@ from openline.protocol.engineio import (
     text_frame,
 )
 from openline.protocol.websocket import Opcode
+from openline.transports.engineio_ports import Peer, UpgradingLine
 from openline.transports.engineio_wire import EngineWire
 
 if TYPE_CHECKING:
-    from openline.transports.doors import Door, Line
+    from openline.transports.doors import Line
     from openline.transports.engineio_door import EngineDoor
 
-__all__ = ["Peer", "Session", "UpgradingLine"]
+__all__ = ["Session"]
 
 _PING: Final = text_frame(PING)
 #: Ends that the client is to come back from.
 _COME_BACK: Final = (CloseCode.INTERNAL_ERROR, CloseCode.RESTART, CloseCode.TRY_LATER, CloseCode.SLOW)
-
-
-class UpgradingLine(Protocol):
-    """A WebSocket that may become the line of a session."""
-
-    door: "Door"
-
-    @property
-    def wire(self) -> Wire:
-        """Its writing end."""
-        ...
-
-    def adopt(self, wire: EngineWire) -> None:
-        """From now on ``wire`` writes here; what it had kept comes first."""
-        ...
-
-    def close(self, code: int, reason: str = "") -> None:
-        """End it."""
-        ...
-
-
-class Peer(Protocol):
-    """What speaks over a session: made with it, told of its end once."""
-
-    def opened(self) -> None:
-        """The session is there."""
-        ...
-
-    def text(self, data: bytes) -> None:
-        """A text message has come (valid UTF-8); raises :class:`ProtocolError` where that ends the session."""
-        ...
-
-    def binary(self, data: bytes) -> None:
-        """A binary message has come; raises :class:`ProtocolError` where that ends the session."""
-        ...
-
-    def closes(self, code: int, reason: str) -> None:
-        """The hub ends the connection whose wire is the session's own."""
-        ...
-
-    def ended(self, reason: str) -> None:
-        """The session is over; ``reason`` is in Socket.IO's words."""
-        ...
 
 
 class Session:
@@ -123,9 +80,7 @@ class Session:
         self._beat_at = 0.0
         self._timer: Timer | None = None
         self.peer: Peer = door.make_peer(self)
-        self.wire = EngineWire(
-            door.codec, outbox_bytes=door.outbox_bytes, close=self.peer.closes, too_slow=self._too_slow
-        )
+        self.wire = EngineWire(door.codec, self, outbox_bytes=door.outbox_bytes)
         self.wire.something = self._answer_poll
 
     # -- beginning
@@ -336,11 +291,16 @@ class Session:
         """See :class:`Door`: its goodbye is no more than the end of the line; Socket.IO says its own."""
         self._end("transport close")
 
-    def _too_slow(self) -> None:
+    def wire_closes(self, code: int, reason: str) -> None:
+        """See :class:`openline.transports.wire.Owner`."""
+        self.peer.closes(code, reason)
+
+    def too_slow(self) -> None:
+        """See :class:`openline.transports.wire.Owner`."""
         if self.line is None:
             self.close("transport error", CloseCode.SLOW)
         else:
-            self.line.close(CloseCode.SLOW, "More waited than this connection may leave unread.")
+            self.line.too_slow()
 
     def close(self, reason: str, code: int = CloseCode.NORMAL, message: str = "", *, heard: bool = False) -> None:
         """End it behind everything said so far; ``reason`` is in Socket.IO's words. Later calls change nothing.

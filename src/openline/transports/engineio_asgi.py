@@ -30,9 +30,7 @@ class EngineAsgiLine:
         self._farewell: tuple[int, str] | None = None
         self._rest = b""
         self._writer: asyncio.Task[None] | None = None
-        self.wire = EngineWire(
-            door.codec, outbox_bytes=doors.settings.outbox_bytes, close=self.close, too_slow=self._too_slow
-        )
+        self.wire = EngineWire(door.codec, self, outbox_bytes=doors.settings.outbox_bytes)
         self.wire.something = self._something.set
 
     def adopt(self, wire: EngineWire) -> None:
@@ -105,13 +103,18 @@ class EngineAsgiLine:
             self._rest += _all(self.wire)
             self.wire.shut()
             self._something.set()
-            self._doors.timers.after(self._doors.settings.close_within_seconds, self._give_up)
+            self._doors.timers.after(self._doors.settings.close_within_seconds, self._hang_up)
             self.door.lost(self, clean=False)
 
-    def _too_slow(self) -> None:
+    def wire_closes(self, code: int, reason: str) -> None:
+        """See :class:`openline.transports.wire.Owner`."""
+        self.close(code, reason)
+
+    def too_slow(self) -> None:
+        """See :class:`openline.transports.wire.Owner`."""
         self.close(CloseCode.SLOW, "More waited than this connection may leave unread.")
 
-    def _give_up(self) -> None:
+    def _hang_up(self) -> None:
         if self._writer is not None:
             self._writer.cancel()
 

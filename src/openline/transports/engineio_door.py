@@ -1,7 +1,10 @@
 """The Engine.IO door: its sessions by id, what opens one, and the WebSockets that carry one on."""
 
 from collections.abc import Callable
+from sys import intern
 from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
 
 from openline.errors import CloseCode
 from openline.hub.tick import Tick
@@ -10,7 +13,8 @@ from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.protocol.engineio import PING, PONG, PROBE, UPGRADE, Fault, fault, read_query, text_frame
 from openline.protocol.websocket import Opcode
-from openline.transports.engineio import Peer, Session, UpgradingLine
+from openline.transports.engineio import Session
+from openline.transports.engineio_ports import Peer, UpgradingLine
 from openline.transports.settings import SocketIoSettings
 
 if TYPE_CHECKING:
@@ -56,7 +60,7 @@ class EngineDoor:
         query = read_query(request.query, method="GET", upgrade=True, transports=self.settings.transports)
         if query.sid is None:
             self._refuse_if_closing()
-            return Session(self, request)
+            return Session(self, _compact(request))
         session = self.sessions.get(query.sid)
         if session is None:
             raise fault(Fault.SESSION)
@@ -67,7 +71,7 @@ class EngineDoor:
     def handshake(self, request: Request) -> Session:
         """A new session that is polled; raises :func:`fault`."""
         self._refuse_if_closing()
-        session = Session(self, request)
+        session = Session(self, _compact(request))
         session.open(tuple(name for name in ("websocket",) if name in self.settings.transports))
         return session
 
@@ -136,3 +140,11 @@ class Probe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _compact(request: Request) -> Request:
+    """``request`` as long as the session may keep it: what many clients have in common is kept once."""
+    headers = {intern(name): intern(value) for name, value in request.headers.items()}
+    return msgspec.structs.replace(
+        request, path=intern(request.path), query=intern(request.query), host=intern(request.host), headers=headers
+    )

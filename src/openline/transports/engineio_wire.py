@@ -7,7 +7,7 @@ from typing import Any, Final
 from openline.hub.outcome import Outcome
 from openline.protocol.codec import Codec
 from openline.protocol.engineio import split_frames
-from openline.transports.wire import SocketWire
+from openline.transports.wire import Owner, SocketWire
 
 __all__ = ["EngineWire"]
 
@@ -36,22 +36,6 @@ class _Nowhere(Transport):
 _NOWHERE: Final = _Nowhere()
 
 
-class _Ends:
-    """How a session ends: as its peer says, or because too much waits. See :class:`openline.transports.wire.Owner`."""
-
-    __slots__ = ("ends", "gives_up")
-
-    def __init__(self, ends: Callable[[int, str], None], gives_up: Callable[[], None]) -> None:
-        self.ends = ends
-        self.gives_up = gives_up
-
-    def close(self, code: int, reason: str = "") -> None:
-        self.ends(code, reason)
-
-    def too_slow(self) -> None:
-        self.gives_up()
-
-
 class EngineWire(SocketWire):
     """See :class:`openline.transports.wire.SocketWire`.
 
@@ -59,13 +43,10 @@ class EngineWire(SocketWire):
     whenever there are any. ``held``: nothing is to be read just now; ``released`` is called when that is over.
     """
 
-    __slots__ = ("_ends", "_rest", "held", "released", "something")
+    __slots__ = ("_rest", "held", "released", "something")
 
-    def __init__(
-        self, codec: Codec, *, outbox_bytes: int, close: Callable[[int, str], None], too_slow: Callable[[], None]
-    ) -> None:
-        self._ends = _Ends(close, too_slow)
-        super().__init__(_NOWHERE, codec, self._ends, outbox_bytes=outbox_bytes)
+    def __init__(self, codec: Codec, owner: Owner, *, outbox_bytes: int) -> None:
+        super().__init__(_NOWHERE, codec, owner, outbox_bytes=outbox_bytes)
         self._stalled = True
         self._rest = b""
         self.held = False
@@ -104,10 +85,9 @@ class EngineWire(SocketWire):
             drained, self._drained = self._drained, None
             drained.settle(None)
 
-    def attach(self, transport: Transport, too_slow: Callable[[], None]) -> None:
+    def attach(self, transport: Transport) -> None:
         """From now on what is delivered goes out over ``transport``, behind what waits here."""
         self.something = None
-        self._ends.gives_up = too_slow
         self._take(transport)
         if self.held:
             transport.pause_reading()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
@@ -14,7 +13,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.resume import Resumption
 from openline.hub.turns import Turns
 from openline.hub.welcome import Welcome
-from openline.model import Position
+from openline.model import Position, Request
 from openline.protocol.socketio_codec import SocketIoCodec
 
 if TYPE_CHECKING:
@@ -28,15 +27,15 @@ _NO_NAMESPACE: Final = "Invalid namespace"
 class Handshake:
     """What a Socket.IO client brought when it connected to its namespace.
 
-    ``auth`` is what its ``auth`` option holds. ``time`` is when, in seconds since 1970.
+    ``time`` is when, in seconds since 1970.
     """
 
-    __slots__ = ("__dict__", "_peer", "auth", "cause", "request", "since", "time")
+    __slots__ = ("_auth", "_peer", "cause", "since", "time")
 
     def __init__(self, peer: "SocketIoPeer", auth: dict[str, Any]) -> None:
         self._peer = peer
-        self.request = peer.session.request
-        self.auth = auth
+        # Most bring nothing.
+        self._auth = auth or None
         self.time = time.time()
         #: Where the connection stood when it was let in: a client that has received nothing has no position.
         self.since: Position | None = None
@@ -47,6 +46,16 @@ class Handshake:
         """Disconnect the client from all its namespaces, and close its line."""
         self._peer.disconnect()
         return Outcome.of(None)
+
+    @property
+    def auth(self) -> dict[str, Any]:
+        """What the client's ``auth`` option holds."""
+        return self._auth or {}
+
+    @property
+    def request(self) -> Request:
+        """The request that opened the session."""
+        return self._peer.session.request
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -63,7 +72,7 @@ class Handshake:
         """What was asked for: path and query."""
         return f"{self.request.path}?{self.request.query}"
 
-    @cached_property
+    @property
     def query(self) -> Mapping[str, str]:
         """The query's parameters; of one that stands twice the last."""
         return {name: values[-1] for name, values in parse_qs(self.request.query, keep_blank_values=True).items()}

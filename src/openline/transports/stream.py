@@ -160,6 +160,10 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._set_timer(self._doors.settings.close_within_seconds, self._transport.abort)
         self._transport.close()
 
+    def wire_closes(self, code: int, reason: str) -> None:
+        """See :class:`~openline.transports.wire.Owner`."""
+        self.close(code, reason)
+
     def too_slow(self) -> None:
         """See :class:`~openline.transports.wire.Owner`."""
         if not self._closing:

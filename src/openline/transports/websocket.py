@@ -72,7 +72,7 @@ class WebSocketLine(BufferedProtocol):
     def adopt(self, wire: EngineWire) -> None:
         """From now on ``wire`` writes here; what it had kept comes first."""
         self.wire = wire
-        wire.attach(self._transport, self.too_slow)
+        wire.attach(self._transport)
 
     @property
     def gone(self) -> Outcome[None]:
@@ -209,6 +209,10 @@ class WebSocketLine(BufferedProtocol):
             self._transport.write_eof()
         else:
             self._transport.close()
+
+    def wire_closes(self, code: int, reason: str) -> None:
+        """See :class:`~openline.transports.wire.Owner`."""
+        self.close(code, reason)
 
     def too_slow(self) -> None:
         """See :class:`~openline.transports.wire.Owner`."""

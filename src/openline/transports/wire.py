@@ -13,7 +13,7 @@ from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.transports.group import DescriptorGroup
 
-__all__ = ["SocketWire"]
+__all__ = ["Owner", "SocketWire"]
 
 #: What is handed to the transport at a time, so that the rest stays ours to judge.
 CHUNK_BYTES: Final = 65_536
@@ -23,8 +23,8 @@ _DONE: Final[Outcome[None]] = Outcome.of(None)
 class Owner(Protocol):
     """The line that a wire is the writing end of."""
 
-    def close(self, code: int, reason: str = "") -> None:
-        """End the line with ``code``."""
+    def wire_closes(self, code: int, reason: str) -> None:
+        """The hub ends the connection that has this wire, with ``code``."""
         ...
 
     def too_slow(self) -> None:
@@ -195,7 +195,7 @@ class SocketWire:
 
     def close(self, code: int, reason: str = "") -> None:
         """See :class:`openline.hub.ports.Wire`."""
-        self._owner.close(code, reason)
+        self._owner.wire_closes(code, reason)
 
     def hold_reading(self, *, held: bool) -> None:
         """See :class:`openline.hub.ports.Wire`."""
