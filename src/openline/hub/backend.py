@@ -16,7 +16,7 @@ from openline.hub.presence import Members
 from openline.model import JsonBytes, Publication
 from openline.model import Position as Place
 from openline.protocol import api
-from openline.protocol.channel_name import INTERNAL, best_pattern, check_channel
+from openline.protocol.channel_name import check_channel
 from openline.protocol.json_codec import push_json, read_payload
 
 __all__ = ["Backend"]
@@ -121,18 +121,12 @@ class Backend:
         return msgspec.structs.replace(page, subscriptions=0 if channel is None else channel.size)
 
     async def _channels(self, query: api.ChannelQuery) -> api.ChannelList:
-        found = (
-            channel
-            for channel in self._hub.membership
-            if channel.name > query.after
-            and not channel.name.startswith(INTERNAL)
-            and best_pattern(channel.name, (query.pattern,))
-        )
-        page = nsmallest(query.limit + 1, found, key=lambda channel: channel.name)
-        shown = page[: query.limit]
+        names = self._hub.membership.names(query.pattern)
+        page = nsmallest(query.limit + 1, (name for name in names if name > query.after))
+        shown = [self._hub.membership.get(name) for name in page[: query.limit]]
         return api.ChannelList(
-            channels=[_state_of(channel) for channel in shown],
-            next=shown[-1].name if len(page) > query.limit else msgspec.UNSET,
+            channels=[_state_of(channel) for channel in shown if channel is not None],
+            next=page[query.limit - 1] if len(page) > query.limit else msgspec.UNSET,
         )
 
     # -- putting in order

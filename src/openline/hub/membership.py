@@ -1,6 +1,6 @@
 """The channels of this node and who is in them: joining, leaving, catching up, presence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 
@@ -17,6 +17,7 @@ from openline.hub.recovery import Hold, merge
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
 from openline.model import Page, Position, Publication
+from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Word
 
 __all__ = ["MAX_PAGE", "Joined", "Membership"]
@@ -54,8 +55,16 @@ class Membership:
         """The channel, if somebody here is in it."""
         return self._channels.get(name)
 
-    def __iter__(self) -> Iterator[Channel]:
-        return iter(self._channels.values())
+    def names(self, pattern: str) -> Iterable[str]:
+        """The channels under ``pattern`` that somebody here is in, but our own, in no order."""
+        if not pattern.endswith("*"):
+            return (pattern,) if pattern in self._channels else ()
+        beginning, least = pattern[:-1], len(pattern)
+        return (
+            name
+            for name in self._channels
+            if len(name) >= least and name.startswith(beginning) and not name.startswith(INTERNAL)
+        )
 
     async def join(
         self,
