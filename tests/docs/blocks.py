@@ -15,10 +15,10 @@ _FENCE = re.compile(
 _IMPORT = re.compile(r"^(?:import|from) .*$", re.M)
 _PRINTED = {
     "js": re.compile(r"console\.log\(.* // (.+)$|^ *// prints: (.+)$", re.M),
-    "python": re.compile(r"\bprint\(.* # (.+)$", re.M),
+    "python": re.compile(r"\bprint\(.* # (.+)$|^ *# prints: (.+)$", re.M),
     "sh": re.compile(r"^# prints: (.+)$", re.M),
 }
-_CLIENTS = ("from websockets", "from openline.client", "import httpx")
+_CLIENTS = ("from websockets", "from openline.client", "import httpx", "Publisher(")
 #: For pages that show no server of their own.
 DEFAULT = 'from openline import Openline\n\nline = Openline()\nline.channel("chat:*", history=100, public=True)\n'
 
