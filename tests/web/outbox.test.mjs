@@ -141,6 +141,25 @@ test("an unknown outcome is tried again with the same key, later and later, and 
   assert.deepEqual(payloads(stage), [2]);
 });
 
+test("a publication is sent again for as long as the server knows its key, and one that was never sent for ever", async () => {
+  const { stage, chat } = await opened();
+  stage.clock.luck = 0;
+  const unknown = errorOf(chat.publish("message", "sent"));
+  const waits = chat.publish("message", "not sent");
+  const reopen = async (ms) => {
+    stage.socket.end();
+    await stage.clock.advance(ms);
+    await stage.open({ resumed: false });
+  };
+  await reopen(230_000);
+  assert.equal(stage.socket.take("message").payload, "sent");
+  await reopen(10_000);
+  const { code, retry } = await unknown;
+  assert.deepEqual([code, retry], ["unavailable", true]);
+  stage.socket.reply("message", { position: "e.11" });
+  assert.deepEqual(await waits, { position: "e.11" });
+});
+
 test("an event that may be tried again gets a new key, for the old one's answer is remembered", async () => {
   const { stage } = await opened();
   const saved = stage.line.emit("save", 1);

@@ -255,6 +255,19 @@ test("where a page names the wrong user, what the server knew to be another's is
   assert.deepEqual(sent(again), ["private"]);
 });
 
+test("a page whose user is another one after a break does not publish for the one before", async () => {
+  const origin = new Origin();
+  const page = visit(origin);
+  await open(page, { user: "ada" });
+  page.socket.end();
+  const waits = errorOf(page.chat.publish("message", "from ada"));
+  await rest();
+  await origin.clock.advance(500);
+  await open(page, { user: "bob" });
+  assert.equal((await waits).code, "forbidden");
+  assert.deepEqual([sent(page), (await origin.kept()).length], [[], 1]);
+});
+
 test("a page that goes for good leaves what waits to the next one, and tells nobody that it failed", async () => {
   const origin = new Origin();
   const first = visit(origin);

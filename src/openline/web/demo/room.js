@@ -234,9 +234,10 @@ export class Room {
   }
 
   /** This person wrote it on an earlier page, and it is still on its way. */
-  #restored(/** @type {{type: string, payload: unknown, at: number, answer: Promise<any>}} */ { type, payload, at, answer }) {
-    if (type !== "message") return;
-    this.#follow(this.timeline.send(textOf(payload, undefined), at, this.#me.author), answer);
+  #restored(/** @type {{type: string, payload: unknown, at: number, answer: Promise<any>}} */ publication) {
+    if (publication.type !== "message") return;
+    const text = textOf(publication.payload, undefined);
+    this.#follow(this.timeline.send(text, publication.at, this.#me.author), publication.answer);
   }
 
   #publish(/** @type {Message} */ message) {

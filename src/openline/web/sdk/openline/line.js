@@ -127,7 +127,7 @@ export class Line {
     this.#outbox.persist(async (guest) => new (await import("./stay.js")).Stay(this.#clock, window, place, guest));
   }
 
-  /** The page was put aside, and may come back: so may the connection. What it holds open keeps the page out of caches. */
+  /** The page was put aside, and may come back: so may the connection. An open line keeps pages out of some caches. */
   #pause() {
     if (this.#paused) return;
     this.#paused = true;

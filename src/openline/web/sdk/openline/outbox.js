@@ -243,10 +243,10 @@ export class Outbox {
 
   /** What must not leave, or not any more, is rejected. @param {T.Entry} entry */
   #refused(entry) {
-    const { restored, user, kind, tried, bytes } = entry;
+    const { shelf, user, kind, tried, bytes } = entry;
     const age = this.#clock.now() - (tried ?? Infinity);
     // Its own user will find it on the shelf.
-    if (restored && user !== undefined && this.#user !== undefined && user !== this.#user) {
+    if (shelf && user !== undefined && this.#user !== undefined && user !== this.#user) {
       this.#reject(entry, new OpenlineError("forbidden", "another user wrote it"), true);
     } else if (bytes + ROOM > this.#message) this.#reject(entry, tooLarge());
     // A clock that was set back says nothing about how long ago it was.
@@ -348,7 +348,8 @@ export class Outbox {
       this.#bytes += bytes;
       this.#order = Math.max(this.#order, order);
     }
-    for (const entry of lost) if (this.#entries.has(entry)) this.#reject(entry, new OpenlineError("elsewhere", "another page publishes it"), true);
+    const elsewhere = new OpenlineError("elsewhere", "another page publishes it");
+    for (const entry of lost) if (this.#entries.has(entry)) this.#reject(entry, elsewhere, true);
     for (const entry of entries) if (!this.#refused(entry)) this.#tell("$restored", entry.restored);
   }
 }

@@ -1,4 +1,4 @@
-/** Owns the shelf: publications that outlive their page, in IndexedDB, where one page alive at most has each of them. */
+/** Owns the shelf: publications that outlive their page, in IndexedDB, each with one living page at most. */
 /** @import * as T from "./types.js" */
 
 import { newKey } from "./surroundings.js";
@@ -85,7 +85,7 @@ export class Shelf {
   /**
    * Takes everything at once, for what the dead asked for last may be there only now, or another page be faster.
    *
-   * @param {Set<string>} dead @param {ReadonlyMap<string, unknown>} known @param {T.Room} room @returns {Promise<T.Placed[]>}
+   * @param {Set<string>} dead @param {ReadonlyMap<string, unknown>} known @param {T.Room} room
    */
   async #inherit(dead, known, room) {
     /** @type {T.Placed[]} */
@@ -166,7 +166,7 @@ function ifOf(owner, store, key, go) {
   };
 }
 
-/** @param {T.Placed[]} records @param {string} place @returns {T.Placed[][]} those there, oldest first, and others, newest first */
+/** Those at `place`, oldest first, and others, newest first. @param {T.Placed[]} records @param {string} place */
 function sorted(records, place) {
   const all = records.sort((one, other) => one.order - other.order);
   return [all.filter((record) => record.place === place), all.filter((record) => record.place !== place).reverse()];

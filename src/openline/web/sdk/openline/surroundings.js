@@ -13,7 +13,11 @@ export const systemClock = {
 /** What has not come by then is done without. */
 export const SLOW_MS = 3000;
 
-/** @template A @param {T.Clock} clock @param {Promise<A>} coming @param {number} ms @returns {Promise<A>} rejects when it is late */
+/**
+ * What `coming` brings; rejects when it is late.
+ *
+ * @template A @param {T.Clock} clock @param {Promise<A>} coming @param {number} ms @returns {Promise<A>}
+ */
 export const inTime = (clock, coming, ms) =>
   new Promise((resolve, reject) => {
     const timer = clock.setTimeout(() => reject(new Error("it took too long")), ms);
@@ -28,7 +32,8 @@ export const newKey = () =>
 export function watchPage({ window, document }, { online, visible, aside, back, gone }, signal) {
   // In Node there is nothing to hear.
   window.addEventListener?.("online", online, { signal });
-  window.addEventListener?.("pagehide", (/** @type {any} */ { persisted }) => (persisted ? aside() : gone()), { signal });
+  const hidden = (/** @type {any} */ { persisted }) => (persisted ? aside() : gone());
+  window.addEventListener?.("pagehide", hidden, { signal });
   window.addEventListener?.("pageshow", back, { signal });
   document?.addEventListener("visibilitychange", () => document.hidden || visible(), { signal });
   // A tab that nobody looks at may be stopped, too.
