@@ -18,7 +18,7 @@ _PRINTED = {
     "python": re.compile(r"\bprint\(.* # (.+)$|^ *# prints: (.+)$", re.M),
     "sh": re.compile(r"^# prints: (.+)$", re.M),
 }
-_CLIENTS = ("from websockets", "from openline.client", "import httpx", "Publisher(")
+_CLIENTS = ("from websockets", "from openline.client", "import httpx", "import socketio", "Publisher(")
 #: For pages that show no server of their own.
 DEFAULT = 'from openline import Openline\n\nline = Openline()\nline.channel("chat:*", history=100, public=True)\n'
 

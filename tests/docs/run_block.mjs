@@ -38,7 +38,8 @@ const prelude = [
 ].join("\n");
 const module = `${prelude}\n${block}`
   .replaceAll('"/openline.js"', JSON.stringify(sdk))
-  .replaceAll('"ws"', JSON.stringify(import.meta.resolve("ws")));
+  .replaceAll('"ws"', JSON.stringify(import.meta.resolve("ws")))
+  .replaceAll('"socket.io-client"', JSON.stringify(import.meta.resolve("socket.io-client")));
 writeFileSync(`${file}.mjs`, module);
 
 await import(pathToFileURL(`${file}.mjs`));

@@ -11,7 +11,7 @@ from openline.hub.channel import Channel
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
-from openline.hub.payload import MAX_PAYLOAD_BYTES
+from openline.hub.payload import MAX_PAYLOAD_BYTES, Payload
 from openline.hub.presence import Members
 from openline.model import JsonBytes, Publication
 from openline.model import Position as Place
@@ -94,8 +94,7 @@ class Backend:
         return await self._directly("$all", said)
 
     async def _directly(self, address: str, said: api.PublishToUser | api.Broadcast) -> api.Published:
-        data, binary = _payload(said)
-        payload = data if binary else msgspec.Raw(data)
+        payload = Payload(*_payload(said))
         outcome = self._hub.publish_directly(address, said.type, payload, exclude=said.exclude, key=said.key or None)
         return _published(await outcome.step())
 
