@@ -247,3 +247,18 @@ def test_stopping_drops_everything_also_what_is_due_in_the_turn_that_runs() -> N
     timers.after(1.0, lambda: called.append("new"))
     clock.advance(2.0)
     assert called == ["new"]
+
+
+def test_a_finer_wheel_goes_by_the_same_clock_and_stops_with_its_own() -> None:
+    clock = FakeClock()
+    timers = Timers(clock, TURN)
+    finer = timers.finer(0.01)
+    rung: list[float] = []
+    finer.after(0.1, lambda: rung.append(clock.now()))
+    clock.advance(0.12)
+    assert len(rung) == 1
+    assert 0.1 <= rung[0] <= 0.111
+    finer.after(0.1, lambda: rung.append(clock.now()))
+    timers.stop()
+    clock.advance(1.0)
+    assert len(rung) == 1
