@@ -135,3 +135,19 @@ async def test_the_server_ends_while_clients_poll_without_waiting_for_them() -> 
         assert words == ["server shutting down", "server shutting down"]
         answer = await client.http.get(client.url, params={"EIO": "4", "transport": "polling"})
         assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("host", HOSTS)
+async def test_an_event_whose_attachment_is_left_when_the_client_upgrades_is_still_whole(host: str) -> None:
+    line = application()
+    async with HOSTS[host](line) as served, polled(served) as client:
+        await client.enter()
+        for n in range(20):
+            line.broadcast("n", bytes([n]) if n == 15 else n)
+        async with spoken(served, f"EIO=4&transport=websocket&sid={client.sid}") as upgraded:
+            await upgraded.say("2probe")
+            assert await upgraded.hear() == "3probe"
+            assert (await client.get()).text.split("\x1e")[-1] == '451-["n",{"_placeholder":true,"num":0}]'
+            await upgraded.say("5")
+            assert await upgraded.hear() == b"\x0f"
+            assert [await upgraded.hear() for _ in range(4)] == [f'42["n",{n}]' for n in range(16, 20)]

@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from openline import Connection, Openline, Outcome, Settings, SettingsError, SocketIoSettings
 from tests.clients import fetch, json_client
-from tests.server import serving, until
+from tests.server import plainly_serving, serving, until
 from tests.socketio.hands import Polled, application, polled, spoken
 from tests.socketio.hosts import HOSTS
 
@@ -232,7 +234,44 @@ async def test_a_page_of_our_own_needs_nothing() -> None:
         assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (200, False)
 
 
+# -- hosting
+
+
+@pytest.mark.parametrize("prefix", ["", "/live"])
+@pytest.mark.parametrize("hosting", [serving, plainly_serving])
+async def test_a_line_that_is_mounted_in_fastapi_serves_below_its_mount(prefix: str, hosting: Any) -> None:
+    app = FastAPI()
+    line = application()
+    line.on("echo")(lambda connection, value: value)
+    app.mount(prefix or "/", line)
+    async with hosting(app) as served, polled(served) as client:
+        client.url = f"{served.http}{prefix}/socket.io/"
+        await client.enter()
+        await client.say('421["echo",1]')
+        assert await client.hear() == "431[1]"
+        url = f"{served.ws}{prefix}/socket.io/?EIO=4&transport=websocket&sid={client.sid}"
+        async with connect(url, compression=None, proxy=None) as socket:
+            for message in ("2probe", "5", '422["echo",2]'):
+                await socket.send(message)
+            assert [await socket.recv(), await socket.recv()] == ["3probe", "432[2]"]
+
+
 # -- load
+
+
+async def test_a_body_that_does_not_end_is_given_up() -> None:
+    line = application(ping_interval_seconds=0.2, ping_timeout_seconds=0.2)
+    async with serving(line) as served, polled(served) as client:
+        await client.enter()
+
+        async def slowly() -> Any:
+            for _ in range(20):
+                yield b"4"
+                await asyncio.sleep(0.1)
+
+        answer = await client.http.post(client.url, params=client.query, content=slowly())
+        assert answer.status_code == 408
+        assert not line.doors.socketio.engine.sessions
 
 
 async def test_who_sends_faster_than_handlers_run_is_kept_waiting_for_the_ok() -> None:

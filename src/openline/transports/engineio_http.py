@@ -119,12 +119,17 @@ async def _watch(session: Session, answer: Outcome[bytes], receive: Receive) -> 
 
 async def _post(engine: EngineDoor, session: Session, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
     session.begin_post()
+    settings = engine.settings
     try:
-        body = await _body(scope, receive, engine.settings.max_payload_bytes)
+        # No longer than a client may be silent.
+        async with asyncio.timeout(settings.ping_interval_seconds + settings.ping_timeout_seconds):
+            body = await _body(scope, receive, settings.max_payload_bytes)
         if body is None:
             return 413, b"", []
         session.post(body)
         await session.readable()
+    except TimeoutError:
+        raise RequestRefused(408, "The body took too long.\n") from None
     finally:
         session.end_post()
     return 200, b"ok", [(b"content-type", b"text/html")]
