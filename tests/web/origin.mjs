@@ -1,9 +1,9 @@
-/** Owns what the pages of one origin share: a database, and locks that end with the page that holds them. */
+/** Owns what the pages of one origin share, a database and locks that end with their page, and a visit to a channel. */
 
 import { IDBFactory } from "fake-indexeddb";
 // Loaded here, it takes no more than a turn to load it again.
 import "../../src/openline/web/sdk/openline/stay.js";
-import { FakeClock, FakeTarget, Stage, settle } from "./stage.mjs";
+import { FakeClock, FakeTarget, Stage, heard, settle } from "./stage.mjs";
 
 /** Lets the database do everything that it was asked for; it takes some turns for each step. */
 export async function rest() {
@@ -119,4 +119,39 @@ export class Origin {
     db.close();
     return all.result.sort((one, other) => one.order - other.order);
   }
+}
+
+export const LOBBY = "chat:lobby";
+
+/** A page, its channel, and everything that it is told of the shelf. */
+export function visit(origin, options) {
+  const page = origin.page(options);
+  const chat = page.line.subscribe(LOBBY);
+  return Object.assign(page, {
+    chat,
+    restored: heard(chat, "$restored"),
+    undelivered: heard(page.line, "$undelivered"),
+    outbox: heard(page.line, "$outbox"),
+  });
+}
+
+/** The line of a page opens, and it has joined. */
+export async function open(page, reply) {
+  await page.open(reply);
+  if (page.socket.sent.some(({ type }) => type === "$subscribe")) {
+    page.socket.reply("$subscribe", { channel: LOBBY, position: "e.10", publications: [] });
+  }
+  await rest();
+}
+
+export const sent = ({ socket }) => socket.sent.filter(({ type }) => !type.startsWith("$")).map(({ payload }) => payload);
+
+/** The server takes whatever the page sends, one after the other. */
+export async function take(page, count) {
+  const frames = [];
+  for (let at = 0; at < count; at += 1) {
+    frames.push(page.socket.reply("message", { position: `e.${20 + at}` }));
+    await rest();
+  }
+  return frames;
 }
