@@ -3,11 +3,14 @@
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PYTHON ?= python3
+ROWS ?=
+QUICK ?=
+RESUME ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint foundation clean
+.PHONY: help run test lint bench foundation clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,8 +27,11 @@ lint: $(VENV)/installed ## Only lint, types and import contracts
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py
 
+bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
+	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
 clean: ## Remove everything that the other targets made
-	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made anew when what it was made from has changed, so that a second start takes a moment.
 $(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c fetch_client.sh package.json

@@ -103,6 +103,13 @@ def build_for_comparison() -> bool:
     return not problems
 
 
+def build_python_peers() -> bool:
+    """Install the Python peers where missing or old, saying on stderr what went wrong; whether they are there."""
+    problems = build(install_python_peers)
+    _tell(problems)
+    return not problems
+
+
 def can_measure() -> bool:
     return (BUILD / "wsload").exists()
 
@@ -118,9 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     built = build_for_comparison()
     if options.python_peers:
-        problems = build(install_python_peers)
-        _tell(problems)
-        built = built and not problems
+        built = build_python_peers() and built
     return 0 if built else 1
 
 

@@ -37,11 +37,14 @@ def read_options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("servers", nargs="+", metavar="SERVER")
-    add("--mode", choices=["fanout", "echo", "idle"], default="fanout")
+    add("--mode", choices=["fanout", "echo", "idle", "channels"], default="fanout")
     add("--clients", type=int, default=1000)
     add("--size", type=int, default=100, help="bytes of a payload")
     add("--window", type=int, default=1, help="messages in flight")
-    add("--rounds", type=int, default=200, help="messages per measurement")
+    add("--channels", type=int, default=1, help="channels in all, with mode channels")
+    add("--each", type=int, default=1, help="channels of each client")
+    add("--publishers", type=int, default=1, help="members of a channel that publish there in turn")
+    add("--seconds", type=float, default=2.0, help="how long each measurement takes, behind its warm-up")
     add("--repeat", type=int, default=3, help="measurements per server")
     add("--args", action="append", default=[], metavar="NAME=ARGS", help="more wsload arguments for one server")
     add("--build", type=Path, default=BUILD, help="where wsload, limit and node_modules are")
@@ -107,7 +110,10 @@ def main() -> int:
         clients=options.clients,
         size=options.size,
         window=options.window,
-        rounds=options.rounds,
+        seconds=options.seconds,
+        channels=options.channels,
+        each=options.each,
+        publishers=options.publishers,
     )
     places = Places(
         server_cores=options.server_cores,

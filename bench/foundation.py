@@ -58,13 +58,13 @@ class Case:
 
 def plans(*, quick: bool) -> tuple[Plan, ...]:
     members, idle = 1000, 1000 if quick else 5000
-    repeat, idle_repeat = (1, 1) if quick else (7, 3)
-    one = Load(mode="fanout", clients=members, window=1, rounds=60 if quick else 400)
-    sixteen = Load(mode="fanout", clients=members, window=16, rounds=160 if quick else 1200)
+    repeat, idle_repeat, seconds = (1, 1, 0.5) if quick else (7, 3, 2.0)
+    one = Load(mode="fanout", clients=members, window=1, seconds=seconds)
+    sixteen = Load(mode="fanout", clients=members, window=16, seconds=seconds)
     return (
         Plan(f"fan-out to {members:,} members, 1 in flight", one, ("limit", "openline", "ws"), repeat),
         Plan(f"fan-out to {members:,} members, 16 in flight", sixteen, ("limit_corked", "openline", "ws"), repeat),
-        Plan(f"{idle:,} idle connections", Load(mode="idle", clients=idle), ("openline", "ws"), idle_repeat),
+        Plan(f"{idle:,} idle connections", Load(mode="idle", clients=idle, hold=1.0), ("openline", "ws"), idle_repeat),
     )
 
 

@@ -109,6 +109,14 @@ def _processor() -> str:
     return platform.machine()
 
 
+def _peer_versions(build: Path) -> dict[str, str]:
+    """Of the Python peers that are installed."""
+    folders = [str(folder) for folder in (build / "venv").glob("lib/python*/site-packages")]
+    known = {found.name.lower(): found.version for found in importlib.metadata.distributions(path=folders)}
+    names = ("socketify", "picows", "websockets", "starlette", "python-socketio")
+    return {name: known[name] for name in names if name in known}
+
+
 def versions(build: Path) -> dict[str, str]:
     """What was measured on what."""
     python_packages = ("openline", "uvicorn", "uvloop")
@@ -118,7 +126,8 @@ def versions(build: Path) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: _python_version_of(package) for package in python_packages},
         "node": _first_line_of("node", "--version").removeprefix("v"),
-        **{package: _node_version_of(package, build) for package in ("ws", "bufferutil")},
+        **{package: _node_version_of(package, build) for package in ("ws", "bufferutil", "socket.io")},
+        **_peer_versions(build),
         "compiler": _first_line_of("cc", "--version"),
     }
 

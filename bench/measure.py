@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +19,7 @@ from machine import core_set, pinned
 from servers import Server
 
 STARTS_WITHIN_SECONDS = 15.0
-SETTLES_IN_SECONDS = 0.7
+SETTLES_IN_SECONDS = 0.3
 ENDS_WITHIN_SECONDS = 5.0
 LOAD_ENDS_WITHIN_SECONDS = 180.0
 
@@ -34,19 +34,34 @@ class MeasurementError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What the load client does."""
+    """What the load client does; `wsload --help` says what the words mean.
+
+    ``messages``, where it is not 0, ends a load by their number, and ``seconds`` are not looked at. ``held`` is a load
+    of mode hold: connections that are there already, and stay, while this one is measured.
+    """
 
     mode: str
     clients: int
     size: int = 100
     window: int = 1
-    rounds: int = 200
+    seconds: float = 2.0
+    messages: int = 0
+    channels: int = 1
+    each: int = 1
+    stride: int = 1
+    publishers: int = 1
+    active: int = 0  # 0: all channels
+    hold: float = 0.2
+    held: "Load | None" = None
 
     def arguments(self) -> list[str]:
-        return [
-            *("--mode", self.mode, "--clients", str(self.clients), "--size", str(self.size)),
-            *("--window", str(self.window), "--rounds", str(self.rounds)),
-        ]
+        """For the load client, whose fan-out goes to channels anyway."""
+        values = {
+            **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "held"},
+            "mode": "fanout" if self.mode == "channels" else self.mode,
+            "active": self.active or self.channels,
+        }
+        return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +90,10 @@ def measure(server: Server, load: Load, places: Places, beside: Beside = _nothin
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         try:
-            with _running(_command(server, load, places, port), port, log, places) as pid:
+            with (
+                _running(_command(server, load, places, port), port, log, places) as pid,
+                _held(server, load, places, port),
+            ):
                 with beside(port, pid) as more:
                     figures = _drive(server, load, places, port, pid)
                 return {**figures, **more}
@@ -154,8 +172,30 @@ def _with_descendants(pid: int) -> list[int]:
     return found
 
 
+def _load_command(server: Server, load: Load, places: Places, port: int, mode: str) -> list[str]:
+    return [str(places.build / "wsload"), "--port", str(port), *load.arguments(), *server.load_arguments(mode)]
+
+
+@contextmanager
+def _held(server: Server, load: Load, places: Places, port: int) -> Iterator[None]:
+    """The connections of ``load.held`` are there in this block."""
+    if load.held is None:
+        yield
+        return
+    command = _load_command(server, load.held, places, port, load.mode)
+    with pinned(core_set(places.load_cores)):
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != b"ready\n":
+            raise MeasurementError(f"the connections that are held: {holder.communicate()[1].decode().strip()}")
+        yield
+    finally:
+        holder.communicate()
+
+
 def _drive(server: Server, load: Load, places: Places, port: int, pid: int) -> Figures:
-    command = [str(places.build / "wsload"), "--port", str(port), *load.arguments(), *server.load_arguments(load.mode)]
+    command = _load_command(server, load, places, port, load.mode)
     for process in _with_descendants(pid):
         command += ["--pid", str(process)]
     try:
@@ -164,7 +204,7 @@ def _drive(server: Server, load: Load, places: Places, port: int, pid: int) -> F
                 command, capture_output=True, text=True, check=False, timeout=LOAD_ENDS_WITHIN_SECONDS
             )
     except subprocess.TimeoutExpired:
-        raise MeasurementError(f"took longer than {LOAD_ENDS_WITHIN_SECONDS:.0f} s: fewer rounds?") from None
+        raise MeasurementError(f"took longer than {LOAD_ENDS_WITHIN_SECONDS:.0f} s: ask for less") from None
     except OSError as error:
         raise MeasurementError(f"cannot run wsload ({error.strerror}): python bench/build.py") from error
     if result.returncode:

@@ -1,5 +1,6 @@
 """Owns the interleaving: every case once per round, round after round, so that a drifting machine treats all alike."""
 
+import math
 import statistics
 import sys
 import time
@@ -32,7 +33,7 @@ class Progress:
 
     def begin(self, what: str) -> None:
         start, end = ("\r\033[K", "") if is_terminal() else ("", "\n")
-        line = f"[{self._done + 1:>2}/{self._total}] {what}{self._rest()}"
+        line = f"[{self._done + 1:>3}/{self._total}] {what}{self._rest()}"
         print(start + line, end=end, file=sys.stderr, flush=True)
 
     def end(self) -> None:
@@ -49,13 +50,21 @@ class Progress:
         return f", about {seconds_as_text(each * (self._total - self._done))} left"
 
 
-def interleave(cases: Mapping[CaseT, int], measure: Callable[[CaseT], Figures]) -> Outcome[CaseT]:
-    """Measure every case as often as its number says, in turns, every other turn backwards."""
+def interleave(
+    cases: Mapping[CaseT, int], measure: Callable[[CaseT], Figures], within_seconds: float = math.inf
+) -> Outcome[CaseT]:
+    """Measure every case as often as its number says, in turns, every other turn backwards.
+
+    Nothing is begun any more when ``within_seconds`` have passed.
+    """
     outcome: Outcome[CaseT] = Outcome()
     progress = Progress(sum(cases.values()))
-    for turn in range(max(cases.values())):
+    deadline = time.monotonic() + within_seconds
+    for turn in range(max(cases.values(), default=0)):
         due = [case for case, repeat in cases.items() if turn < repeat]
         for case in due if turn % 2 == 0 else reversed(due):
+            if time.monotonic() > deadline:
+                break
             progress.begin(str(case))
             if case not in outcome.errors:
                 _measure_once(case, measure, outcome)
@@ -66,10 +75,11 @@ def interleave(cases: Mapping[CaseT, int], measure: Callable[[CaseT], Figures]) 
 
 def _measure_once(case: CaseT, measure: Callable[[CaseT], Figures], outcome: Outcome[CaseT]) -> None:
     try:
-        outcome.runs.setdefault(case, []).append(measure(case))
+        figures = measure(case)
+        outcome.runs.setdefault(case, []).append(figures)
     except MeasurementError as error:
         outcome.errors[case] = str(error)
-        del outcome.runs[case]
+        outcome.runs.pop(case, None)
 
 
 def in_order(cases: Iterable[CaseT], outcome: Outcome[CaseT]) -> dict[CaseT, list[Figures]]:
@@ -83,5 +93,5 @@ def medians(runs: list[Figures]) -> Figures:
 
 def ratio_range(runs: list[Figures], reference: list[Figures], key: str) -> tuple[float, float] | None:
     """The least and the greatest ratio of two figures of the same round."""
-    ratios = [run[key] / other[key] for run, other in zip(runs, reference, strict=True) if other[key]]
+    ratios = [run[key] / other[key] for run, other in zip(runs, reference, strict=False) if other[key]]
     return (min(ratios), max(ratios)) if ratios else None

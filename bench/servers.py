@@ -1,20 +1,28 @@
 """Owns the list of servers that can be measured: how each is started, and how the load client talks to it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-SOCKET_IO = ("--path", "/socket.io/?EIO=4&transport=websocket", "--hello", "40", "--send", '42["message","%s"]')
+# The parts of a load client's command line that depend on the server. %s is the payload, %c the number of a channel.
+PLAIN_CHANNELS = ("--subscribe", "+%c", "--send", "%c %s")
+
+SOCKET_IO_LINE = ("--path", "/socket.io/?EIO=4&transport=websocket", "--hello", "40")
+SOCKET_IO = (*SOCKET_IO_LINE, "--send", '42["message","%s"]')
+SOCKET_IO_CHANNELS = (*SOCKET_IO_LINE, "--subscribe", '420["join","%c"]', "--send", '42["say","%c","%s"]')
+
+OPENLINE_LINE = ("--path", "/openline", "--hello", '{"type":"$connect","id":1}')
+# The command carries an id, so it is answered; the id may be used again once the answer has come: window 1 only.
+OPENLINE_ECHO = (*OPENLINE_LINE, "--send", '{"type":"echo","id":1,"payload":"%s"}')
 
 
 def openline_member(channel: str) -> tuple[str, ...]:
     """Arguments for wsload: who joins ``channel`` and publishes there."""
-    subscribe = '{"type":"$subscribe","channel":"CHANNEL","id":1}'.replace("CHANNEL", channel)
+    subscribe = '{"type":"$subscribe","channel":"CHANNEL","id":%c}'.replace("CHANNEL", channel)
     publish = '{"type":"message","channel":"CHANNEL","payload":"%s"}'.replace("CHANNEL", channel)
-    return ("--path", "/openline", "--hello", subscribe, "--send", publish)
+    return (*OPENLINE_LINE, "--subscribe", subscribe, "--send", publish)
 
 
-# The command carries an id, so it is answered; the id may be used again once the answer has come: window 1 only.
-OPENLINE_ECHO = ("--path", "/openline", "--send", '{"type":"echo","id":1,"payload":"%s"}')
+OPENLINE_MEMBER = openline_member("bench:%c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Server:
 
     ``command`` may contain {port}, {mode}, {python} (of the Python peers), {this_python}, {peers} and {build}.
     ``load`` are arguments for wsload in every mode; ``load_by_mode``, where it has the mode, takes their place.
+    Modes of a server are fanout, echo, idle and channels (fanout, to those who are in a channel).
     """
 
     name: str
@@ -34,12 +43,20 @@ class Server:
         return self.load_by_mode.get(mode, self.load)
 
 
-def _python_peer(name: str, *load: str) -> Server:
-    return Server(name, f"{{python}} {{peers}}/{name}_server.py {{port}} {{mode}}", load)
+def _python_peer(name: str) -> Server:
+    return Server(name, f"{{python}} {{peers}}/{name}_server.py {{port}} {{mode}}", (), {"channels": PLAIN_CHANNELS})
 
 
-def _node_peer(name: str, *load: str) -> Server:
-    return Server(name, f"node {{peers}}/{name}_server.js {{port}} {{mode}}", load)
+def _node_peer(name: str) -> Server:
+    return Server(name, f"node {{peers}}/{name}_server.js {{port}} {{mode}}", (), {"channels": PLAIN_CHANNELS})
+
+
+def _speaks_socket_io(server: Server) -> Server:
+    return replace(server, load=SOCKET_IO, load_by_mode={"channels": SOCKET_IO_CHANNELS})
+
+
+def _openline(name: str, command: str) -> Server:
+    return Server(name, command, OPENLINE_MEMBER, {"echo": OPENLINE_ECHO})
 
 
 OPENLINE_COMMAND = "{this_python} {peers}/openline_server.py {port} {mode}"
@@ -47,18 +64,23 @@ OPENLINE_COMMAND = "{this_python} {peers}/openline_server.py {port} {mode}"
 KNOWN: Mapping[str, Server] = {
     server.name: server
     for server in (
-        Server("limit", "{build}/limit {port} {mode}"),
+        Server("limit", "{build}/limit {port} {mode}", (), {"channels": PLAIN_CHANNELS}),
         Server("limit_corked", "{build}/limit {port} cork"),
-        Server("openline", OPENLINE_COMMAND, openline_member("bench:all"), {"echo": OPENLINE_ECHO}),
+        _openline("openline", OPENLINE_COMMAND),
+        _openline("openline_history", f"{OPENLINE_COMMAND} 100"),
+        _openline("openline_pure", f"env OPENLINE_PURE=1 {OPENLINE_COMMAND}"),
+        Server("openline_streams", OPENLINE_COMMAND, (*OPENLINE_MEMBER, "--streams", "/events?channel=bench:%c")),
+        _speaks_socket_io(
+            Server("openline_socketio", "{this_python} {peers}/openline_socketio_server.py {port} {mode}")
+        ),
         Server("openline_raw", OPENLINE_COMMAND, ("--path", "/raw/bench:all?echo=1")),
         _node_peer("ws"),
         _node_peer("ws_framed"),
-        _node_peer("socketio", *SOCKET_IO),
+        _speaks_socket_io(_node_peer("socketio")),
         _python_peer("websockets"),
         _python_peer("starlette"),
         _python_peer("picows"),
         _python_peer("socketify"),
-        # A message takes it a tenth of a second: fewer of them keep a run short.
-        _python_peer("python_socketio", *SOCKET_IO, "--rounds", "40"),
+        _speaks_socket_io(_python_peer("python_socketio")),
     )
 }

@@ -37,15 +37,15 @@ from machine import (
 )
 from measure import Figures, Load, MeasurementError, Places, measure
 from rounds import interleave
-from servers import OPENLINE_COMMAND, Server, openline_member
+from servers import Server, openline_member
 from stalled import StalledClient
 
+COMMAND = "{this_python} {peers}/openline_patient_server.py {port}"
 MEMBERS = 200
 MOST_GROWTH_KB = 4096
 MOST_RATIO = 2.0
-JOINS_WITHIN_SECONDS = 20.0
 #: The members wait so long before the first message; until then the one that stops reading has to be in.
-HOLD_SECONDS = "2"
+HOLD_SECONDS = 2.0
 CHANNELS: Mapping[str, str] = {"no history": "bench:all", "history of 100": "kept:all", "the latest": "latest:all"}
 
 
@@ -124,8 +124,8 @@ def watching(case: Case, port: int, pid: int) -> Iterator[Figures]:
 
 
 def measure_case(case: Case, load: Load, places: Places) -> Figures:
-    arguments = (*openline_member(CHANNELS[case.kind]), "--hold", HOLD_SECONDS)
-    return measure(Server("openline", OPENLINE_COMMAND, arguments), load, places, partial(watching, case))
+    server = Server("openline", COMMAND, openline_member(CHANNELS[case.kind]))
+    return measure(server, load, places, partial(watching, case))
 
 
 def summary(runs: list[Figures]) -> Figures:
@@ -176,7 +176,14 @@ def read_options() -> argparse.Namespace:
 
 def run(options: argparse.Namespace) -> int:
     messages, repeat = (10_000, 1) if options.quick else (options.messages, options.repeat)
-    load = Load(mode="fanout", clients=MEMBERS, size=1024, window=options.window, rounds=messages * 5 // 6)
+    load = Load(
+        mode="fanout",
+        clients=MEMBERS,
+        size=1024,
+        window=options.window,
+        messages=messages * 5 // 6,
+        hold=HOLD_SECONDS,
+    )
     places = Places(server_cores=options.server_cores, load_cores=options.load_cores)
     cases = {Case(kind, stalled): repeat for kind in CHANNELS for stalled in (False, True)}
     began = time.monotonic()

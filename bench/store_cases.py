@@ -115,7 +115,7 @@ class FanOut:
     def measure(self, folder: Path, places: Places) -> Figures:
         server = "{this_python} {peers}/openline_store_server.py {port} {mode}"
         command = f"{server} {self.engine} {HISTORIES[self.history].count} {folder}"
-        load = Load(mode="fanout", clients=1000, window=self.window, rounds=self.rounds)
+        load = Load(mode="fanout", clients=1000, window=self.window, messages=self.rounds)
         return measure(Server(str(self), command, OPENLINE_MEMBER), load, places)
 
 

@@ -3,7 +3,9 @@
  * No checks, no framing choices, no memory. What it costs per delivery is what the kernel costs; a server is measured
  * against it.
  *
- * usage: limit PORT fanout|echo|idle|cork   (cork: all messages of one read go out in one send() per client)
+ * usage: limit PORT fanout|echo|idle|cork|channels
+ *   cork      all messages of one read go out in one send() per client
+ *   channels  "+17" joins number 17, "17 text" goes to its members
  */
 #define _GNU_SOURCE
 #include <netinet/in.h>
@@ -16,15 +18,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MOST_FDS = 200000, BACKLOG = 4096, EVENTS = 1024 };
-enum mode { FANOUT, ECHO, CORK };
+enum { MOST_FDS = 200000, MOST_CHANNELS = 20000, BACKLOG = 4096, EVENTS = 1024 };
+enum mode { FANOUT, ECHO, CORK, CHANNELS };
+
+struct members { int *fds, count, room; };
 
 static enum mode mode;
 static int epoll;
-static int members[MOST_FDS], member_count;
-static int place[MOST_FDS];    /* of a member, by its descriptor */
-static char joined[MOST_FDS];  /* whether the handshake is done, by descriptor */
-static char in[1 << 20], out[1 << 20];
+static struct members everybody, channels[MOST_CHANNELS];
+static char joined[MOST_FDS]; /* whether the handshake is done, by descriptor */
+static char in[1 << 20], out[(1 << 20) + 1];
 
 static void watch(int fd) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
@@ -56,6 +59,22 @@ static void accept_client(int listener) {
     watch(fd);
 }
 
+static void add(struct members *members, int fd) {
+    if (members->count == members->room) {
+        members->room = members->room ? 2 * members->room : 16;
+        members->fds = realloc(members->fds, (size_t)members->room * sizeof(int));
+    }
+    members->fds[members->count++] = fd;
+}
+
+static void drop(struct members *members, int fd) {
+    for (int i = 0; i < members->count; i++)
+        if (members->fds[i] == fd) {
+            members->fds[i] = members->fds[--members->count];
+            return;
+        }
+}
+
 /* The load client always sends the same key, so the answer is always the same. */
 static void join(int fd) {
     static const char yes[] =
@@ -64,22 +83,32 @@ static void join(int fd) {
     if (write(fd, yes, sizeof yes - 1) < 0)
         return;
     joined[fd] = 1;
-    place[fd] = member_count;
-    members[member_count++] = fd;
+    add(&everybody, fd);
 }
 
 static void leave(int fd) {
-    if (joined[fd]) {
-        int last = members[--member_count];
-        members[place[fd]] = last;
-        place[last] = place[fd];
-    }
+    drop(&everybody, fd);
+    for (int i = 0; mode == CHANNELS && i < MOST_CHANNELS; i++)
+        drop(&channels[i], fd);
     close(fd);
 }
 
-static void send_to_all(const char *bytes, size_t size) {
-    for (int i = 0; i < member_count; i++)
-        send(members[i], bytes, size, MSG_NOSIGNAL);
+static void send_to(const struct members *members, const char *bytes, size_t size) {
+    for (int i = 0; i < members->count; i++)
+        send(members->fds[i], bytes, size, MSG_NOSIGNAL);
+}
+
+/* A frame of "+17" or of "17 text", without its mask; `text` is where its payload begins. */
+static void in_channel(int fd, const char *frame, size_t size, const char *text) {
+    static const char ok[] = "\x81\x02ok";
+    int joining = *text == '+', channel = atoi(text + joining);
+    if (channel < 0 || channel >= MOST_CHANNELS)
+        return;
+    if (joining) {
+        add(&channels[channel], fd);
+        send(fd, ok, sizeof ok - 1, MSG_NOSIGNAL);
+    } else
+        send_to(&channels[channel], frame, size);
 }
 
 /* The load client's mask is zero: its frame without the mask is the frame to send.
@@ -99,16 +128,18 @@ static int relay(int fd, const char *at, const char *end) {
         memcpy(frame, at, (size_t)head);
         frame[1] &= 127;
         memcpy(frame + head, at + head + 4, (size_t)length);
-        if (mode == CORK)
-            held += head + length;
-        else if (mode == ECHO)
-            send(fd, frame, (size_t)(head + length), MSG_NOSIGNAL);
-        else
-            send_to_all(frame, (size_t)(head + length));
+        size_t size = (size_t)(head + length);
+        frame[size] = 0;
+        switch (mode) {
+        case CORK: held += head + length; break;
+        case ECHO: send(fd, frame, size, MSG_NOSIGNAL); break;
+        case CHANNELS: in_channel(fd, frame, size, frame + head); break;
+        default: send_to(&everybody, frame, size);
+        }
         at += head + 4 + length;
     }
     if (held)
-        send_to_all(out, (size_t)held);
+        send_to(&everybody, out, (size_t)held);
     return 0;
 }
 
@@ -129,13 +160,21 @@ static void raise_descriptor_limit(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static enum mode mode_of(const char *name) {
+    if (!strcmp(name, "echo"))
+        return ECHO;
+    if (!strcmp(name, "cork"))
+        return CORK;
+    return strcmp(name, "channels") ? FANOUT : CHANNELS;
+}
+
 int main(int argc, char **argv) {
     static struct epoll_event events[EVENTS];
     if (argc != 3) {
-        fprintf(stderr, "usage: limit PORT fanout|echo|idle|cork\n");
+        fprintf(stderr, "usage: limit PORT fanout|echo|idle|cork|channels\n");
         return 2;
     }
-    mode = !strcmp(argv[2], "echo") ? ECHO : !strcmp(argv[2], "cork") ? CORK : FANOUT;
+    mode = mode_of(argv[2]);
     raise_descriptor_limit();
     epoll = epoll_create1(0);
     int listener = listen_at(atoi(argv[1]));

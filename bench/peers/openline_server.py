@@ -1,15 +1,12 @@
-"""Openline, as a user would run it. usage: PORT fanout|echo|idle"""
+"""Openline, as a user would run it. usage: PORT fanout|echo|idle|channels [HISTORY]"""
 
 import sys
 from typing import Any
 
 import openline
 
-# The load client answers no pings.
-line = openline.Openline(settings=openline.Settings(line=openline.LineSettings(pong_within_seconds=600.0)))
-line.channel("bench:*", public=True)
-line.channel("kept:*", history=100, public=True)
-line.channel("latest:*", when_slow="latest", public=True)
+line = openline.Openline()
+line.channel("bench:*", history=int(sys.argv[3]) if len(sys.argv) > 3 else 0, public=True)
 
 if sys.argv[2] == "echo":
 

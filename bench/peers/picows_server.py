@@ -1,28 +1,49 @@
-"""Peer: picows on uvloop. usage: PORT fanout|echo|idle"""
+"""Peer: picows on uvloop.
+
+usage: PORT fanout|echo|idle|channels   (channels: "+NAME" joins, "NAME text" goes to its members)
+"""
 
 import sys
+from collections import defaultdict
 
 import uvloop
 from picows import WSListener, WSMsgType, ws_create_server
 
 clients = set()
-echo = sys.argv[2] == "echo"
+channels = defaultdict(set)
+mode = sys.argv[2]
 
 
 class Listener(WSListener):
     def on_ws_connected(self, transport):
         clients.add(transport)
+        self.joined = []
 
     def on_ws_frame(self, transport, frame):
         if frame.msg_type == WSMsgType.TEXT:
             message = frame.get_payload_as_bytes()
-            for target in (transport,) if echo else clients:
+            if mode == "channels" and message.startswith(b"+"):
+                self.join(transport, message[1:])
+                return
+            for target in self.targets(transport, message):
                 target.send(WSMsgType.TEXT, message)
         elif frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
 
+    def targets(self, transport, message):
+        if mode == "echo":
+            return (transport,)
+        return clients if mode == "fanout" else channels[message[: message.index(b" ")]]
+
+    def join(self, transport, name):
+        channels[name].add(transport)
+        self.joined.append(name)
+        transport.send(WSMsgType.TEXT, b"ok")
+
     def on_ws_disconnected(self, transport):
         clients.discard(transport)
+        for name in self.joined:
+            channels[name].discard(transport)
 
 
 async def main():

@@ -1,9 +1,10 @@
-"""Peer: python-socketio on uvicorn and uvloop. usage: PORT fanout|echo|idle"""
+"""Peer: python-socketio on uvicorn and uvloop. usage: PORT fanout|echo|idle|channels   (a channel is a room)"""
 
 import sys
 
-import socketio
 import uvicorn
+
+import socketio
 
 sio = socketio.AsyncServer(async_mode="asgi")
 echo = sys.argv[2] == "echo"
@@ -12,6 +13,17 @@ echo = sys.argv[2] == "echo"
 @sio.on("message")
 async def message(sid, data):
     await sio.emit("message", data, to=sid if echo else None)
+
+
+@sio.on("join")
+async def join(sid, name):
+    await sio.enter_room(sid, name)
+    return True
+
+
+@sio.on("say")
+async def say(sid, name, data):
+    await sio.emit("message", (name, data), to=name)
 
 
 uvicorn.run(

@@ -1,24 +1,38 @@
-"""Peer: the websockets library (asyncio API) on uvloop, compression off. usage: PORT fanout|echo|idle"""
+"""Peer: the websockets library (asyncio API) on uvloop, compression off.
+
+usage: PORT fanout|echo|idle|channels   (channels: "+NAME" joins, "NAME text" goes to its members)
+"""
 
 import sys
+from collections import defaultdict
 
 import uvloop
 from websockets.asyncio.server import broadcast, serve
 
 connections = set()
-echo = sys.argv[2] == "echo"
+channels = defaultdict(set)
+mode = sys.argv[2]
 
 
 async def handler(connection):
     connections.add(connection)
+    joined = []
     try:
         async for message in connection:
-            if echo:
+            if mode == "echo":
                 await connection.send(message)
-            else:
+            elif mode == "fanout":
                 broadcast(connections, message)
+            elif message.startswith("+"):
+                channels[message[1:]].add(connection)
+                joined.append(message[1:])
+                await connection.send("ok")
+            else:
+                broadcast(channels[message[: message.index(" ")]], message)
     finally:
         connections.discard(connection)
+        for name in joined:
+            channels[name].discard(connection)
 
 
 async def main():

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "connections.h"
 
-#include "frame.h"
+#include "layout.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,12 +14,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 15000 };
+enum { PATIENCE_MS = 15000, JOINS_AT_ONCE = 50, LONGEST_JOIN = 400 };
 
 struct opening {
     struct connections *connections;
     const struct options *options;
-    struct frame hello;
+    struct frame hellos[MAX_HELLOS];
 };
 
 static char arrived[1 << 16];
@@ -71,13 +71,20 @@ static void start_next(struct connections *connections, const struct options *op
     epoll_ctl(connections->epoll, EPOLL_CTL_ADD, connection->fd, &event);
 }
 
-static int write_request(char *request, size_t room, const struct options *options, int port) {
+/* The first connection publishes, which takes a WebSocket. */
+static int is_stream(const struct options *options, int index) { return options->streams && index > 0; }
+
+static int write_request(char *request, size_t room, const struct options *options, int index) {
     static const char stream[] = "Accept: text/event-stream\r\n";
     static const char upgrade[] =
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
-    return snprintf(request, room, "GET %s HTTP/1.1\r\nHost: %s:%d\r\n%s%s\r\n", options->path, options->host, port,
-                    options->plain_http ? stream : upgrade, options->headers);
+    int streams = is_stream(options, index);
+    char *path = expanded(streams ? options->streams : options->path, channel_of(options, index, 0), "");
+    int size = snprintf(request, room, "GET %s HTTP/1.1\r\nHost: %s:%d\r\n%s%s\r\n", path, options->host,
+                        port_of(options, index), streams ? stream : upgrade, options->headers);
+    free(path);
+    return size;
 }
 
 static void send_request(struct opening *opening, int index) {
@@ -91,7 +98,7 @@ static void send_request(struct opening *opening, int index) {
         return;
     }
     char request[4096];
-    int length = write_request(request, sizeof request, opening->options, port_of(opening->options, index));
+    int length = write_request(request, sizeof request, opening->options, index);
     if (length >= (int)sizeof request || write(connection->fd, request, (size_t)length) != length) {
         fail(connections, connection, "request", "does not fit into one write");
         return;
@@ -101,35 +108,64 @@ static void send_request(struct opening *opening, int index) {
     epoll_ctl(connections->epoll, EPOLL_CTL_MOD, connection->fd, &event);
 }
 
-static void say_hello(struct opening *opening, struct connection *connection) {
-    connection->state = HELLO;
-    connection->awaited = opening->options->hello_frames;
-    if (write(connection->fd, opening->hello.bytes, (size_t)opening->hello.size) != opening->hello.size)
+static void say(struct opening *opening, struct connection *connection, const char *bytes, int size, int answers) {
+    connection->awaited += answers;
+    if (write(connection->fd, bytes, (size_t)size) != size)
         fail(opening->connections, connection, "hello", "does not fit into one write");
+}
+
+static void join_next_channels(struct opening *opening, struct connection *connection) {
+    static char joins[JOINS_AT_ONCE * LONGEST_JOIN];
+    const struct options *options = opening->options;
+    int index = (int)(connection - opening->connections->all), count = 0, size = 0;
+    for (; connection->joined < options->each && count < JOINS_AT_ONCE; count++) {
+        char *text = expanded(options->subscribe, channel_of(options, index, connection->joined++), "");
+        struct frame frame = text_frame(text);
+        if (size + frame.size > (int)sizeof joins) {
+            fail(opening->connections, connection, "subscribe", "too long");
+            return;
+        }
+        memcpy(joins + size, frame.bytes, (size_t)frame.size);
+        size += frame.size;
+        free(frame.bytes);
+        free(text);
+    }
+    say(opening, connection, joins, size, count);
+}
+
+/* The next thing that a connection has to say when everything before is answered. */
+static void go_on(struct opening *opening, struct connection *connection) {
+    const struct options *options = opening->options;
+    if (connection->said < options->hello_count) {
+        struct frame hello = opening->hellos[connection->said++];
+        say(opening, connection, hello.bytes, hello.size, 1);
+    } else if (options->subscribe && connection->joined < options->each)
+        join_next_channels(opening, connection);
+    else
+        become_ready(opening->connections, connection);
+}
+
+static void take_frames(struct opening *opening, struct connection *connection, const char *bytes, long size) {
+    connection->awaited -= frames_ended(&connection->read, bytes, size);
+    if (connection->awaited <= 0)
+        go_on(opening, connection);
 }
 
 static void take_response(struct opening *opening, struct connection *connection, long size) {
     const struct options *options = opening->options;
-    const char *wanted = options->plain_http ? "HTTP/1.1 200" : "HTTP/1.1 101";
-    const char *end = strstr(arrived, "\r\n\r\n");
+    int streams = is_stream(options, (int)(connection - opening->connections->all));
+    const char *wanted = streams ? "HTTP/1.1 200" : "HTTP/1.1 101", *end = strstr(arrived, "\r\n\r\n");
     if (strncmp(arrived, wanted, strlen(wanted)) || !end) {
         fail(opening->connections, connection, "handshake", arrived);
         return;
     }
-    long behind = size - (end + 4 - arrived);
-    if (!options->hello)
+    if (streams) {
         become_ready(opening->connections, connection);
-    else if (options->server_greets && !behind)
-        connection->state = GREETING;
-    else
-        say_hello(opening, connection);
-}
-
-/* The frames of a hello are small: one that a read cuts in two would be counted twice. */
-static void take_frames(struct opening *opening, struct connection *connection, long size) {
-    connection->awaited -= frames_in(arrived, size);
-    if (connection->awaited <= 0)
-        become_ready(opening->connections, connection);
+        return;
+    }
+    connection->state = OPENING;
+    connection->awaited = options->server_greets;
+    take_frames(opening, connection, end + 4, size - (end + 4 - arrived));
 }
 
 static void take_bytes(struct opening *opening, struct connection *connection) {
@@ -143,8 +179,7 @@ static void take_bytes(struct opening *opening, struct connection *connection) {
     arrived[size] = 0;
     switch (connection->state) {
     case HANDSHAKE: take_response(opening, connection, size); break;
-    case GREETING: say_hello(opening, connection); break;
-    case HELLO: take_frames(opening, connection, size); break;
+    case OPENING: take_frames(opening, connection, arrived, size); break;
     default: break;
     }
 }
@@ -168,8 +203,8 @@ static void raise_descriptor_limit(void) {
 int open_connections(struct connections *connections, const struct options *options) {
     static struct epoll_event events[EVENTS];
     struct opening opening = {.connections = connections, .options = options};
-    if (options->hello)
-        opening.hello = text_frame(options->hello);
+    for (int i = 0; i < options->hello_count; i++)
+        opening.hellos[i] = text_frame(options->hellos[i]);
     raise_descriptor_limit();
     *connections = (struct connections){.epoll = epoll_create1(0)};
     connections->all = calloc((size_t)options->clients, sizeof *connections->all);
@@ -192,4 +227,21 @@ void drain(struct connections *connections, const struct options *options) {
     for (int i = 0; i < options->clients; i++)
         while (read(connections->all[i].fd, arrived, sizeof arrived) > 0) {
         }
+}
+
+void hold_open(struct connections *connections) {
+    static struct epoll_event events[EVENTS];
+    struct epoll_event input = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
+    epoll_ctl(connections->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &input);
+    for (;;) {
+        int count = epoll_wait(connections->epoll, events, EVENTS, -1);
+        for (int i = 0; i < count; i++) {
+            int fd = events[i].data.u32 == UINT32_MAX ? STDIN_FILENO : connections->all[events[i].data.u32].fd;
+            if (read(fd, arrived, sizeof arrived) > 0)
+                continue;
+            if (fd == STDIN_FILENO)
+                return;
+            epoll_ctl(connections->epoll, EPOLL_CTL_DEL, fd, NULL);
+        }
+    }
 }

@@ -2,17 +2,21 @@
 #ifndef CONNECTIONS_H
 #define CONNECTIONS_H
 
+#include "frame.h"
 #include "options.h"
 
 #include <sys/epoll.h>
 
-enum state { CONNECTING, HANDSHAKE, GREETING, HELLO, READY, DEAD };
+enum state { CONNECTING, HANDSHAKE, OPENING, READY, DEAD };
 
 struct connection {
     int fd;
     enum state state;
-    int awaited;    /* frames that the server still owes before READY */
-    char last_byte; /* of what has been read under load */
+    int awaited;              /* frames that the server still owes before the next step */
+    int said, joined;         /* hellos sent, channels asked for */
+    struct frame_reader read; /* until READY */
+    long received;            /* deliveries under load */
+    char last_byte;           /* of what has been read under load */
 };
 
 struct connections {
@@ -26,6 +30,9 @@ enum { EVENTS = 2048 };
 
 /* Returns when every connection is READY or has failed; -1 when nothing has moved for 15 s. */
 int open_connections(struct connections *connections, const struct options *options);
+
+/* Reads and throws away what comes, until the standard input ends. */
+void hold_open(struct connections *connections);
 
 /* Throws away what has arrived so far. */
 void drain(struct connections *connections, const struct options *options);

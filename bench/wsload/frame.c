@@ -1,10 +1,10 @@
 #include "frame.h"
 
-#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIN_TEXT = 0x81, MASKED = 0x80, LENGTH_16 = 126, LENGTH_64 = 127, LONGEST_HEAD = 14 };
+enum { FIN_TEXT = 0x81, MASKED = 0x80, CONTROL = 0x08, LENGTH_16 = 126, LENGTH_64 = 127, LONGEST_HEAD = 14 };
 
 static int write_head(char *head, uint64_t size) {
     int at = 0, length_bytes = size < LENGTH_16 ? 0 : size < 65536 ? 2 : 8;
@@ -24,27 +24,57 @@ struct frame text_frame(const char *text) {
     return (struct frame){bytes, head + (int)size};
 }
 
-static uint64_t big_endian(const unsigned char *bytes, int count) {
+static char *replaced(const char *text, const char *hole, const char *by) {
+    const char *at = strstr(text, hole);
+    char *whole = malloc(strlen(text) + strlen(by) + 1);
+    if (at)
+        sprintf(whole, "%.*s%s%s", (int)(at - text), text, by, at + strlen(hole));
+    else
+        strcpy(whole, text);
+    return whole;
+}
+
+char *expanded(const char *template, int channel, const char *payload) {
+    char number[16];
+    snprintf(number, sizeof number, "%d", channel);
+    char *once = replaced(template, "%c", number), *twice = replaced(once, "%c", number);
+    char *whole = replaced(twice, "%s", payload);
+    free(once);
+    free(twice);
+    return whole;
+}
+
+/* Bytes of a head whose first two are there. */
+static int head_size(const unsigned char *head) {
+    int code = head[1] & 127;
+    return code == LENGTH_16 ? 4 : code == LENGTH_64 ? 10 : 2;
+}
+
+static uint64_t payload_size(const unsigned char *head) {
+    int size = head_size(head);
     uint64_t value = 0;
-    for (int i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
+    if (size == 2)
+        return head[1] & 127;
+    for (int i = 2; i < size; i++)
+        value = value << 8 | head[i];
     return value;
 }
 
-int frames_in(const char *bytes, long size) {
-    const unsigned char *at = (const unsigned char *)bytes;
-    int frames = 0;
-    while (size > 0) {
-        frames++;
-        int code = size > 1 ? at[1] & 127 : 0;
-        int length_bytes = code == LENGTH_16 ? 2 : code == LENGTH_64 ? 8 : 0;
-        if (size < 2 + length_bytes)
-            break;
-        uint64_t whole = 2 + length_bytes + (length_bytes ? big_endian(at + 2, length_bytes) : (uint64_t)code);
-        if (whole >= (uint64_t)size)
-            break;
-        at += whole;
-        size -= (long)whole;
+int frames_ended(struct frame_reader *reader, const char *bytes, long size) {
+    int ended = 0;
+    for (const char *at = bytes, *end = bytes + size; at < end;) {
+        if (reader->left) {
+            uint64_t here = (uint64_t)(end - at), taken = reader->left < here ? reader->left : here;
+            at += taken;
+            reader->left -= taken;
+        } else {
+            reader->head[reader->held++] = (unsigned char)*at++;
+            if (reader->held < 2 || reader->held < head_size(reader->head))
+                continue;
+            reader->left = payload_size(reader->head);
+            reader->held = 0;
+        }
+        ended += !reader->left && !(reader->head[0] & CONTROL);
     }
-    return frames;
+    return ended;
 }

@@ -2,6 +2,7 @@
 
 #include "cost.h"
 #include "frame.h"
+#include "layout.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,22 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000, STOPPED = 5, STALLED = 6, CLOSED = 7 };
+enum { PATIENCE_MS = 10000, STOPPED = 5, STALLED = 6, CLOSED = 7, MISCOUNTED = 8 };
 
 static char arrived[1 << 20];
 
 struct load {
     struct connections *connections;
     const struct options *options;
-    struct frame message;
+    struct layout layout;
+    struct frame *messages; /* one for each active channel */
     long received; /* deliveries so far */
-    /* Where the measured part began, behind the warm-up. */
+    /* When the load began, and where, behind the warm-up, the measured part. */
+    double began;
     int measuring;
-    long received_before;
-    double cpu_before, began;
+    long received_before, done_before;
+    double cpu_before, measured_from;
 };
 
-struct flight { double *sent_at, *took; long sent, done; };
+/* ends[n]: how many deliveries there are in all when messages 0 to n have arrived everywhere. */
+struct flight { double *sent_at, *took; long *ends; long sent, done, room; };
 
 static void stop(int status, const char *why, const struct load *load) {
     fprintf(stderr, "{\"error\":\"%s\",\"received\":%ld}\n", why, load->received);
@@ -39,24 +43,23 @@ static char *payload_of(int size) {
     return payload;
 }
 
-static struct frame message_of(const struct options *options) {
-    const char *hole = strstr(options->template, "%s");
-    char *payload = payload_of(options->size);
-    if (!hole)
-        return text_frame(options->template);
-    char *text = malloc(strlen(options->template) + (size_t)options->size + 1);
-    sprintf(text, "%.*s%s%s", (int)(hole - options->template), options->template, payload, hole + 2);
-    return text_frame(text);
-}
-
 static struct load new_load(struct connections *connections, const struct options *options) {
-    return (struct load){.connections = connections, .options = options, .message = message_of(options)};
+    struct load load = {.connections = connections, .options = options, .layout = new_layout(options), .began = now()};
+    char *payload = payload_of(options->size);
+    load.messages = calloc((size_t)options->active, sizeof *load.messages);
+    for (int channel = 0; channel < options->active; channel++) {
+        char *text = expanded(options->template, channel, payload);
+        load.messages[channel] = text_frame(text);
+        free(text);
+    }
+    return load;
 }
 
 /* 1 when sent, 0 when the socket is full. Half a message would spoil the connection, so that is the end. */
-static int send_message(struct load *load, int fd) {
-    ssize_t size = write(fd, load->message.bytes, (size_t)load->message.size);
-    if (size == load->message.size)
+static int send_message(struct load *load, int fd, int channel) {
+    const struct frame *message = &load->messages[channel];
+    ssize_t size = write(fd, message->bytes, (size_t)message->size);
+    if (size == message->size)
         return 1;
     if (size >= 0 || errno != EAGAIN)
         stop(STOPPED, size < 0 ? strerror(errno) : "a message fitted into the socket only in part", load);
@@ -79,6 +82,7 @@ static long receive(struct load *load, struct connection *connection) {
         stop(CLOSED, "the server closed a connection under load", load);
     long found = count_deliveries(arrived, size, connection->last_byte);
     connection->last_byte = arrived[size - 1];
+    connection->received += found;
     load->received += found;
     return found;
 }
@@ -94,93 +98,142 @@ static struct connection *connection_of(const struct load *load, const struct ep
     return &load->connections->all[event->data.u32];
 }
 
-static void begin_measuring(struct load *load) {
+/* Whether the warm-up is over when so many messages are done; from the first time on the load is measured. */
+static int is_warm(struct load *load, long done) {
+    const struct options *options = load->options;
+    int warm = options->messages ? done >= options->messages / 5 : now() - load->began >= options->seconds / 5;
+    if (load->measuring || !warm)
+        return load->measuring;
     load->measuring = 1;
+    load->done_before = done;
     load->received_before = load->received;
     load->cpu_before = cpu_seconds(load->options);
-    load->began = now();
+    load->measured_from = now();
+    return 1;
 }
 
-static struct figures end_measuring(const struct load *load) {
+/* Whether enough has been measured when so many messages are done; one is the least. */
+static int is_over(const struct load *load, long done) {
+    const struct options *options = load->options;
+    long measured = done - load->done_before;
+    return options->messages ? measured >= options->messages
+                             : measured && now() - load->measured_from >= options->seconds;
+}
+
+static struct figures figures_of(const struct load *load) {
     double ended = now();
     return (struct figures){
         .deliveries = load->received - load->received_before,
-        .seconds = ended - load->began,
+        .seconds = ended - load->measured_from,
         .cpu_seconds = cpu_seconds(load->options) - load->cpu_before,
     };
 }
-
-static long warm_up_rounds(const struct options *options) { return options->rounds / 5 + 1; }
 
 static int by_value(const void *left, const void *right) {
     double a = *(const double *)left, b = *(const double *)right;
     return a < b ? -1 : a > b;
 }
 
-static void fill_window(struct load *load, struct flight *flight, long goal) {
-    int publisher = load->connections->all[0].fd;
-    while (flight->sent < goal && flight->sent - flight->done < load->options->window) {
+static void make_room(struct flight *flight) {
+    if (flight->sent < flight->room)
+        return;
+    flight->room = flight->room ? 2 * flight->room : 4096;
+    flight->sent_at = realloc(flight->sent_at, (size_t)flight->room * sizeof(double));
+    flight->took = realloc(flight->took, (size_t)flight->room * sizeof(double));
+    flight->ends = realloc(flight->ends, (size_t)flight->room * sizeof(long));
+}
+
+static void fill_window(struct load *load, struct flight *flight) {
+    const struct options *options = load->options;
+    while (flight->sent - flight->done < options->window) {
+        long message = flight->sent;
+        int channel = (int)(message % options->active), publisher = publisher_of(&load->layout, options, message);
         double at = now();
-        if (!send_message(load, publisher))
+        if (!send_message(load, load->connections->all[publisher].fd, channel))
             return;
-        flight->sent_at[flight->sent++] = at;
+        make_room(flight);
+        flight->sent_at[message] = at;
+        flight->ends[message] = load->layout.members[channel] - !options->echo_to_sender;
+        flight->ends[message] += message ? flight->ends[message - 1] : 0;
+        flight->sent++;
     }
 }
 
-/* Members may be a message apart: message n counts as done with the (n + 1) * members-th delivery of all. */
-static void land(struct load *load, struct flight *flight, long members) {
-    while (flight->done < flight->sent && load->received >= (flight->done + 1) * members) {
+/* Members may be a message apart: a message counts as done with the last of as many deliveries as it and all before
+ * it have. */
+static void land(struct load *load, struct flight *flight) {
+    while (flight->done < flight->sent && load->received >= flight->ends[flight->done]) {
         flight->took[flight->done] = now() - flight->sent_at[flight->done];
         flight->done++;
     }
 }
 
-struct figures fan_out(struct connections *connections, const struct options *options) {
+/* Nobody may have been passed over in favour of somebody else. */
+static void check_everyone(struct load *load, long sent) {
+    const struct options *options = load->options;
+    long *wanted = calloc((size_t)options->clients, sizeof(long));
+    for (int i = 0; i < options->clients; i++)
+        for (int nth = 0; nth < options->each; nth++) {
+            long channel = channel_of(options, i, nth), more = sent - channel - 1;
+            if (channel < options->active && more >= 0)
+                wanted[i] += more / options->active + 1;
+        }
+    if (!options->echo_to_sender)
+        for (long message = 0; message < sent; message++)
+            wanted[publisher_of(&load->layout, options, message)]--;
+    for (int i = 0; i < options->clients; i++)
+        if (load->connections->all[i].received != wanted[i]) {
+            char why[80];
+            snprintf(why, sizeof why, "connection %d received %ld instead of %ld", i,
+                     load->connections->all[i].received, wanted[i]);
+            stop(MISCOUNTED, why, load);
+        }
+    free(wanted);
+}
+
+static void receive_some(struct load *load, struct flight *flight) {
     static struct epoll_event events[EVENTS];
-    long members = options->clients - !options->echo_to_sender;
-    long warm_up = warm_up_rounds(options), goal = options->rounds + warm_up;
+    int count = wait_for(load, events);
+    for (int i = 0; i < count; i++)
+        receive(load, connection_of(load, &events[i]));
+    land(load, flight);
+}
+
+struct figures fan_out(struct connections *connections, const struct options *options) {
     struct load load = new_load(connections, options);
-    struct flight flight = {
-        .sent_at = calloc((size_t)goal, sizeof(double)),
-        .took = calloc((size_t)goal, sizeof(double)),
-    };
-    while (flight.done < goal) {
-        fill_window(&load, &flight, goal);
-        int count = wait_for(&load, events);
-        for (int i = 0; i < count; i++)
-            receive(&load, connection_of(&load, &events[i]));
-        land(&load, &flight, members);
-        if (!load.measuring && flight.done >= warm_up)
-            begin_measuring(&load);
+    struct flight flight = {0};
+    while (!is_warm(&load, flight.done) || !is_over(&load, flight.done)) {
+        fill_window(&load, &flight);
+        receive_some(&load, &flight);
     }
-    struct figures figures = end_measuring(&load);
-    double *measured = flight.took + warm_up;
-    qsort(measured, (size_t)options->rounds, sizeof(double), by_value);
-    figures.last_client_ms_p50 = measured[options->rounds / 2] * 1e3;
-    figures.last_client_ms_p99 = measured[options->rounds * 99 / 100] * 1e3;
+    struct figures figures = figures_of(&load);
+    long first = load.done_before, measured = flight.done - first;
+    while (flight.done < flight.sent)
+        receive_some(&load, &flight);
+    check_everyone(&load, flight.sent);
+    qsort(flight.took + first, (size_t)measured, sizeof(double), by_value);
+    figures.last_client_ms_p50 = flight.took[first + measured / 2] * 1e3;
+    figures.last_client_ms_p99 = flight.took[first + measured * 99 / 100] * 1e3;
     return figures;
 }
 
 static void answer(struct load *load, int fd, long deliveries) {
     for (long i = 0; i < deliveries; i++)
-        if (!send_message(load, fd))
+        if (!send_message(load, fd, 0))
             stop(STOPPED, "a socket is full", load);
 }
 
 struct figures echo(struct connections *connections, const struct options *options) {
     static struct epoll_event events[EVENTS];
-    long warm_up = warm_up_rounds(options) * options->clients, goal = options->rounds * options->clients + warm_up;
     struct load load = new_load(connections, options);
     for (int i = 0; i < options->clients; i++)
         answer(&load, connections->all[i].fd, options->window);
-    while (load.received < goal) {
+    while (!is_warm(&load, load.received) || !is_over(&load, load.received)) {
         int count = wait_for(&load, events);
         for (int i = 0; i < count; i++) {
             struct connection *connection = connection_of(&load, &events[i]);
             answer(&load, connection->fd, receive(&load, connection));
         }
-        if (!load.measuring && load.received >= warm_up)
-            begin_measuring(&load);
     }
-    return end_measuring(&load);
+    return figures_of(&load);
 }

@@ -16,7 +16,8 @@ struct figures {
     double last_client_ms_p50, last_client_ms_p99; /* fan-out only: from the send to the last member's delivery */
 };
 
-/* Connection 0 publishes; a message is done when every member has it. */
+/* Messages go round the active channels, and in each round its publishers; a message is done when every member has it.
+ * In the end every connection must have received exactly what was published into its channels. */
 struct figures fan_out(struct connections *connections, const struct options *options);
 
 /* Every connection sends, and sends again when its own message has come back. */

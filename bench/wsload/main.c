@@ -1,12 +1,14 @@
 /* wsload: a load client for message fan-out that is cheap enough to leave the server as the bottleneck.
  *
- * It opens N connections, drives one of three loads, and prints one JSON object with what it has measured.
- *   fanout  connection 0 publishes, every member receives
+ * It opens N connections, drives one of four loads, and prints one JSON object with what it has measured.
+ *   fanout  members publish into their channels, every member receives
  *   echo    every connection sends and waits for its own message
  *   idle    nothing is sent; the rate of connecting and memory are the figures
+ *   hold    the same, but it prints "ready" and keeps the connections, reading, until its standard input ends
  *
  * It answers no pings: keep a run shorter than the server's patience (Openline and Socket.IO: 45 s).
- * Exit status: 0, 2 bad usage, 3 connections failed, 5 could not send, 6 stalled, 7 closed by the server.
+ * Exit status: 0, 2 bad usage, 3 connections failed, 5 could not send, 6 stalled, 7 closed by the server,
+ * 8 somebody received too much or too little.
  */
 #include "connections.h"
 #include "cost.h"
@@ -60,6 +62,15 @@ static void print_load(const struct options *options, const struct figures *figu
                figures->last_client_ms_p99);
 }
 
+static void print_figures(const struct options *options, const struct figures *figures,
+                          const struct opening_figures *opening) {
+    printf("{\"mode\":\"%s\",\"clients\":%d,", mode_name(options->mode), options->clients);
+    if (options->mode != IDLE)
+        print_load(options, figures);
+    printf("\"connects_per_s\":%.0f,\"cpu_us_per_connect\":%.1f,\"rss_kb_per_conn\":%.2f}\n",
+           opening->connects_per_s, opening->cpu_us_per_connect, opening->rss_kb_per_conn);
+}
+
 int main(int argc, char **argv) {
     struct options options = read_options(argc, argv);
     struct connections connections;
@@ -68,13 +79,15 @@ int main(int argc, char **argv) {
     if (status)
         return status;
     drain(&connections, &options);
+    if (options.mode == HOLD) {
+        printf("ready\n");
+        fflush(stdout);
+        hold_open(&connections);
+        return 0;
+    }
     struct figures figures = {0};
     if (options.mode != IDLE)
         figures = options.mode == FANOUT ? fan_out(&connections, &options) : echo(&connections, &options);
-    printf("{\"mode\":\"%s\",\"clients\":%d,", mode_name(options.mode), options.clients);
-    if (options.mode != IDLE)
-        print_load(&options, &figures);
-    printf("\"connects_per_s\":%.0f,\"cpu_us_per_connect\":%.1f,\"rss_kb_per_conn\":%.2f}\n", opening.connects_per_s,
-           opening.cpu_us_per_connect, opening.rss_kb_per_conn);
+    print_figures(&options, &figures, &opening);
     return 0;
 }

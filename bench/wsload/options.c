@@ -6,27 +6,36 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: wsload --port P [--port P2 ...] [--mode fanout|echo|idle] [options]\n"
+    "usage: wsload --port P [--port P2 ...] [--mode fanout|echo|idle|hold] [options]\n"
     "  --host A            address of the server (127.0.0.1)\n"
     "  --path P            path of the request (/)\n"
     "  --header 'A: b'     one more line for the request; may be repeated\n"
     "  --clients N         connections (1000)\n"
     "  --size B            bytes of a payload, at least 2 (100)\n"
-    "  --rounds R          measured messages: of the publisher, or of each client in echo (200)\n"
+    "  --seconds S         how long is measured, behind a warm-up of a fifth of it (2)\n"
+    "  --messages M        how many messages are measured, behind a fifth of them, instead of --seconds; 0: as many as\n"
+    "                      the time allows (0)\n"
     "  --window W          messages in flight (1)\n"
-    "  --hello TEXT        first frame of every connection; one that begins with 40 waits for the server's greeting\n"
-    "  --hello-frames K    frames that answer the hello (1)\n"
-    "  --send TEMPLATE     text of a message; its first %s is the payload (%s)\n"
+    "  --hello TEXT        a first frame of every connection, answered by one; may be repeated: then it is sent when the\n"
+    "                      one before is answered. One that begins with 40 waits for the server's greeting\n"
+    "  --subscribe TEXT    joins the channel with the number %c, answered by one frame\n"
+    "  --send TEMPLATE     text of a message; its %s is the payload, its %c the number of the channel (%s)\n"
+    "  --channels C        channels in all (1)\n"
+    "  --each K            channels that each connection is in (1)\n"
+    "  --stride S          connection i is in channels i * S to i * S + K - 1, modulo C (1)\n"
+    "  --active A          channels that are published into, in turn (all)\n"
+    "  --publishers P      members of a channel that publish there, in turn (1)\n"
     "  --not-to-sender     the server leaves the publisher out\n"
-    "  --http              a streaming GET instead of a WebSocket\n"
+    "  --streams PATH      all but the first connection read an event stream: GET PATH, whose %c is the channel\n"
     "  --sources K         loopback addresses to connect from (1)\n"
     "  --connect-window N  handshakes under way at once (64)\n"
     "  --hold S            seconds to wait before memory is read (1)\n"
     "  --pid PID           a process of the server, for CPU and memory; may be repeated\n";
 
 enum option_code {
-    HOST = 1, PORT, PATH, HEADER, CLIENTS, MODE, SIZE, ROUNDS, WINDOW, PID,
-    HELLO_TEXT, HELLO_FRAMES, SEND, HTTP, NOT_TO_SENDER, SOURCES, CONNECT_WINDOW, HOLD, HELP,
+    HOST = 1, PORT, PATH, HEADER, CLIENTS, MODE, SIZE, SECONDS, MESSAGES, WINDOW, PID,
+    HELLO_TEXT, SUBSCRIBE, SEND, CHANNELS, EACH, STRIDE, ACTIVE, PUBLISHERS,
+    STREAMS, NOT_TO_SENDER, SOURCES, CONNECT_WINDOW, HOLD_SECONDS, HELP,
 };
 
 static const struct option known[] = {
@@ -37,22 +46,28 @@ static const struct option known[] = {
     {"clients", 1, 0, CLIENTS},
     {"mode", 1, 0, MODE},
     {"size", 1, 0, SIZE},
-    {"rounds", 1, 0, ROUNDS},
+    {"seconds", 1, 0, SECONDS},
+    {"messages", 1, 0, MESSAGES},
     {"window", 1, 0, WINDOW},
     {"pid", 1, 0, PID},
     {"hello", 1, 0, HELLO_TEXT},
-    {"hello-frames", 1, 0, HELLO_FRAMES},
+    {"subscribe", 1, 0, SUBSCRIBE},
+    {"channels", 1, 0, CHANNELS},
+    {"each", 1, 0, EACH},
+    {"stride", 1, 0, STRIDE},
+    {"active", 1, 0, ACTIVE},
+    {"publishers", 1, 0, PUBLISHERS},
     {"send", 1, 0, SEND},
-    {"http", 0, 0, HTTP},
+    {"streams", 1, 0, STREAMS},
     {"not-to-sender", 0, 0, NOT_TO_SENDER},
     {"sources", 1, 0, SOURCES},
     {"connect-window", 1, 0, CONNECT_WINDOW},
-    {"hold", 1, 0, HOLD},
+    {"hold", 1, 0, HOLD_SECONDS},
     {"help", 0, 0, HELP},
     {0},
 };
 
-static const char *const mode_names[] = {[FANOUT] = "fanout", [ECHO] = "echo", [IDLE] = "idle"};
+static const char *const mode_names[] = {[FANOUT] = "fanout", [ECHO] = "echo", [IDLE] = "idle", [HOLD] = "hold"};
 
 const char *mode_name(enum mode mode) { return mode_names[mode]; }
 
@@ -83,7 +98,7 @@ static double seconds(const char *text) {
 }
 
 static enum mode mode_of(const char *text) {
-    for (int mode = FANOUT; mode <= IDLE; mode++)
+    for (int mode = FANOUT; mode <= HOLD; mode++)
         if (!strcmp(text, mode_names[mode]))
             return mode;
     refuse("no such mode:", text);
@@ -102,6 +117,12 @@ static void add(int *list, int *count, int most, int value) {
     list[(*count)++] = value;
 }
 
+static void add_hello(struct options *options, const char *text) {
+    if (options->hello_count == MAX_HELLOS)
+        refuse("too many", "--hello");
+    options->hellos[options->hello_count++] = text;
+}
+
 static void set(struct options *options, int code, const char *text) {
     const int many = 10000000;
     switch (code) {
@@ -112,17 +133,23 @@ static void set(struct options *options, int code, const char *text) {
     case CLIENTS: options->clients = number(text, 1, many); break;
     case MODE: options->mode = mode_of(text); break;
     case SIZE: options->size = number(text, 2, MAX_SIZE); break;
-    case ROUNDS: options->rounds = number(text, 1, many); break;
+    case SECONDS: options->seconds = seconds(text); break;
+    case MESSAGES: options->messages = number(text, 0, many); break;
     case WINDOW: options->window = number(text, 1, 65536); break;
     case PID: add(options->pids, &options->pid_count, MAX_PIDS, number(text, 1, 1 << 30)); break;
-    case HELLO_TEXT: options->hello = text; break;
-    case HELLO_FRAMES: options->hello_frames = number(text, 1, 1000); break;
+    case HELLO_TEXT: add_hello(options, text); break;
+    case SUBSCRIBE: options->subscribe = text; break;
+    case CHANNELS: options->channels = number(text, 1, many); break;
+    case EACH: options->each = number(text, 1, many); break;
+    case STRIDE: options->stride = number(text, 0, many); break;
+    case ACTIVE: options->active = number(text, 1, many); break;
+    case PUBLISHERS: options->publishers = number(text, 1, many); break;
     case SEND: options->template = text; break;
-    case HTTP: options->plain_http = 1; break;
+    case STREAMS: options->streams = text; break;
     case NOT_TO_SENDER: options->echo_to_sender = 0; break;
     case SOURCES: options->sources = number(text, 1, 1 << 20); break;
     case CONNECT_WINDOW: options->connect_window = number(text, 1, many); break;
-    case HOLD: options->hold = seconds(text); break;
+    case HOLD_SECONDS: options->hold = seconds(text); break;
     case HELP: explain(); break;
     default: refuse("see", "the options:");
     }
@@ -131,8 +158,8 @@ static void set(struct options *options, int code, const char *text) {
 struct options read_options(int argc, char **argv) {
     struct options options = {
         .host = "127.0.0.1", .path = "/", .headers = "", .template = "%s", .mode = FANOUT,
-        .clients = 1000, .size = 100, .window = 1, .rounds = 200,
-        .hello_frames = 1, .echo_to_sender = 1, .sources = 1, .connect_window = 64, .hold = 1.0,
+        .clients = 1000, .size = 100, .window = 1, .seconds = 2.0,
+        .channels = 1, .each = 1, .stride = 1, .publishers = 1, .echo_to_sender = 1, .sources = 1, .connect_window = 64, .hold = 1.0,
     };
     for (int code; (code = getopt_long(argc, argv, "", known, NULL)) != -1;)
         set(&options, code, optarg);
@@ -142,6 +169,12 @@ struct options read_options(int argc, char **argv) {
         refuse("needs", "--port");
     if (options.mode == FANOUT && options.clients == 1 && !options.echo_to_sender)
         refuse("nobody would receive anything:", "--clients 1 --not-to-sender");
-    options.server_greets = options.hello && !strncmp(options.hello, "40", 2);
+    if (options.each > options.channels || options.active > options.channels)
+        refuse("more than there are", "--channels: --each or --active");
+    if (!options.active)
+        options.active = options.channels;
+    if (options.streams && (options.mode == ECHO || options.channels > 1 || options.publishers > 1))
+        refuse("event streams cannot publish; with them there is one channel:", "--streams");
+    options.server_greets = options.hello_count && !strncmp(options.hellos[0], "40", 2);
     return options;
 }

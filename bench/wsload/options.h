@@ -2,23 +2,30 @@
 #ifndef OPTIONS_H
 #define OPTIONS_H
 
-enum { MAX_PORTS = 64, MAX_PIDS = 64, MAX_SIZE = 1 << 20 };
-enum mode { FANOUT, ECHO, IDLE };
+enum { MAX_PORTS = 64, MAX_PIDS = 64, MAX_HELLOS = 8, MAX_SIZE = 1 << 20 };
+enum mode { FANOUT, ECHO, IDLE, HOLD };
 
 struct options {
     const char *host;
     const char *path;
     const char *headers;  /* lines for the request, each ended by CR LF */
-    const char *hello;    /* the first text frame of every connection, or NULL */
-    const char *template; /* the text of a message; its first %s is the payload */
+    const char *template; /* the text of a message; its %c is the channel, its %s the payload */
+    const char *hellos[MAX_HELLOS]; /* first text frames of every connection, each sent when the last is answered */
+    int hello_count;
+    const char *subscribe; /* joins the channel %c, answered by one frame; NULL: there is nothing to be said */
+    int channels;          /* in all */
+    int each;              /* channels that a connection is in */
+    int stride;            /* channels between the first of a connection and the first of the next */
+    int active;            /* channels that are published into, from the first on */
+    int publishers;        /* members of a channel that publish there in turn */
     enum mode mode;
     int ports[MAX_PORTS], port_count;
     int pids[MAX_PIDS], pid_count;
     int clients, size, window;
-    long rounds;
-    int hello_frames;   /* frames that answer the hello */
-    int server_greets;  /* the server speaks before the hello (Engine.IO) */
-    int plain_http;     /* a GET that streams, instead of a WebSocket */
+    double seconds; /* how long is measured, behind a warm-up of a fifth of it */
+    int messages;   /* how many are measured, behind a fifth of them, instead; 0: as many as the seconds allow */
+    int server_greets;  /* the server speaks before the first hello (Engine.IO) */
+    const char *streams; /* path of an event stream: all but the first connection read it; NULL: WebSockets only */
     int echo_to_sender; /* the publisher receives its own messages */
     int sources;        /* loopback addresses to connect from: each has its own 28 000 ports */
     int connect_window; /* handshakes under way at once */

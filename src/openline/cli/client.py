@@ -61,13 +61,15 @@ def say(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+def run(work: Coroutine[Any, Any, None], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     """Do ``work``; what goes wrong is said in one line, and a signal ends it quietly, with a goodbye to the server.
 
+    ``loop`` makes the event loop that it runs on, where it should not be asyncio's own.
     Raises :class:`click.ClickException` and :class:`SystemExit`.
     """
     try:
-        asyncio.run(_terminable(work))
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(_terminable(work))
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
     except asyncio.CancelledError:

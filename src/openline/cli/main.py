@@ -2,6 +2,7 @@
 
 import click
 
+from openline.cli.bench import bench
 from openline.cli.demo import demo
 from openline.cli.publish import publish
 from openline.cli.serve import serve
@@ -30,3 +31,4 @@ main.add_command(serve)
 main.add_command(demo)
 main.add_command(tail)
 main.add_command(publish)
+main.add_command(bench)

@@ -16,7 +16,7 @@ from openline.client.surroundings import Socket
 from openline.errors import CloseCode, SettingsError
 from openline.protocol.json_codec import SUBPROTOCOL
 
-__all__ = ["address_of", "is_here", "opener"]
+__all__ = ["address_of", "is_here", "opener", "why_not"]
 
 _CLOSE_SECONDS: Final = 2.0
 #: A page of history may be long: a server that sends more at once is none of ours.
@@ -61,7 +61,7 @@ def opener(url: str, ssl: tls.SSLContext | None) -> Callable[[], Awaitable[Socke
         try:
             return _WebSocket(await connect(url, **options))
         except (OSError, WebSocketException, UnicodeError, ImportError) as error:
-            raise SocketLostError(_why_not(error)) from error
+            raise SocketLostError(why_not(error)) from error
 
     return dial
 
@@ -74,7 +74,8 @@ def is_here(host: str) -> bool:
         return False
 
 
-def _why_not(error: Exception) -> Lost:
+def why_not(error: Exception) -> Lost:
+    """Why there is no WebSocket, by what opening one has raised."""
     if isinstance(error, InvalidStatus):
         response = error.response
         said = (response.body or b"")[:_REASON].decode(errors="replace").strip().partition("\n")[0]
