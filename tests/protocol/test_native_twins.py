@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openline.accelerator import native
 from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
 from openline.protocol.strict_json import is_suspect, is_suspect_in_python
-from openline.transports.fanout import send_many, send_many_in_python
+from openline.transports.fanout import Row, send_many, send_many_in_python, send_rows, send_rows_in_python
 
 KEYS = st.binary(min_size=4, max_size=4)
 TEXTS = st.text(max_size=80).map(str.encode)
@@ -68,16 +68,53 @@ def test_each_descriptor_gets_the_bytes_once_and_shortfalls_are_told(
             break
     pairs[gone][1].close()
     descriptors[vacant] = -1
-    short = twin(descriptors, 90, b"hello")
+    short = twin(descriptors, 2, 90, b"hello")
     assert sorted(short) == [(full, 0), (gone, -1)]
     for place, (_, theirs) in enumerate(pairs):
         if place in (full, gone):
             continue
-        expected = b"hello" if place < 90 and place != vacant else None
+        expected = b"hello" if 2 <= place < 90 and place != vacant else None
         try:
             assert theirs.recv(100) == expected
         except BlockingIOError:
             assert expected is None
+
+
+@pytest.mark.parametrize("twin", [send_rows_in_python, send_rows])
+def test_a_descriptor_in_several_rows_gets_them_in_order_and_shortfalls_name_what_was_to_come(
+    twin: type(send_rows), pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    descriptors = [ours.fileno() for ours, _ in pairs[:8]]
+    full, part, gone = descriptors[1], descriptors[2], descriptors[3]
+    while True:
+        try:
+            pairs[1][0].send(b"y" * 65_536)
+        except BlockingIOError:
+            break
+    pairs[2][0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    pairs[3][1].close()
+    everybody = array("i", descriptors)
+    rows: list[Row] = [(everybody, 6, b"a"), (array("i", [-1, full, gone]), 3, b"b"), (descriptors[7], 1, b"c")]
+    rows += [(array("i", [descriptors[0], part]), 2, b"%d" % (n % 10) * 300) for n in range(100)]
+    rows.append((everybody, 1, b"z"))
+    short = {row[:2]: (row[2], list(row[3])) for row in twin(rows)}
+    assert short.keys() == {(0, 1), (0, 2), (0, 3)}
+    assert (short[0, 1], short[0, 3]) == ((0, [0, 1]), (-1, [0, 1]))
+    taken, mine = short[0, 2]
+    assert (mine, 0 < taken < 30_001) == ([0, *range(3, 103)], True)
+    many = b"".join(b"%d" % (n % 10) * 300 for n in range(100))
+    heard = [pairs[n][1].recv(100_000) for n in (0, 2, 4, 5, 7)]
+    assert heard == [b"a" + many + b"z", (b"a" + many)[:taken], b"a", b"a", b"c"]
+    with pytest.raises(BlockingIOError):
+        pairs[6][1].recv(1)
+
+
+def test_rows_that_are_none_are_refused_by_the_native_part() -> None:
+    for rows in ([(array("i", [1]), 2, b"")], [(1, 2, b"")], [(array("i"), -1, b"")]):
+        if native is not None:
+            with pytest.raises(ValueError, match="beyond"):
+                native.send_rows(rows)
+    assert list(send_rows([])) == []
 
 
 def test_where_there_is_a_compiler_the_native_part_is_built() -> None:

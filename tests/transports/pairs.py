@@ -130,3 +130,21 @@ class PairTransport:
         """Both ends are closed; the next socket gets their numbers."""
         self.ours.close()
         self.theirs.close()
+
+
+class PacketTransport(PairTransport):
+    """Keeps what each system call wrote apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for end in (self.ours, self.theirs):
+            end.close()
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs.setblocking(False)
+
+    def calls(self) -> list[bytes]:
+        """What was written, call by call."""
+        found: list[bytes] = []
+        while data := self.read(65_536):
+            found.append(data)
+        return found

@@ -27,6 +27,7 @@ from openline.protocol.socketio_codec import Spelling
 from openline.transports.admission import Gate
 from openline.transports.api import Api
 from openline.transports.asgi import Endpoint
+from openline.transports.delivery import in_slices
 from openline.transports.doors import Doors
 
 __all__ = ["Runtime", "start_from_thread"]
@@ -77,7 +78,7 @@ class Runtime:
             policy=policy,
             application=handlers,
             timers=self._timers,
-            tick=Tick(self.loop.call_soon),
+            tick=Tick(self.loop.call_soon, in_slices, hold_seconds=settings.hub.flush_seconds),
             tasks=self._tasks,
             settings=settings.hub,
         )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from openline.errors import SettingsError
+from openline.hub.tick import HOLD_SECONDS
 from openline.model import Retention
 
 __all__ = ["HubSettings"]
@@ -14,7 +15,8 @@ class HubSettings:
 
     ``window_seconds``: how long it outlives its line. ``backlog_bytes``: commands that may wait behind one that runs.
     ``hold_bytes``: what may come in while it catches up. ``direct_count`` and ``direct_bytes``: what is kept of the
-    events sent to it alone, to its user, or to everybody, for its return.
+    events sent to it alone, to its user, or to everybody, for its return. ``flush_seconds``: how long writing what has
+    come together may hold the event loop, before it has its turn and the writing goes on.
     """
 
     window_seconds: float = 120.0
@@ -23,6 +25,7 @@ class HubSettings:
     hold_bytes: int = 1_048_576
     direct_count: int = 200
     direct_bytes: int = 262_144
+    flush_seconds: float = HOLD_SECONDS
 
     @property
     def direct(self) -> Retention:
@@ -34,3 +37,5 @@ class HubSettings:
             raise SettingsError("window_seconds", "is 0 or more")
         if self.backlog_bytes < 1024 or self.hold_bytes < 1024:
             raise SettingsError("backlog_bytes", "is 1024 or more, as is hold_bytes")
+        if self.flush_seconds < 0:
+            raise SettingsError("flush_seconds", "is 0 or more")

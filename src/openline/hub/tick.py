@@ -1,22 +1,28 @@
 """The one ordered list of everything that leaves in this turn of the event loop, flushed in order at its end.
 
 Pushes to groups, replies and frames to one wire are entries of the same list, so nothing overtakes; neighbours to the
-same target are joined, so a burst costs one system call per member.
+same target are joined, so a burst costs one system call per member. A flush that takes long is interrupted, and goes on
+in the next turn before anything else leaves.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from openline.hub.ports import Group, Wire
 
-__all__ = ["Tick"]
+__all__ = ["HOLD_SECONDS", "Call", "Entry", "Steps", "Tick", "ToGroup", "ToWire", "one_by_one"]
 
 #: How much may wait for the end of the turn.
 _LIMIT_BYTES: Final = 1_048_576
+#: How long one flush may hold the event loop.
+HOLD_SECONDS: Final = 0.005
 _NOBODY: Final[frozenset[Wire]] = frozenset()
 
 
-class _ToGroup:
+class ToGroup:
+    """Frames for those who were members at ``mark`` and still are, but those in ``skip``."""
+
     __slots__ = ("frames", "mark", "skip", "target")
 
     def __init__(self, target: Group[Any], mark: int, skip: frozenset[Wire], frame: bytes) -> None:
@@ -26,10 +32,13 @@ class _ToGroup:
         self.frames = [frame]
 
     def deliver(self) -> None:
+        """Write them."""
         self.target.deliver(self.frames, self.mark, self.skip)
 
 
-class _ToWire:
+class ToWire:
+    """Frames for one wire."""
+
     __slots__ = ("frames", "target")
 
     def __init__(self, target: Wire, frame: bytes) -> None:
@@ -37,23 +46,55 @@ class _ToWire:
         self.frames = [frame]
 
     def deliver(self) -> None:
+        """Write them."""
         self.target.deliver(self.frames)
 
 
-class _Call:
+class Call:
+    """What is to be done behind everything that was queued before."""
+
     __slots__ = ("deliver",)
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.deliver = call
 
 
-class Tick:
-    """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something."""
+Entry = ToGroup | ToWire | Call
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+#: Delivers entries in their order, a step at a time; between two steps members may come and go, and who goes on looks
+#: at who is there then.
+Steps = Callable[[Sequence[Entry]], Iterator[None]]
+
+
+def one_by_one(entries: Sequence[Entry]) -> Iterator[None]:
+    """Each entry is a step: see :data:`Steps`."""
+    for entry in entries:
+        entry.deliver()
+        yield
+
+
+class Tick:
+    """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something.
+
+    ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between.
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        steps: Steps = one_by_one,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._call_soon = call_soon
-        self._entries: list[_ToGroup | _ToWire | _Call] = []
+        self._steps = steps
+        self._hold_seconds = hold_seconds
+        self._now = now
+        self._entries: list[Entry] = []
         self._bytes = 0
+        # What was interrupted, and is to go on before anything else.
+        self._under_way: Iterator[None] | None = None
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
 
@@ -62,22 +103,22 @@ class Tick:
         if not frame:
             return
         last = self._last(frame)
-        if isinstance(last, _ToGroup) and last.target is group and last.mark == group.mark and last.skip == skip:
+        if isinstance(last, ToGroup) and last.target is group and last.mark == group.mark and last.skip == skip:
             last.frames.append(frame)
         else:
-            self._entries.append(_ToGroup(group, group.mark, skip, frame))
+            self._entries.append(ToGroup(group, group.mark, skip, frame))
 
     def to_wire(self, wire: Wire, frame: bytes) -> None:
         """Queue ``frame`` for one wire; nothing for ``b""``."""
         if not frame:
             return
         last = self._last(frame)
-        if isinstance(last, _ToWire) and last.target is wire:
+        if isinstance(last, ToWire) and last.target is wire:
             last.frames.append(frame)
         else:
-            self._entries.append(_ToWire(wire, frame))
+            self._entries.append(ToWire(wire, frame))
 
-    def _last(self, frame: bytes) -> "_ToGroup | _ToWire | _Call | None":
+    def _last(self, frame: bytes) -> Entry | None:
         """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
         self._bytes += len(frame)
         if self._bytes > _LIMIT_BYTES:
@@ -85,14 +126,14 @@ class Tick:
             self._bytes = len(frame)
         if self._entries:
             return self._entries[-1]
-        if not self._flushing:
-            self._call_soon(self.flush)
+        if not self._flushing and self._under_way is None:
+            self._call_soon(self._turn)
         return None
 
     def behind(self, call: Callable[[], None]) -> None:
         """Make ``call`` behind everything queued so far: at once, or, inside a flush, as soon as that comes to it."""
         if self._flushing:
-            self._entries.append(_Call(call))
+            self._entries.append(Call(call))
         else:
             self.flush()
             call()
@@ -101,23 +142,49 @@ class Tick:
         """Somebody left ``group``: tidy it up when nothing refers to it."""
         if group.sparse:
             self._sparse.add(group)
-            if not self._entries and not self._flushing:
+            if not self._entries and not self._flushing and self._under_way is None:
                 self._tidy()
 
     def flush(self) -> None:
-        """Write everything queued, in order. Called inside a flush it does nothing: that flush goes on to the end."""
+        """Write everything queued, in order, however long that takes.
+
+        Called inside a flush it does nothing: that flush goes on to the end.
+        """
+        self._go_on(None)
+
+    def _turn(self) -> None:
+        """Write as much as may be written in one turn of the loop, and ask for another if that is not all."""
+        self._go_on(self._now() + self._hold_seconds)
+
+    def _go_on(self, until: float | None) -> None:
         if self._flushing:
             return
         self._flushing = True
         try:
-            while self._entries:
-                entries, self._entries = self._entries, []
-                self._bytes = 0
-                for entry in entries:
-                    entry.deliver()
+            while self._entries or self._under_way is not None:
+                if not self._advance(until):
+                    self._call_soon(self._turn)
+                    return
         finally:
             self._flushing = False
         self._tidy()
+
+    def _advance(self, until: float | None) -> bool:
+        """Deliver what is under way, or else what is queued; False where it was interrupted."""
+        steps, self._under_way = self._under_way, None
+        if steps is None:
+            entries, self._entries = self._entries, []
+            self._bytes = 0
+            if len(entries) == 1 and isinstance(entries[0], ToWire):
+                # As most flushes are: nothing to join, nothing to interrupt.
+                entries[0].deliver()
+                return True
+            steps = self._steps(entries)
+        for _ in steps:
+            if until is not None and self._now() >= until:
+                self._under_way = steps
+                return False
+        return True
 
     def _tidy(self) -> None:
         for group in self._sparse:

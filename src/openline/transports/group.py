@@ -90,31 +90,47 @@ class DescriptorGroup:
         self._descriptors[place] = wire.descriptor
         del self._aside[place]
 
-    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
-        """See :class:`openline.hub.ports.Group`."""
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        aside = tuple(self._aside.items()) if self._aside else ()
-        skipped = self._hide(skip) if skip else ()
-        short = send_many(self._descriptors, mark, data)
-        for place, descriptor in skipped:
-            self._descriptors[place] = descriptor
-        for place, taken in short:
+    @property
+    def straight(self) -> bool:
+        """Whether nobody stands aside."""
+        return not self._aside
+
+    def member_at(self, place: int) -> Member | None:
+        """Who has a place; None when it was left."""
+        return self._members[place]
+
+    def descriptors(self, skip: frozenset[Any]) -> "array[int]":
+        """Where those who stand here are written to, by place; below 0 for who left, stands aside, or is skipped."""
+        if not skip:
+            return self._descriptors
+        places = [place for wire in skip if (place := wire.places.get(self)) is not None]
+        if not places:
+            return self._descriptors
+        shown = self._descriptors[:]
+        for place in places:
+            shown[place] = -1
+        return shown
+
+    def send(self, descriptors: "array[int]", start: int, stop: int, data: bytes) -> None:
+        """Write to ``descriptors``, which :meth:`descriptors` has just returned, from ``start`` to ``stop``."""
+        for place, taken in send_many(descriptors, start, stop, data):
             wire = self._members[place]
             if wire is not None:
                 wire.fell_short(data, taken)
+
+    def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
+        """See :class:`openline.hub.ports.Group`."""
+        self.deliver_between(frames, 0, mark, skip)
+
+    def deliver_between(self, frames: Sequence[bytes], start: int, stop: int, skip: frozenset[Any]) -> None:
+        """Write to all whose place lies from ``start`` to ``stop``, but those in ``skip``. Never raises."""
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        aside = tuple(self._aside.items()) if self._aside else ()
+        self.send(self.descriptors(skip), start, stop, data)
         for place, wire in aside:
             # Looked at again: a member that fell just now may have taken others with it.
-            if place < mark and self._members[place] is wire and wire not in skip:
+            if start <= place < stop and self._members[place] is wire and wire not in skip:
                 wire.deliver(frames)
-
-    def _hide(self, skip: frozenset[Any]) -> list[tuple[int, int]]:
-        hidden: list[tuple[int, int]] = []
-        for wire in skip:
-            place: int | None = wire.places.get(self)
-            if place is not None:
-                hidden.append((place, self._descriptors[place]))
-                self._descriptors[place] = -1
-        return hidden
 
     def compact(self) -> None:
         """See :class:`openline.hub.ports.Group`."""

@@ -1,0 +1,156 @@
+"""What is queued leaves in as few system calls as there are members, and never holds the loop for long."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from openline.hub.tick import Tick
+from openline.transports import delivery
+from openline.transports.delivery import in_slices
+from openline.transports.group import DescriptorGroup
+from tests.hub.test_tick import Loop
+from tests.transports.pairs import PacketTransport, PairTransport
+
+
+@pytest.fixture
+def open_pair() -> Iterator[Callable[..., PairTransport]]:
+    opened: list[PairTransport] = []
+
+    def open_one(**options: object) -> PairTransport:
+        opened.append(PairTransport(**options))  # type: ignore[arg-type]
+        opened[-1].make_wire()
+        return opened[-1]
+
+    yield open_one
+    for pair in opened:
+        pair.close()
+
+
+@pytest.fixture
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture
+def tick(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> Tick:
+    """Interrupted after every step, which writes to two members at most."""
+    monkeypatch.setattr(delivery, "SLICE", 2)
+    return Tick(loop.call_soon, in_slices, hold_seconds=0.0, now=lambda: 0.0)
+
+
+def test_a_member_of_several_channels_gets_a_turn_of_them_in_one_system_call_in_order() -> None:
+    loop = Loop()
+    tick = Tick(loop.call_soon, in_slices)
+    pairs = [PacketTransport() for _ in range(3)]
+    wires = [pair.make_wire() for pair in pairs]
+    groups = [DescriptorGroup() for _ in range(3)]
+    for group in groups:
+        for wire in wires[:2]:
+            group.join(wire)
+    for number, group in enumerate((*groups, *groups)):
+        tick.to_group(group, b"%d" % number, frozenset({wires[1]}) if number == 4 else frozenset())
+        if number == 2:
+            tick.to_wire(wires[0], b"reply")
+    tick.to_wire(wires[2], b"alone")
+    loop.run()
+    assert [pair.calls() for pair in pairs] == [[b"012reply345"], [b"01235"], [b"alone"]]
+    for pair in pairs:
+        pair.close()
+
+
+def members(group: DescriptorGroup, count: int, open_pair: Callable[..., PairTransport]) -> list[PairTransport]:
+    pairs = [open_pair() for _ in range(count)]
+    for pair in pairs:
+        group.join(pair.wire)
+    return pairs
+
+
+def test_a_large_group_is_written_to_slice_by_slice_and_the_loop_has_its_turn_in_between(tick, loop, open_pair) -> None:
+    group = DescriptorGroup()
+    pairs = members(group, 5, open_pair)
+    tick.to_group(group, b"x")
+    turns: list[int] = []
+    while loop.soon:
+        loop.run()
+        turns.append(sum(pair.drain() == b"x" for pair in pairs))
+    assert turns[:3] == [2, 4, 5]
+
+
+def test_what_comes_later_does_not_overtake_what_is_half_done(tick, loop, open_pair) -> None:
+    group, other = DescriptorGroup(), DescriptorGroup()
+    pairs = members(group, 5, open_pair)
+    other.join(pairs[4].wire)
+    tick.to_group(group, b"first ")
+    loop.run()
+    tick.to_group(other, b"second ")
+    tick.to_wire(pairs[4].wire, b"third")
+    loop.run()
+    assert pairs[4].drain() == b""
+    tick.flush()
+    assert pairs[4].drain() == b"first second third"
+    assert all(pair.drain() == b"first " for pair in pairs[:4])
+
+
+def test_who_leaves_between_two_slices_is_skipped_and_who_takes_its_number_gets_nothing(tick, loop, open_pair) -> None:
+    group = DescriptorGroup()
+    pairs = members(group, 5, open_pair)
+    tick.to_group(group, b"x")
+    loop.run()
+    number = pairs[4].ours.fileno()
+    pairs[4].wire.shut()
+    pairs[4].ours.close()
+    pairs[4].theirs.close()
+    late = open_pair(number=number)
+    group.join(late.wire)
+    assert late.wire.descriptor == number
+    tick.flush()
+    assert (late.drain(), [pair.drain() for pair in pairs[:4]]) == (b"", [b"x"] * 4)
+
+
+def test_who_stands_aside_and_is_back_between_two_slices_gets_it_once_and_in_order(tick, loop, open_pair) -> None:
+    group = DescriptorGroup()
+    pairs = members(group, 5, open_pair)
+    for slow in (pairs[0], pairs[4]):
+        filled = slow.fill()
+        slow.wire.deliver([b"before "])
+        assert slow.wire.descriptor < 0
+        slow.filled = filled
+    tick.to_group(group, b"x")
+    loop.run()
+    got = [slow.drain()[slow.filled :] for slow in (pairs[0], pairs[4])]
+    assert all(slow.wire.descriptor >= 0 for slow in (pairs[0], pairs[4]))
+    tick.flush()
+    assert [got[0], pairs[4].drain()[pairs[4].filled :]] == [b"before x", b"before x"]
+
+
+def test_who_falls_short_in_the_middle_of_several_frames_gets_the_rest_later(loop, open_pair) -> None:
+    tick = Tick(loop.call_soon, in_slices)
+    groups = [DescriptorGroup(), DescriptorGroup()]
+    slow, quick = open_pair(), open_pair()
+    for group in groups:
+        group.join(slow.wire)
+        group.join(quick.wire)
+    sent = b""
+    for number in range(60):
+        frame = b"<%d:%s>" % (number, b"x" * 500)
+        tick.to_group(groups[number % 2], frame)
+        sent += frame
+    loop.run()
+    assert slow.wire.descriptor < 0
+    assert (slow.drain(), quick.drain()) == (sent, sent)
+
+
+def test_who_is_gone_is_given_up_and_may_take_others_along(loop, open_pair) -> None:
+    tick = Tick(loop.call_soon, in_slices)
+    groups = [DescriptorGroup(), DescriptorGroup()]
+    gone, also, here = open_pair(), open_pair(), open_pair()
+    for group in groups:
+        for pair in (gone, also, here):
+            group.join(pair.wire)
+    gone.theirs.close()
+    also.theirs.close()
+    gone.owner.too_slow = also.wire.shut  # type: ignore[method-assign,assignment]
+    for group in groups:
+        tick.to_group(group, b"x")
+    loop.run()
+    assert (gone.wire.open, also.wire.open, also.owner.given_up, here.drain()) == (False, False, 0, b"xx")
