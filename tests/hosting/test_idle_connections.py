@@ -6,10 +6,12 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 import uvloop
-from tests.clients import upgrade_head
-from tests.server import serving, until
+from tests.clients import json_client, upgrade_head
+from tests.server import openline, serving, until
 
 from openline import Openline
 from openline.protocol.websocket import Opcode, encode_masked
@@ -68,3 +70,18 @@ def test_an_idle_connection_owns_no_task_buffer_logger_dict_or_future_and_nothin
 def test_asyncios_own_loop_lets_go_of_http_too() -> None:
     grown = asyncio.run(what_comes_with_clients())
     assert grown.get(NativeHttpProtocol.__name__, 0) == 0
+
+
+def test_openline_serve_takes_what_is_there_out_of_the_garbage_collectors_sight(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import gc\nfrom openline import Openline\nline = Openline()\n"
+        '@line.on("frozen")\ndef frozen(connection): return gc.get_freeze_count()\n'
+    )
+    with openline(tmp_path, "serve", "app:line", "--port", "0") as server:
+        _, port = server.address()
+        assert asyncio.run(asked(port, "frozen")) > 10_000
+
+
+async def asked(port: int, event: str) -> Any:
+    async with json_client(f"ws://127.0.0.1:{port}") as client:
+        return await client.get(event)

@@ -1,5 +1,6 @@
 """Runs one application in this process on uvicorn, natively, with our words at start and end."""
 
+import gc
 import logging
 import os
 from socket import socket
@@ -57,6 +58,12 @@ class Server(uvicorn.Server):
         except OpenlineError as error:
             _log.error("%s", error)
             raise SystemExit(1) from None
+
+    async def main_loop(self) -> None:
+        """Serve. What has been made by now stays: the garbage collector need not look at it again and again."""
+        gc.collect()
+        gc.freeze()
+        await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop. uvicorn would raise the signal again at the end, as if nothing had been put in order."""
