@@ -71,7 +71,7 @@ class Owner:
         self.closed: list[tuple[int, str]] = []
         self.given_up = 0
 
-    def close(self, code: int, reason: str = "") -> None:
+    def wire_closes(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
 
     def too_slow(self) -> None:
