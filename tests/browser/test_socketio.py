@@ -32,7 +32,7 @@ CHAT = """async (transports) => {
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[str]:
-    with openline(ROOT, "serve", "tests.socketio.stock:in_browser", "--port", "0") as process:
+    with openline(ROOT, "serve", "tests.socketio_door.stock:in_browser", "--port", "0") as process:
         yield process.address()[0]
         assert process.end() == 0
         process.log.unlink()

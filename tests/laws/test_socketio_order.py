@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from openline import Openline
 from tests.server import Served, serving, until
-from tests.socketio.hands import application, polled, spoken
+from tests.socketio_door.hands import application, polled, spoken
 
 ROOMS = ("chat:a", "chat:b", "plain")
 

@@ -17,8 +17,8 @@ from openline.protocol.engineio import text_frame
 from openline.protocol.websocket import Opcode, encode_frame
 from openline.transports.engineio import Session
 from tests.server import Served
-from tests.socketio.hands import PATIENT, SUITE, Polled, Spoken, polled, spoken
-from tests.socketio.hosts import HOSTS
+from tests.socketio_door.hands import PATIENT, SUITE, Polled, Spoken, polled, spoken
+from tests.socketio_door.hosts import HOSTS
 
 AT_ONCE = 0.25
 

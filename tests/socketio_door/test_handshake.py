@@ -9,8 +9,8 @@ from openline import CommandError, Openline, Request
 from openline.app import pages
 from tests.clients import fetch, json_client
 from tests.server import serving
-from tests.socketio.hands import application, polled, spoken
-from tests.socketio.hosts import HOSTS
+from tests.socketio_door.hands import application, polled, spoken
+from tests.socketio_door.hosts import HOSTS
 
 hosts = pytest.mark.parametrize("host", HOSTS)
 

@@ -9,7 +9,7 @@ import pytest
 
 from openline import ConnectError, Openline, User
 from tests.server import serving, until
-from tests.socketio.hands import Polled, Spoken, application, polled, spoken
+from tests.socketio_door.hands import Polled, Spoken, application, polled, spoken
 
 
 def recovering(**more: Any) -> Openline:

@@ -15,8 +15,8 @@ from websockets.exceptions import ConnectionClosed
 
 from openline import LineSettings, Openline, Settings, Socket, SocketIoSettings
 from tests.server import Served
-from tests.socketio.hands import PATIENT, Spoken, polled, spoken
-from tests.socketio.hosts import HOSTS
+from tests.socketio_door.hands import PATIENT, Spoken, polled, spoken
+from tests.socketio_door.hosts import HOSTS
 
 AT_ONCE = 0.25
 

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-
 import socketio
+
 from openline import ConnectError, Connection, Socket
 from tests.server import Served, serving, until
-from tests.socketio.hands import application
+from tests.socketio_door.hands import application
 
 TRANSPORTS = (["polling"], ["websocket"], ["polling", "websocket"])
 transports = pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)

@@ -12,8 +12,8 @@ from websockets.exceptions import InvalidStatus
 from openline import Connection, Openline, Outcome, Settings, SettingsError, SocketIoSettings
 from tests.clients import fetch, json_client
 from tests.server import plainly_serving, serving, until
-from tests.socketio.hands import Polled, application, polled, spoken
-from tests.socketio.hosts import HOSTS
+from tests.socketio_door.hands import Polled, application, polled, spoken
+from tests.socketio_door.hosts import HOSTS
 
 hosts = pytest.mark.parametrize("host", HOSTS)
 

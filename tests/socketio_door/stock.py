@@ -10,7 +10,7 @@ from typing import Any
 
 from openline import ConnectError, Openline, Socket, User
 from openline.app.pages import Page
-from tests.socketio.hands import application
+from tests.socketio_door.hands import application
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_suffix(".mjs")

@@ -7,8 +7,8 @@ import pytest
 
 from tests.clients import json_client, opened
 from tests.server import openline, serving
-from tests.socketio.hosts import HOSTS
-from tests.socketio.stock import TRANSPORTS, play, playing, stock_line
+from tests.socketio_door.hosts import HOSTS
+from tests.socketio_door.stock import TRANSPORTS, play, playing, stock_line
 
 transports = pytest.mark.parametrize("transports", TRANSPORTS)
 

@@ -5,7 +5,7 @@ import json
 from openline.cli.demo import LOBBY, demo_line
 from tests.clients import json_client, opened
 from tests.server import serving
-from tests.socketio.hands import polled, spoken
+from tests.socketio_door.hands import polled, spoken
 
 
 def heard(text: str) -> list[str]:

@@ -12,8 +12,8 @@ from websockets.asyncio.client import connect
 from openline import Openline
 from openline.transports.engineio_wire import EngineWire
 from tests.server import make_certificate, serving, until
-from tests.socketio.hands import Polled, Spoken, application, polled, spoken
-from tests.socketio.hosts import HOSTS
+from tests.socketio_door.hands import Polled, Spoken, application, polled, spoken
+from tests.socketio_door.hosts import HOSTS
 
 
 def aside(line: Openline, name: str) -> int:

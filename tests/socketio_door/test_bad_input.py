@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from openline import Connection
 from tests.server import serving, until
-from tests.socketio.hands import application, polled, spoken
+from tests.socketio_door.hands import application, polled, spoken
 
 AT_ONCE = 0.25
 
