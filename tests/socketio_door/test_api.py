@@ -394,7 +394,7 @@ async def test_what_is_volatile_is_for_who_is_there() -> None:
 async def test_an_event_that_cannot_be_named_so_is_refused_where_it_is_emitted(name: str) -> None:
     line = application()
     async with serving(line):
-        with pytest.raises(CommandError):
+        with pytest.raises(ValueError, match="type"):
             line.of("/").to("room").emit(name)
 
 

@@ -13,6 +13,7 @@ from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
 from openline.hub.payload import Payload
 from openline.model import Position, User
+from openline.protocol.channel_name import require_event
 from openline.protocol.rooms import everybody, room_channel, room_of
 from openline.transports.socketio_entry import Handshake
 
@@ -75,8 +76,9 @@ class Audience:
         """Send an event with any number of arguments; each socket gets it once, whatever rooms it is in.
 
         Its last position comes out once it is in the store. It need not be awaited. Raises :class:`TypeError` or
-        :class:`ValueError` for what JSON cannot hold, :class:`CommandError` for a bad name.
+        :class:`ValueError` for what JSON cannot hold, or a name that no event can have.
         """
+        require_event(type)
         payload = Payload.of_arguments(arguments)
         hub = self.space.hub
         return hub.tasks.on_loop(partial(self._emit, hub, type, payload))

@@ -19,7 +19,7 @@ from openline.protocol.commands import Word
 from openline.protocol.handshake import response_head
 from openline.transports.asgi import AsgiWire
 from openline.transports.exchange import Exchange
-from openline.transports.uvicorn_host import Underneath
+from openline.transports.underneath import Underneath
 from openline.transports.wire import SocketWire
 
 if TYPE_CHECKING:

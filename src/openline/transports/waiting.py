@@ -11,7 +11,7 @@ from openline.hub.outcome import Outcome
 from openline.transports.doors import Doors
 from openline.transports.exchange import Exchange
 from openline.transports.settings import HttpSettings
-from openline.transports.uvicorn_host import Underneath
+from openline.transports.underneath import Underneath
 
 __all__ = ["Waiting"]
 
