@@ -49,7 +49,7 @@ def left_behind(line: Openline) -> dict[str, object]:
         "secrets": hub.lifecycle._resumable,
         "channels": hub.membership._channels,
         "wanted": hub.broker._wanted,  # type: ignore[attr-defined]
-        "logs of connections": [name for name in hub.broker._logs if name.startswith("$connection:")],  # type: ignore[attr-defined]
+        "logs of connections": [name for name in hub.broker._logs.by_channel if name.startswith("$connection:")],  # type: ignore[attr-defined]
         "entries of the tick": hub.tick._entries,
         "handlers": list(hub.tasks._running),
     }

@@ -38,7 +38,7 @@ async def gone(served: Hosted, connection: str) -> str:
         ("GET /openline.js", 200, b"import"),
         ("HEAD /openline.js", 200, b""),
         ("GET /nothing", 404, b"There is nothing here."),
-        ("POST /nothing", 405, b"This is read with GET."),
+        ("POST /openline.js", 405, b"This is read with GET."),
         ("GET /openline", 426, b"This is a door for WebSockets"),
     ],
 )
