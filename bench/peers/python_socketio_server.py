@@ -2,9 +2,8 @@
 
 import sys
 
-import uvicorn
-
 import socketio
+import uvicorn
 
 sio = socketio.AsyncServer(async_mode="asgi")
 echo = sys.argv[2] == "echo"
