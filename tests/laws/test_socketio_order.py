@@ -50,7 +50,8 @@ async def test_everything_comes_once_and_in_order_through_upgrades_cuts_and_retu
             await life
         assert wanderer.got == said[: len(wanderer.got)]
         assert len(wanderer.got) >= len(said) - wanderer.asked
-        assert wanderer.returns and wanderer.acked
+        assert wanderer.returns
+        assert wanderer.acked
         # Of what it asked some answers were lost with a line; those that came stand in order, each once, and where
         # they were made: behind all that had been said by then, in whatever room, and ahead of the rest.
         assert [number for number, _, _ in wanderer.acked] == sorted({number for number, _, _ in wanderer.acked})
