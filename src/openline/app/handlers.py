@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from openline.app.handler import Handler, come
 from openline.app.table import Table, check_type
@@ -26,6 +26,7 @@ Authenticate = Callable[[str | None, Request], User | str | Awaitable[User | str
 #: Takes the request; returns the headers to set on the answer, if any; plain or async.
 AskHandshake = Callable[[Request], Mapping[str, str] | Awaitable[Mapping[str, str] | None] | None]
 
+R = TypeVar("R")
 _log = logging.getLogger("openline")
 _NO_HANDLERS: Final = Table()
 _NOBODY: Final[Outcome[User | None]] = Outcome.of(None)
@@ -208,18 +209,27 @@ class Handlers:
 
     def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
+        return self._perform(connection, command, _answer)
+
+    def call(self, connection: Connection, command: Command) -> Outcome[Any]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return self._perform(connection, command, _plain)
+
+    def _perform(self, connection: Connection, command: Command, finish: Callable[[Command, Any], R]) -> Outcome[R]:
         if command.channel is None and self._of(connection).listeners:
-            return drive(self._answer_later(command, self._call(connection, command)))
+            return drive(self._finish_later(command, self._call(connection, command), finish))
         try:
             result = self._begin(connection, command)
             if isinstance(result, (Outcome, Awaitable)):
-                return drive(self._answer_later(command, come(self._tasks(), result)))
-            return Outcome.of(_answer(command, result))
+                return drive(self._finish_later(command, come(self._tasks(), result), finish))
+            return Outcome.of(finish(command, result))
         except Exception as error:
             return Outcome.failed(error)
 
-    async def _answer_later(self, command: Command, coming: Coroutine[Any, Any, Any]) -> JsonBytes:
-        return _answer(command, await coming)
+    async def _finish_later(
+        self, command: Command, coming: Coroutine[Any, Any, Any], finish: Callable[[Command, Any], R]
+    ) -> R:
+        return finish(command, await coming)
 
     def _begin(self, connection: Connection, command: Command) -> Any:
         """Call the handler of ``command``, and nobody else; see :meth:`Handler.begin`."""
@@ -234,15 +244,11 @@ class Handlers:
             raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
         return handler.begin(self._tasks(), connection, *front, *handler.arguments(command))
 
-    def call(self, connection: Connection, command: Command) -> Outcome[Any]:
-        """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._call(connection, command))
-
     async def _call(self, connection: Connection, command: Command) -> Any:
         if command.channel is None:
             for listener in self._of(connection).listeners:
                 await listener.call(self._tasks(), connection, command.type, *listener.arguments(command))
-        return _plain(await come(self._tasks(), self._begin(connection, command)))
+        return await come(self._tasks(), self._begin(connection, command))
 
     def _tasks(self) -> Tasks:
         if self.tasks is None:
@@ -250,7 +256,7 @@ class Handlers:
         return self.tasks
 
 
-def _plain(result: Any) -> Any:
+def _plain(command: Command, result: Any) -> Any:
     """What a handler returned, as plain values where that is a position."""
     return {"position": str(result)} if isinstance(result, Position) else result
 
@@ -259,7 +265,7 @@ def _answer(command: Command, result: Any) -> JsonBytes:
     """What a handler returned, as its client is told."""
     if isinstance(result, (bytes, bytearray, memoryview)):
         raise TypeError("a handler cannot return bytes: publish or emit them")
-    answer = encode_json(_plain(result))
+    answer = encode_json(_plain(command, result))
     if len(answer) > MAX_PAYLOAD_BYTES:
         _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
         raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")
