@@ -210,10 +210,22 @@ static int is_surrogate_escape(const uint8_t *at, const uint8_t *end)
     return end - at >= 3 && at[1] == 'u' && (at[2] == 'd' || at[2] == 'D');
 }
 
+/* Which bytes are looked at: digits, brackets that open, the letter of an exponent, a backslash. */
+static const uint8_t is_looked_at[256] = {
+    ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1,
+    ['8'] = 1, ['9'] = 1, ['['] = 1, ['{'] = 1, ['e'] = 1, ['E'] = 1, ['\\'] = 1,
+};
+
 static int has_suspect(const uint8_t *at, const uint8_t *end)
 {
     int brackets = 0, digits = 0;
     for (; at < end; at++) {
+        if (!is_looked_at[*at]) {
+            digits = 0;
+            while (end - at > 4 && !(is_looked_at[at[1]] | is_looked_at[at[2]] | is_looked_at[at[3]] | is_looked_at[at[4]]))
+                at += 4;
+            continue;
+        }
         if (is_digit(*at)) {
             if (++digits == LONG_NUMBER)
                 return 1;

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -361,3 +362,23 @@ def test_each_gets_what_was_queued_while_it_was_in_in_the_order_of_the_list(step
     model.flush()
     assert [w.written for w in wires] == model.got
     assert [len(group) for group in groups] == [len(stays) for stays in model.stays]
+
+
+def test_what_was_queued_while_a_delivery_failed_leaves_in_the_next_turn() -> None:
+    turns: list[Callable[[], None]] = []
+    tick, wire = Tick(turns.append), FakeWire(JSON)
+
+    class Failing(CountingGroup):
+        def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
+            tick.to_wire(wire, b"queued meanwhile")
+            raise RuntimeError("a fault of ours")
+
+    tick.to_group(Failing(), b"first")
+    with pytest.raises(RuntimeError):
+        turns.pop()()
+    # Nobody need queue anything for that.
+    turns.pop()()
+    assert (wire.written, turns) == ([b"queued meanwhile"], [])
+    tick.to_wire(wire, b"later")
+    turns.pop()()
+    assert wire.written == [b"queued meanwhile", b"later"]

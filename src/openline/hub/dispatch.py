@@ -19,6 +19,8 @@ from openline.protocol.commands import Command, Word
 __all__ = ["Dispatch"]
 
 _ANSWERS: Final = frozenset((Word.REPLY, Word.ERROR, Word.PONG))
+# As globals: a lookup through the enum costs more than the comparison, once per command.
+_OPENING, _ENDED = State.OPENING, State.ENDED
 
 
 class Dispatch:
@@ -38,12 +40,14 @@ class Dispatch:
         Answers to asks are taken out of turn, so that a handler may await one.
         """
         connection = wire.connection
-        if connection is None or connection.stage is State.ENDED:
+        if connection is None or connection.stage is _ENDED:
             return
         if command.type in _ANSWERS:
             self._take_answer(connection, command)
+        elif connection.busy:
+            self._turns.wait(connection, wire, command)
         else:
-            self._turns.take(connection, wire, command)
+            self._carry_out(connection, wire, command)
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -75,7 +79,7 @@ class Dispatch:
             self._answers.refuse(wire, connection, None, self._answers.explain(error, connection, Word.CONNECT))
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
-        if connection.stage is State.OPENING:
+        if connection.stage is _OPENING:
             self._turns.run(connection, self._open(connection, wire, command))
         elif command.type == Word.PING:
             self._answers.pong(wire, connection, command.id)
@@ -98,7 +102,10 @@ class Dispatch:
     def _perform(self, connection: Connection, wire: Wire, command: Command) -> None:
         connection.busy += 1
         answer = self._requests.perform(connection, command)
-        if answer.done:
+        if isinstance(answer, bytes):
+            self._answers.reply(wire, connection, command.id, answer)
+            self._turns.let_go(connection)
+        elif answer.done:
             self._answer(connection, wire, command, answer)
             self._turns.let_go(connection)
         else:

@@ -13,7 +13,7 @@ from openline.protocol.channel_name import INTERNAL, check_channel
 from openline.protocol.commands import Command, Word
 from openline.protocol.json_codec import push_json
 
-__all__ = ["Requests"]
+__all__ = ["Requests", "said"]
 
 _REMEMBERED_ANSWERS: Final = 256
 _REMEMBERED_BYTES: Final = 524_288
@@ -34,10 +34,10 @@ class Requests:
             Word.PRESENCE: self._presence,
         }
 
-    def perform(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
-        """Perform ``command``, at once where nothing has to be waited for.
+    def perform(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
+        """Perform ``command``, at once where nothing has to be waited for; the payload itself, where it is there.
 
-        The outcome fails with :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application
+        An outcome fails with :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application
         raised.
         """
         channel = command.channel
@@ -149,9 +149,11 @@ class Requests:
 
     async def _publish_if_allowed(self, connection: Connection, command: Command, channel: str) -> JsonBytes:
         await self._hub.policy.demand(connection, channel, Action.PUBLISH)
-        return await self._publish(connection, command, channel).step()
+        return await said(self._publish(connection, command, channel))
 
-    def _publish(self, connection: Connection, command: Command, channel: str) -> Outcome[JsonBytes]:
+    def _publish(
+        self, connection: Connection, command: Command, channel: str
+    ) -> JsonBytes | Outcome[JsonBytes]:
         if self._hub.application.handles(command.type, channel):
             return self._event(connection, command)
         published = self._hub.publish(
@@ -167,9 +169,9 @@ class Requests:
         if not published.done:
             return drive(_told_later(published))
         position = published.result()
-        return Outcome.of(_told(position) if command.id is not None else b"")
+        return _told(position) if command.id is not None else b""
 
-    def _event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+    def _event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         if command.key is None:
             return self._hub.application.event(connection, command)
         return drive(self._event_once(connection, command))
@@ -182,7 +184,7 @@ class Requests:
                 raise first
             return first
         try:
-            payload = await self._hub.application.event(connection, command).step()
+            payload = await said(self._hub.application.event(connection, command))
         except CommandError as error:
             self._remember(connection, command, error)
             raise
@@ -213,6 +215,11 @@ def _key_of(connection: Connection, key: str) -> str:
     A user's id holds no line feed, and neither do the application's own keys.
     """
     return f"{'' if connection.user is None else connection.user.id}\n{key}"
+
+
+async def said(answer: JsonBytes | Outcome[JsonBytes]) -> JsonBytes:
+    """The answer itself, for coroutines that :func:`~openline.hub.outcome.drive` runs."""
+    return answer if isinstance(answer, bytes) else await answer.step()
 
 
 async def _told_later(published: Outcome[Position | None]) -> JsonBytes:

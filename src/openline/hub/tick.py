@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from openline.hub.ports import Group, Wire
 
 __all__ = ["HOLD_SECONDS", "Call", "Entry", "Steps", "Tick", "ToGroup", "ToWire", "one_by_one"]
@@ -36,14 +38,11 @@ class ToGroup:
         self.target.deliver(self.frames, self.mark, self.skip)
 
 
-class ToWire:
-    """Frames for one wire."""
+class ToWire(msgspec.Struct):
+    """Frames for one wire; made for every answer, which msgspec's constructor does in a third of the time."""
 
-    __slots__ = ("frames", "target")
-
-    def __init__(self, target: Wire, frame: bytes) -> None:
-        self.target = target
-        self.frames = [frame]
+    target: Wire
+    frames: list[bytes]
 
     def deliver(self) -> None:
         """Write them."""
@@ -116,7 +115,7 @@ class Tick:
         if isinstance(last, ToWire) and last.target is wire:
             last.frames.append(frame)
         else:
-            self._entries.append(ToWire(wire, frame))
+            self._entries.append(ToWire(wire, [frame]))
 
     def _last(self, frame: bytes) -> Entry | None:
         """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
@@ -163,11 +162,14 @@ class Tick:
         try:
             while self._entries or self._under_way is not None:
                 if not self._advance(until):
-                    self._call_soon(self._turn)
-                    return
+                    break
         finally:
             self._flushing = False
-        self._tidy()
+            # Also where a step failed, which is a fault of ours: what was queued meanwhile asked for no turn.
+            if self._entries or self._under_way is not None:
+                self._call_soon(self._turn)
+            else:
+                self._tidy()
 
     def _advance(self, until: float | None) -> bool:
         """Deliver what is under way, or else what is queued; False where it was interrupted."""

@@ -27,6 +27,9 @@ def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
         return
     step = _Step()
     for entry in entries:
+        # As most are, so the question is put here.
+        if isinstance(entry, ToWire) and step.take_wire(entry):
+            continue
         if step.take(entry):
             continue
         if step.send():
@@ -62,11 +65,7 @@ class _Step:
     def take(self, entry: Entry) -> bool:
         """Whether ``entry`` goes straight to descriptors, all of it, and there is room for it here."""
         if isinstance(entry, ToWire):
-            wire = entry.target
-            if not isinstance(wire, SocketWire) or wire.descriptor < 0 or not self._room:
-                return False
-            self._add(wire, wire.descriptor, 1, entry.frames)
-            return True
+            return self.take_wire(entry)
         if isinstance(entry, ToGroup):
             group = entry.target
             if not isinstance(group, DescriptorGroup) or not group.straight or entry.mark > self._room:
@@ -75,13 +74,18 @@ class _Step:
             return True
         return False
 
-    def _add(
-        self,
-        target: DescriptorGroup | SocketWire,
-        descriptors: "array[int] | int",
-        count: int,
-        frames: Sequence[bytes],
-    ) -> None:
+    def take_wire(self, entry: ToWire) -> bool:
+        """As :meth:`take`."""
+        wire = entry.target
+        if not isinstance(wire, SocketWire) or wire.descriptor < 0 or not self._room:
+            return False
+        frames = entry.frames
+        self._targets.append(wire)
+        self._rows.append((wire.descriptor, 1, frames[0] if len(frames) == 1 else b"".join(frames)))
+        self._room -= 1
+        return True
+
+    def _add(self, target: DescriptorGroup, descriptors: "array[int]", count: int, frames: Sequence[bytes]) -> None:
         self._targets.append(target)
         self._rows.append((descriptors, count, frames[0] if len(frames) == 1 else b"".join(frames)))
         self._room -= count

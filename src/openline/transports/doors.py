@@ -86,6 +86,7 @@ class JsonDoor:
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
+        self._receive = doors.dispatch.receive
 
     def opened(self, line: Line) -> None:
         """See :class:`Door`."""
@@ -99,7 +100,12 @@ class JsonDoor:
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
         if opcode is TEXT and payload[:1] == b"{":
-            self._command(line, payload)
+            try:
+                command = decode_command(payload)
+            except CommandError as error:
+                self._refuse(line, payload, error)
+            else:
+                self._receive(line.wire, command)
             return
         try:
             if opcode is not TEXT:
@@ -115,9 +121,12 @@ class JsonDoor:
         try:
             command = decode_command(text)
         except CommandError as error:
-            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
+            self._refuse(line, text, error)
             return
-        self._doors.dispatch.receive(line.wire, command)
+        self._receive(line.wire, command)
+
+    def _refuse(self, line: Line, text: bytes, error: CommandError) -> None:
+        self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
 
     def ping(self, line: Line) -> bytes:
         """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
