@@ -151,9 +151,7 @@ class Requests:
         await self._hub.policy.demand(connection, channel, Action.PUBLISH)
         return await said(self._publish(connection, command, channel))
 
-    def _publish(
-        self, connection: Connection, command: Command, channel: str
-    ) -> JsonBytes | Outcome[JsonBytes]:
+    def _publish(self, connection: Connection, command: Command, channel: str) -> JsonBytes | Outcome[JsonBytes]:
         if self._hub.application.handles(command.type, channel):
             return self._event(connection, command)
         published = self._hub.publish(
