@@ -138,3 +138,12 @@ async def spoken(served: Served, query: str = "EIO=4&transport=websocket", **opt
         url, compression=None, proxy=None, open_timeout=PATIENCE, close_timeout=1, ping_interval=None, **options
     ) as socket:
         yield Spoken(socket)
+
+
+async def ask(client: Spoken, number: int, *arguments: Any) -> list[Any]:
+    """An event, and what acknowledges it."""
+    await client.say(f"42{number}{json.dumps(arguments)}")
+    answer = str(await client.past_pings())
+    assert answer.startswith(f"43{number}["), answer
+    parts: list[Any] = json.loads(answer[2 + len(str(number)) :])
+    return parts

@@ -113,6 +113,11 @@ async def test_who_comes_back_after_a_cut_has_missed_nothing(transports: str, ho
         }
 
 
+async def test_it_does_not_take_the_position_off_so_who_minds_declines_recovery() -> None:
+    async with serving(stock_line(recovery=True)) as served:
+        assert await play("positions", served.http, "websocket") == [3, 2]
+
+
 @transports
 async def test_each_end_learns_of_the_end_in_socket_ios_words(transports: str) -> None:
     line = stock_line()

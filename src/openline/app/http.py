@@ -48,7 +48,7 @@ async def serve_http(
         await respond(_DOOR, scope, send, status=426)
     elif path in runtime.endpoints:
         await runtime.endpoints[path](scope, receive, send)
-    elif path in pages:
+    elif path in pages or runtime.doors.is_door(path):
         await respond(_METHOD, scope, send, status=405)
     elif lacks_client(runtime.doors.socketio.settings.path, path):
         await respond(_NO_CLIENT, scope, send, status=404)
