@@ -209,6 +209,15 @@ class Openline:
 
         return register
 
+    def task(self, function: F) -> F:
+        """Decorate ``async function()``: it runs beside the handlers, from the server's start to its end.
+
+        Then it is cancelled. If it raises, that is logged, and the server goes on without it. Raises
+        :class:`~openline.errors.SettingsError` for a function that is not async, or wants arguments.
+        """
+        self._handlers.background.add(function)
+        return function
+
     def of(self, name: str | re.Pattern[str]) -> Namespace:
         """A namespace for Socket.IO's clients, made at the first call.
 
