@@ -108,7 +108,7 @@ def test_what_cannot_be_a_task_is_refused_where_it_is_written() -> None:
 
     async def demanding(connection: object) -> None: ...
 
-    with pytest.raises(SettingsError, match="plain.*async def"):
+    with pytest.raises(SettingsError, match=r"plain.*async def"):
         line.task(plain)
-    with pytest.raises(SettingsError, match="demanding.*without arguments"):
+    with pytest.raises(SettingsError, match=r"demanding.*without arguments"):
         line.task(demanding)

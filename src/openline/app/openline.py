@@ -372,7 +372,7 @@ class Openline:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: mount it, or give it to a server."""
         if scope["type"] == "lifespan":
-            await serve_lifespan(self, receive, send)
+            await serve_lifespan((self,), receive, send)
             return
         try:
             self.start()
