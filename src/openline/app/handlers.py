@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, cast
 
+from openline.app.background import Background
 from openline.app.handler import Handler, come
 from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
@@ -50,6 +51,8 @@ class Handlers:
         self._handshake: list[AskHandshake] = []
         self._publications: dict[str, dict[str, Handler]] = {}
         self.tasks: Tasks | None = None
+        #: What runs beside them.
+        self.background = Background()
 
     # -- registering
 

@@ -255,7 +255,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None or _takes_time(host, self.url):
+        if host is None or _is_elsewhere(host, self.url) or _takes_time(host, self.url):
             super().handle_websocket_upgrade()
             return
         try:
@@ -281,7 +281,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
         if host is None or len(data) > self._limits.max_head_bytes:
             return False
         head = WholeHead.read(data)
-        if head is None or _takes_time(host, head.target):
+        if head is None or _is_elsewhere(host, head.target) or _takes_time(host, head.target):
             return False
         self._head_is_there()
         try:
@@ -303,6 +303,12 @@ class NativeHttpProtocol(HttpToolsProtocol):
         line.begin()
         if early:
             line.feed(early)
+
+
+def _is_elsewhere(host: Host, target: bytes) -> bool:
+    """Whether another application answers there, below the one that is served: an ASGI call finds it."""
+    mounts: Sequence[str] = getattr(host, "mounts", ())
+    return any(target.startswith(f"{mount}/".encode()) for mount in mounts)
 
 
 def _takes_time(host: Host, target: bytes) -> bool:
