@@ -110,6 +110,6 @@ def demo(host: str, port: int, log_level: str, **options: Any) -> None:
     below = examples()
     line.add_pages(gallery(below))
     for example in below.values():
-        apply(example, **options | {"engine": None})
+        apply(example, **{**options, "engine": None})
     mounts = Mounts(line, {f"{FOLDER}/{name}": example for name, example in below.items()})
     run(mounts, host=host, port=port, log_level=log_level)
