@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ def test_an_example_has_at_most_40_lines_of_python_and_is_served_by_itself(name:
     assert [file.name for file in folder.rglob("*.py")] == ["app.py"]
     assert folder.joinpath("app.py").read_bytes().count(b"\n") <= 40
     assert isinstance(load(f"examples.{name}.app:line"), Openline)
+    # What the package has is the same file, not another one.
+    assert Path(str(files("openline").joinpath("examples", name))).samefile(folder)
 
 
 @pytest.mark.browser
