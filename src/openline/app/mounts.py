@@ -15,7 +15,7 @@ __all__ = ["Mounts"]
 class Mounts:
     """The ASGI application. What is ``below`` is nobody's but its own: channels, users and history.
 
-    The one at the top is hosted natively, as if there were no other; the rest as in any application they are mounted in.
+    The one at the top is hosted natively, as if there were no other; the rest as in any application that mounts them.
     """
 
     def __init__(self, top: Openline, below: Mapping[str, Openline]) -> None:

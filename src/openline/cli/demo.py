@@ -98,18 +98,16 @@ def chat_file() -> Path:
 
 @click.command()
 @serving_options
-def demo(host: str, port: int, log_level: str, **options: Any) -> None:
+def demo(host: str, port: int, log_level: str, engine: str | None, **options: Any) -> None:
     """Run the chat, and the examples: open it in two browser windows.
 
     It remembers what was said in a file of your own; --engine memory forgets it at the end.
     """
-    line = demo_line()
-    if options["engine"] is None:
-        options["engine"] = f"sqlite:{chat_file()}"
-    apply(line, **options)
-    below = examples()
+    line, below = demo_line(), examples()
+    apply(line, engine=engine or f"sqlite:{chat_file()}", **options)
     line.add_pages(gallery(below))
     for example in below.values():
-        apply(example, **options | {"engine": None})
+        # What is drawn and noted there is not the chat's, and ends with the server.
+        apply(example, engine=None, **options)
     mounts = Mounts(line, {f"{FOLDER}/{name}": example for name, example in below.items()})
     run(mounts, host=host, port=port, log_level=log_level)

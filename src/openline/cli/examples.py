@@ -15,7 +15,7 @@ FOLDER: Final = "/examples"
 NAMES: Final = ("ticker", "dashboard", "notifications", "whiteboard", "game")
 _MISSING: Final = text_page(
     "The examples are not part of this installation: in a copy of the sources, src/openline/examples is a link to the "
-    "folder examples, which this system could not make. They run all the same: openline serve examples.ticker.app:line\n"
+    "folder examples, which this system could not make. They run by themselves: openline serve examples.game.app:line\n"
 )
 
 
