@@ -21,6 +21,10 @@ class Listeners(Generic[T]):
         """From now on it hears, too."""
         self._functions.append(function)
 
+    def remove(self, function: Callable[[T], object]) -> None:
+        """It hears nothing any more."""
+        self._functions.remove(function)
+
     def tell(self, news: T) -> None:
         """Call each of them."""
         for function in tuple(self._functions):
