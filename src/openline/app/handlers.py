@@ -213,10 +213,15 @@ class Handlers:
 
     def event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
-        if command.channel is None and self._of(connection).listeners:
+        table = self._of(connection) if command.channel is None else _NO_HANDLERS
+        if table.listeners:
             return drive(self._answer_later(command, self._call(connection, command)))
         try:
-            result = self._begin(connection, command)
+            handler = table.named(command.type)
+            if handler is None:
+                result = self._begin(connection, command)
+            else:
+                result = handler.take(self._tasks(), connection, command)
             # Not asked of what is plainly there: whether it can be awaited takes longer to find out than to encode it.
             if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
                 return drive(self._answer_later(command, come(self._tasks(), result)))

@@ -14,6 +14,7 @@ from openline.hub.ports import Wire
 from openline.hub.requests import Requests
 from openline.hub.turns import Turns
 from openline.model import JsonBytes
+from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, Word
 
 __all__ = ["Dispatch"]
@@ -42,12 +43,15 @@ class Dispatch:
         connection = wire.connection
         if connection is None or connection.stage is _ENDED:
             return
-        if command.type in _ANSWERS:
+        word = command.type[0] == INTERNAL
+        if word and command.type in _ANSWERS:
             self._take_answer(connection, command)
         elif connection.busy:
             self._turns.wait(connection, wire, command)
-        else:
+        elif word or connection.stage is _OPENING:
             self._carry_out(connection, wire, command)
+        else:
+            self._perform(connection, wire, command)
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -103,8 +107,11 @@ class Dispatch:
         connection.busy += 1
         answer = self._requests.perform(connection, command)
         if isinstance(answer, bytes):
-            self._answers.reply(wire, connection, command.id, answer)
-            self._turns.let_go(connection)
+            if command.id is not None:
+                self._answers.reply(wire, connection, command.id, answer)
+            connection.busy -= 1
+            if connection.farewell is not None:
+                self._turns.end_if_over(connection)
         elif answer.done:
             self._answer(connection, wire, command, answer)
             self._turns.let_go(connection)

@@ -1,7 +1,7 @@
 """What a client may ask of the hub once it is in: channels, their history and presence, publications, events."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from openline.errors import BrokerError, CommandError, ErrorCode, our_failure
 from openline.hub.connection import Connection
@@ -21,12 +21,15 @@ _HISTORY_LIMIT: Final = 100
 _MAX_HISTORY: Final = 1000
 
 
+_Steps = Coroutine[Outcome[Any], None, JsonBytes]
+
+
 class Requests:
     """Performs one command; the payload of its reply comes out, or what it is refused with."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._words: dict[str, Callable[[Connection, Command], Awaitable[JsonBytes]]] = {
+        self._words: dict[str, Callable[[Connection, Command], _Steps]] = {
             Word.CONNECT: self._connect_again,
             Word.SUBSCRIBE: self._subscribe,
             Word.UNSUBSCRIBE: self._unsubscribe,
@@ -41,8 +44,10 @@ class Requests:
         raised.
         """
         channel = command.channel
+        if channel is None and command.key is None and command.type[0] != INTERNAL:
+            return self._hub.application.event(connection, command)
         if command.type[0] == INTERNAL:
-            return drive(self._perform_word(connection, command))
+            return drive(self._words.get(command.type, self._unknown)(connection, command))
         try:
             if channel is None:
                 return self._event(connection, command)
@@ -52,11 +57,8 @@ class Requests:
             return Outcome.failed(error)
         return drive(self._publish_if_allowed(connection, command, channel))
 
-    async def _perform_word(self, connection: Connection, command: Command) -> JsonBytes:
-        word = self._words.get(command.type)
-        if word is None:
-            raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
-        return await word(connection, command)
+    async def _unknown(self, connection: Connection, command: Command) -> JsonBytes:
+        raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
 
     async def _connect_again(self, connection: Connection, command: Command) -> JsonBytes:
         raise CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
@@ -66,14 +68,16 @@ class Requests:
     async def _subscribe(self, connection: Connection, command: Command) -> JsonBytes:
         name, hub = self._channel(command), self._hub
         since = None if command.since is None else Position.parse(command.since)
-        options = await hub.policy.demand(connection, name, Action.SUBSCRIBE)
+        options = hub.policy.options(name)
+        if options.subscribe is not True:
+            await hub.policy.demand(connection, name, Action.SUBSCRIBE)
         if command.presence and options.presence is not None:
             await hub.policy.demand(connection, name, Action.SEE_PRESENCE)
         if name not in connection.subscriptions and len(connection.subscriptions) > hub.settings.max_subscriptions:
             raise CommandError(
                 ErrorCode.TOO_MANY, f"A connection has {hub.settings.max_subscriptions} subscriptions at most."
             )
-        sees = await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
+        sees = options.see_history is True or await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
         newest = 1 if options.last_value and since is None else 0
         joined = await hub.membership.join(
             connection,

@@ -101,7 +101,10 @@ class Tick:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last(frame)
+        self._bytes += len(frame)
+        if self._bytes > _LIMIT_BYTES or not self._entries:
+            self._begin(frame)
+        last = self._entries[-1] if self._entries else None
         if isinstance(last, ToGroup) and last.target is group and last.mark == group.mark and last.skip == skip:
             last.frames.append(frame)
         else:
@@ -111,23 +114,23 @@ class Tick:
         """Queue ``frame`` for one wire; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last(frame)
+        self._bytes += len(frame)
+        if self._bytes > _LIMIT_BYTES or not self._entries:
+            self._begin(frame)
+        entries = self._entries
+        last = entries[-1] if entries else None
         if isinstance(last, ToWire) and last.target is wire:
             last.frames.append(frame)
         else:
-            self._entries.append(ToWire(wire, [frame]))
+            entries.append(ToWire(wire, [frame]))
 
-    def _last(self, frame: bytes) -> Entry | None:
-        """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
-        self._bytes += len(frame)
+    def _begin(self, frame: bytes) -> None:
+        """Begin a list with ``frame``. Beyond the limit the list is flushed at once instead of growing."""
         if self._bytes > _LIMIT_BYTES:
             self.flush()
             self._bytes = len(frame)
-        if self._entries:
-            return self._entries[-1]
-        if not self._flushing and self._under_way is None:
+        if not self._entries and not self._flushing and self._under_way is None:
             self._call_soon(self._turn)
-        return None
 
     def behind(self, call: Callable[[], None]) -> None:
         """Make ``call`` behind everything queued so far: at once, or, inside a flush, as soon as that comes to it."""

@@ -60,7 +60,7 @@ class Turns:
         """What made ``connection`` busy just now is through already, so nothing can wait behind it."""
         connection.busy -= 1
         if connection.farewell is not None:
-            self._end_if_over(connection)
+            self.end_if_over(connection)
 
     def _go_on_after(self, connection: Connection, outcome: Outcome[None]) -> None:
         outcome.result()
@@ -77,9 +77,9 @@ class Turns:
             if not connection.backlog:
                 connection.backlog = None
             self._carry_out(connection, wire, command)
-        self._end_if_over(connection)
+        self.end_if_over(connection)
 
-    def _end_if_over(self, connection: Connection) -> None:
+    def end_if_over(self, connection: Connection) -> None:
         """End a connection that has gone, once everything it had sent has been carried out."""
         if connection.farewell is not None and not connection.busy and not connection.backlog:
             self._hub.lifecycle.end(connection, connection.farewell)
