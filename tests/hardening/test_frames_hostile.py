@@ -22,7 +22,7 @@ KEY = b"\x37\xfa\x21\x3d"
 FIN = 0x80
 CONT, TEXT, BINARY, CLOSE, PING, PONG = Opcode
 LIMIT = 1000
-MUTATED = times(10_000)
+MUTATED = times(100_000)
 
 
 def wire(first: int, payload: bytes) -> bytes:

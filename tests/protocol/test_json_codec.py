@@ -359,7 +359,7 @@ def test_a_hundred_thousand_mutated_messages_are_commands_or_command_errors() ->
     print(f"seed {seed}")
     source = random.Random(seed)
     taken = refused = 0
-    for _ in range(times(10_000)):
+    for _ in range(times(100_000)):
         data = mutated(source)
         try:
             for part in split_batch(data):
