@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.effort import times
 from tests.protocol.values import MAX, TEXTS, VALUES
 
 from openline.errors import CommandError, ErrorCode
@@ -358,7 +359,7 @@ def test_a_hundred_thousand_mutated_messages_are_commands_or_command_errors() ->
     print(f"seed {seed}")
     source = random.Random(seed)
     taken = refused = 0
-    for _ in range(100_000):
+    for _ in range(times(100_000)):
         data = mutated(source)
         try:
             for part in split_batch(data):

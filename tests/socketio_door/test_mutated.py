@@ -17,11 +17,12 @@ from openline.protocol.websocket import Opcode
 from openline.transports.engineio import Session
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.socketio import SocketIo
+from tests.effort import times
 from tests.rig import Rig
 
-COUNT = 100_000
+COUNT = times(100_000)
 #: Of those that go through whole sessions.
-SAID = 4000
+SAID = times(4000)
 GOOD = (
     b"40",
     b'40/admin,{"token":"abc"}',

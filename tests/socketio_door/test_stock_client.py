@@ -23,6 +23,7 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
         }
 
 
+@pytest.mark.alone
 @transports
 @pytest.mark.parametrize("host", HOSTS)
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:

@@ -96,11 +96,16 @@ class Runtime:
         api = Api(self.hub, settings.api, settings.http)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
         self._broker.start(self.hub)
+        handlers.background.start(self._tasks)
 
     def drain(self) -> None:
-        """Close every line with 1012 and end every connection; nobody new is let in. Later calls change nothing."""
+        """Close every line with 1012, end every connection and the application's tasks; nobody new is let in.
+
+        Later calls change nothing.
+        """
         if not self.draining:
             self.draining = True
+            self._tasks.dismiss()
             self.hub.lifecycle.close()
             self.doors.stop_waiting()
             self.doors.socketio.engine.close()

@@ -1,6 +1,5 @@
 """One client as the hub knows it: it keeps its identity, subscriptions and order of commands across transports."""
 
-import secrets
 from collections import deque
 from collections.abc import Iterable, MutableMapping
 from enum import Enum
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openline.errors import CloseCode, CommandError
 from openline.hub.few import Few
+from openline.hub.names import new_name
 from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold
@@ -87,7 +87,7 @@ class Connection:
     )
 
     def __init__(self, hub: "Hub", wire: Wire | None) -> None:
-        self.id = secrets.token_urlsafe(9)
+        self.id = new_name(9)
         self.user: User | None = None
         self.namespace = DEFAULT
         self._hub = hub
