@@ -1,4 +1,4 @@
-"""Reaches into uvicorn, as only ``uvicorn_host`` does besides: takes the transport from under an HTTP request."""
+"""Reaches into uvicorn, as ``uvicorn_host`` and ``uvicorn_mounted`` do: takes the transport under an HTTP request."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
