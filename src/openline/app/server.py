@@ -23,6 +23,9 @@ __all__ = ["Server", "configure", "serve", "set_up_logging"]
 _log: Final = logging.getLogger("openline")
 #: How long handlers and lines may take to end after the first signal.
 GRACE_SECONDS = 15
+#: After how many new objects the garbage collector looks, as Python has it, and as suits a server.
+_PYTHONS_THRESHOLDS: Final = (700, 10, 10)
+_THRESHOLDS: Final = (10_000, 10, 10)
 #: uvicorn's words, which say no more than ours.
 _NOT_STARTED: Final = "Application startup failed. Exiting."
 
@@ -72,9 +75,15 @@ class Server(uvicorn.Server):
             raise SystemExit(1) from None
 
     async def main_loop(self) -> None:
-        """Serve. What has been made by now stays: the garbage collector need not look at it again and again."""
+        """Serve. What has been made by now stays: the garbage collector need not look at it again and again.
+
+        It looks at what is new less often, too, unless the application has said how often: what connections are made
+        of is freed without it.
+        """
         gc.collect()
         gc.freeze()
+        if gc.get_threshold() == _PYTHONS_THRESHOLDS:
+            gc.set_threshold(*_THRESHOLDS)
         await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

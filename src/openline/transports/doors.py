@@ -258,7 +258,7 @@ class Doors:
         return connection
 
     def connect_silently(self, connection: Connection) -> None:
-        """The client of a line that was opened a moment ago has not said ``$connect``: it is whoever its request says."""
+        """The client of a line that was opened a moment ago is whoever its request says, if it has not said."""
         if connection.stage is State.OPENING:
             self.dispatch.connect_silently(connection)
             rest = self.settings.connect_within_seconds - self.settings.silent_after_seconds
