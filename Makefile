@@ -6,11 +6,15 @@ PYTHON ?= python3
 ROWS ?=
 QUICK ?=
 RESUME ?=
+SECONDS ?= 20
+TRIALS ?= 3
+SEED ?=
+FAULTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench foundation clean
+.PHONY: help run test lint chaos bench foundation clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -23,6 +27,9 @@ test: $(VENV)/installed ## Set up what the tests need, and run all of them
 
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
+
+chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
 
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py
