@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from openline.app.server import Server, configure
 READY = re.compile(r"ready on (https?)://([^ :]+|\[[^ ]+\]):(\d+)")
 #: What no step of a test may take longer than.
 PATIENCE = 10.0
+#: Nor may the start of a process, on a machine that has other things to do.
+START_PATIENCE = 40.0
 
 
 class Served:
@@ -89,6 +93,17 @@ async def plainly_serving(app: Any, **options: Any) -> AsyncIterator[Served]:
         yield served
 
 
+def lasting_port() -> int:
+    """A free port for a server that is ended and started again, and that no connection is given in between.
+
+    Those that the system gives to whoever connects are above (Linux: 32768 to 60999, unless told otherwise).
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Process:
     """A command of ours as a child process: its log, its address, its end."""
 
@@ -110,7 +125,7 @@ class Process:
 
     def wait_for(self, pattern: re.Pattern[str], beyond: int = 0) -> re.Match[str]:
         """Wait until ``pattern`` stands in the log behind its first ``beyond`` characters."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             found = pattern.search(self.said, beyond)
             if found is not None:

@@ -7,12 +7,11 @@ takes any number of nodes.
 import asyncio
 import random
 import signal
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from tests.server import PATIENCE, Process, openline
+from tests.server import PATIENCE, Process, lasting_port, openline
 
 __all__ = ["PROGRAM", "Cluster", "Embedded", "Engine", "Node"]
 
@@ -100,8 +99,7 @@ class Node:
     def __init__(self, folder: Path, engine: str, options: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "program.py").write_text(PROGRAM)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = lasting_port()
         self.http = f"http://127.0.0.1:{self.port}"
         self.ws = f"ws://127.0.0.1:{self.port}"
         self._folder = folder
@@ -132,7 +130,9 @@ class Node:
         """Send the signal and wait for the end; the exit code."""
         self._before, self.process = self.running, None
         process = self._before
-        return await asyncio.to_thread(process.end, how, within)
+        # At once: what waits for a thread may be given up before it has one.
+        process.child.send_signal(how)
+        return await asyncio.to_thread(process.wait, within)
 
     async def kill(self) -> None:
         await self.end(signal.SIGKILL)

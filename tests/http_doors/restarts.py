@@ -1,7 +1,6 @@
 """A server that is ended in any way and started again where it was, while somebody goes on publishing."""
 
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from types import TracebackType
 
 import httpx
 
-from tests.server import Process, openline
+from tests.server import Process, lasting_port, openline
 
 PROGRAM = """
 from openline import HttpSettings, Openline, Settings
@@ -24,8 +23,7 @@ class Restarting:
 
     def __init__(self, folder: Path, *options: str) -> None:
         (folder / "program.py").write_text(PROGRAM)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = lasting_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._options = options

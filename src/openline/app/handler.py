@@ -74,7 +74,7 @@ class Handler:
         if len(arguments) > self._count:
             arguments = arguments[: int(self._count)]
         if self._thread:
-            return tasks.start(_THREADS.call(self._function, *arguments))
+            return tasks.start(_THREADS.call(self._function, *arguments), _name_of(self._function))
         try:
             return self._function(*arguments)
         except asyncio.CancelledError as error:
@@ -110,6 +110,10 @@ class Handler:
 
     def _read(self, reader: Callable[..., Any], command: Command) -> Any:
         return reader(command.payload, binary=command.binary, attachments=command.attachments)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function))
 
 
 async def come(tasks: Tasks, result: Any) -> Any:
