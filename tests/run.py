@@ -16,6 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+#: By the mark of the tests that start them: the command, and the Debian package that has it.
+DAEMONS = {
+    "nginx": ("nginx", "nginx-light"),
+    "haproxy": ("haproxy", "haproxy"),
+    "systemd": ("systemd-analyze", "systemd"),
+}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -97,13 +103,13 @@ def set_up_chromium() -> bool:
     return quietly("apt-get", "update") and quietly(*install)
 
 
-def set_up_nginx() -> bool:
-    """The proxy that the page about serving names, from Debian's packages when root."""
-    if shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"):
+def set_up_daemon(command: str, package: str) -> bool:
+    """What the pages about serving and deploying name, from Debian's packages when root."""
+    if shutil.which(command) or shutil.which(command, path="/usr/sbin:/usr/local/sbin"):
         return True
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return False
-    install = ("apt-get", "install", "--yes", "--no-install-recommends", "nginx-light")
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", package)
     return quietly("apt-get", "update") and quietly(*install)
 
 
@@ -134,9 +140,10 @@ def python(report: Report) -> None:
     if not set_up_chromium():
         without.append("not browser")
         report.skipped.append("tests in a browser: need chromium (Debian, as root: apt-get install chromium)")
-    if not set_up_nginx():
-        without.append("not nginx")
-        report.skipped.append("tests behind nginx: need it (Debian, as root: apt-get install nginx-light)")
+    for mark, (command, package) in DAEMONS.items():
+        if not set_up_daemon(command, package):
+            without.append(f"not {mark}")
+            report.skipped.append(f"tests with {mark}: need it (Debian, as root: apt-get install {package})")
     marks = ["-m", " and ".join(without)] if without else []
     report.run("tests", [sys.executable, "-m", "pytest", "-q", *marks])
 

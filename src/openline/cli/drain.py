@@ -73,9 +73,9 @@ def _lines(plan: dict[str, Any], *, dry_run: bool) -> list[str]:
     who = f"{connections} connection{'s' * (connections != 1)}" + (f" and {waiting} long polls" if waiting else "")
     lines = [f"{who} {yet} told to come back, over {plan['window_seconds']:.1f} s."]
     lines.append(f"Newcomers {yet} refused " + (f"after {grace:g} s." if grace else "at once."))
-    handlers = Counter(plan["handlers"])
-    if handlers:
-        shown = ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in handlers.items())
+    names: list[str] = plan["handlers"]
+    if names:
+        shown = ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in Counter(names).items())
         lines.append(f"Running: {shown}. What has not ended within {plan['end_seconds']:g} s {yet} cancelled.")
     else:
         lines.append(f"No handler runs. The server ends within {plan['end_seconds']:g} s, or as soon as all have gone.")
