@@ -236,9 +236,18 @@ class Doors:
         """
         return await self.socketio.ask(request) if self.is_engine(request.path) else ()
 
+    def demand_open(self) -> None:
+        """Raise :class:`RequestRefused` (503) while the server drains: a balancer then asks another one."""
+        if self.hub.lifecycle.closing:
+            raise RequestRefused(503, "The server restarts; come back in a moment.\n", (("Retry-After", "1"),))
+
     def door(self, request: Request, *, native: bool) -> Door:
-        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        """The door at the path of ``request``; raises :class:`RequestRefused`.
+
+        404 where there is none, 503 while the server drains.
+        """
         paths = self._paths
+        self.demand_open()
         if self.is_engine(request.path):
             return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain
