@@ -1,4 +1,4 @@
-"""A real nginx with the configuration that the page about serving shows, on ports and with a certificate of a test."""
+"""A real nginx with a configuration that is shown to users, on ports and with a certificate of a test."""
 
 import shutil
 import socket
@@ -36,23 +36,27 @@ def command() -> str:
 
 
 class Nginx:
-    """In front of a server at ``upstream``."""
+    """With the configuration ``shown``, less what a test has to have elsewhere: ``places`` say what stands for what."""
 
-    def __init__(self, folder: Path, upstream: int) -> None:
-        [block] = [b for b in all_blocks() if b.language == "nginx"]
+    def __init__(self, folder: Path, shown: str, places: dict[str, str]) -> None:
         self.certificate, key = make_certificate(folder)
         self.port = own_port()
-        shown = block.text
-        for there, here in (
-            ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
-            ("/etc/ssl/chat/fullchain.pem", str(self.certificate)),
-            ("/etc/ssl/chat/privkey.pem", str(key)),
-            ("127.0.0.1:8000", f"127.0.0.1:{upstream}"),
-        ):
+        for there, here in {
+            "listen 443 ssl": f"listen 127.0.0.1:{self.port} ssl",
+            "/etc/ssl/chat/fullchain.pem": str(self.certificate),
+            "/etc/ssl/chat/privkey.pem": str(key),
+            **places,
+        }.items():
             assert there in shown
             shown = shown.replace(there, here)
         self._folder = folder
         (folder / "nginx.conf").write_text(_AROUND.format(folder=folder, shown=shown))
+
+    @classmethod
+    def of_the_page(cls, folder: Path, upstream: int) -> "Nginx":
+        """In front of a server at ``upstream``, as the page about serving says."""
+        [block] = [b for b in all_blocks() if b.language == "nginx"]
+        return cls(folder, block.text, {"127.0.0.1:8000": f"127.0.0.1:{upstream}"})
 
     def __enter__(self) -> "Nginx":
         arguments = [command(), "-p", str(self._folder), "-c", str(self._folder / "nginx.conf")]

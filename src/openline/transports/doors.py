@@ -236,9 +236,18 @@ class Doors:
         """
         return await self.socketio.ask(request) if self.is_engine(request.path) else ()
 
+    def demand_open(self) -> None:
+        """Raise :class:`RequestRefused` (503) while the server drains: a balancer then asks another one."""
+        if self.hub.lifecycle.closing:
+            raise RequestRefused(503, "The server restarts; come back in a moment.\n", (("Retry-After", "1"),))
+
     def door(self, request: Request, *, native: bool) -> Door:
-        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        """The door at the path of ``request``; raises :class:`RequestRefused`.
+
+        404 where there is none, 503 while the server drains.
+        """
         paths = self._paths
+        self.demand_open()
         if self.is_engine(request.path):
             return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain
@@ -258,7 +267,7 @@ class Doors:
         return connection
 
     def connect_silently(self, connection: Connection) -> None:
-        """The client of a line that was opened a moment ago has not said ``$connect``: it is whoever its request says."""
+        """The client of a line that was opened a moment ago is whoever its request says, if it has not said."""
         if connection.stage is State.OPENING:
             self.dispatch.connect_silently(connection)
             rest = self.settings.connect_within_seconds - self.settings.silent_after_seconds
