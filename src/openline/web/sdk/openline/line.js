@@ -198,8 +198,9 @@ export class Line {
     this.connection = connection;
     this.user = user ?? null;
     this.#resume = resume;
-    this.#position = position;
     this.#past = resumed ? seen : undefined;
+    // Where it was asked for, and where the line before has come to by now.
+    this.#position = covers(this.#past, position) ? seen : position;
     this.status = "open";
     this.#outbox.carry(this.#carrier.transport);
     const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
