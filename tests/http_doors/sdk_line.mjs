@@ -21,21 +21,24 @@ line.on("$transport", ({ transport }) => print({ transport, same: transport === 
 line.on("$gap", () => print({ gap: "line" }));
 line.on("direct", (n) => print({ direct: n }));
 for (const name of ["chat:1", "chat:2"]) {
-  const chat = line.subscribe(name, { since: process.env.SINCE });
+  const chat = line.subscribe(name);
   chat.on("n", (n) => print({ n }));
   chat.on("$gap", () => print({ gap: name }));
+  chat.ready.then(() => print({ joined: name }));
 }
 
 let publishing = true;
 const mine = line.subscribe("chat:mine");
 mine.on("m", (m) => print({ mine: m }));
+await mine.ready;
+print({ joined: "chat:mine" });
 async function publish() {
   let count = 0;
   for (; publishing; count += 1) {
     const m = count;
     mine.publish("m", m).then(() => print({ published: m }), ({ code }) => print({ failed: m, code }));
     if (m % 3 === 0) line.emit("count", m).then(() => print({ counted: m }), ({ code }) => print({ uncounted: m, code }));
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   print({ quiet: count });
 }

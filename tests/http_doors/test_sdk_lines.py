@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openline import Connection, History, LineSettings, Openline, Settings
+from openline import Connection, History, Openline
 from tests.hostile import Hostile
 from tests.http_doors.rig import HOSTINGS, Hosting, natively
 
@@ -52,6 +52,10 @@ class Sdk:
             story = [said for said in self.said if not {"mine", "published", "counted"} & said.keys()]
             raise AssertionError(f"it did not come to that: {self.transport} {story[-80:]}") from None
 
+    async def joined(self) -> None:
+        """Wait until it hears everything that comes from here on."""
+        await self.until(lambda: len(self.all("joined")) == 3)
+
     async def goes(self, way: str) -> None:
         """Wait until ``way`` carries it. A machine that is busy may first have taken it for blocked."""
         async with asyncio.timeout(PATIENCE):
@@ -65,8 +69,8 @@ class Sdk:
 
 
 def application() -> tuple[Openline, list[int]]:
-    """One that pings often, and the events that its handler was called with."""
-    line = Openline(settings=Settings(line=LineSettings(ping_every_seconds=0.3)))
+    """One, and the events that its handler was called with."""
+    line = Openline()
     line.channel("chat:*", history=History(count=100_000), public=True)
     counted: list[int] = []
 
@@ -136,8 +140,8 @@ async def through(sockets: str, streams: str, way: str) -> None:
     async with natively(line) as served:
         with Hostile(served.port, sockets=sockets, streams=streams) as hostile:
             async with sdk(hostile.port) as told:
+                await told.joined()
                 await told.goes(way)
-                await told.until(lambda: len(told.all("published")) > 5)
                 for n in range(50):
                     line.publish(f"chat:{1 + n % 2}", "n", n)
                     await asyncio.sleep(0)
@@ -151,7 +155,7 @@ async def test_the_sdk_hops_doors_mid_stream_under_cuts_and_loses_nothing(hostin
     async with hosting(line) as served:
         with Hostile(served.port) as hostile:
             async with sdk(hostile.port) as told:
-                await told.until(lambda: told.all("published"))
+                await told.joined()
                 said = await storm(line, hostile, told, chance)
                 await finish(told, line, counted, said)
 
@@ -181,6 +185,7 @@ async def test_the_line_moves_up_when_websockets_pass_again_and_nobody_notices()
     async with natively(line) as served:
         with Hostile(served.port, sockets="refuse", streams="hold") as hostile:
             async with sdk(hostile.port) as told:
+                await told.joined()
                 await told.goes("poll")
                 said = 0
                 for sockets, streams, way in (("refuse", "pass", "stream"), ("pass", "pass", "websocket")):
