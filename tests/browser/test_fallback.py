@@ -71,8 +71,10 @@ def test_the_chat_moves_up_when_websockets_pass_again_without_a_gap_and_nobody_n
     ada, bob = join(open_page, hostile.port, "ada"), join(open_page, demo.port, "bob")
     goes(ada, "stream")
     expect(ada.locator("#status-text")).to_have_text("Connected · event stream")
-    ada.evaluate("window.shown = []; new MutationObserver(() => shown.push(app.dataset.status)).observe(app, "
-                 "{ attributeFilter: ['data-status'] })")
+    ada.evaluate(
+        "window.shown = []; new MutationObserver(() => shown.push(app.dataset.status)).observe(app, "
+        "{ attributeFilter: ['data-status'] })"
+    )
     goes(bob, "websocket")
     expect(bob.locator("#people > li")).to_have_count(2)
     for number in range(30):
