@@ -42,7 +42,7 @@ test("without a WebSocket there is no line", (t) => {
   const builtIn = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
   delete globalThis.WebSocket;
   t.after(() => builtIn && Object.defineProperty(globalThis, "WebSocket", builtIn));
-  assert.throws(() => connect("ws://nowhere.test/"), /give one/);
+  assert.throws(() => connect("ws://nowhere.test/", { transports: ["websocket"] }), /give one/);
 });
 
 test("the status goes through connecting, open, waiting and closed, and says why", async () => {

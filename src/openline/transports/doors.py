@@ -81,8 +81,10 @@ class JsonDoor:
 
     beats = True
 
-    def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
+    def __init__(self, doors: "Doors", codec: JsonCodec, *, patient: bool = False) -> None:
+        """``patient``: a client that is silent for a moment is still waited for, not taken for one without a word."""
         self._doors = doors
+        self._patient = patient
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
@@ -95,7 +97,7 @@ class JsonDoor:
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
-        if silent or doors.hub.application.anonymous:
+        if not self._patient and (silent or doors.hub.application.anonymous):
             # One timer, and another where this one finds it still outside.
             connection = doors.hub.lifecycle.open(line.wire)
             doors.timers.after(settings.silent_after_seconds, self._silent, connection)
