@@ -171,7 +171,7 @@ def test_the_dashboard_shows_this_machine_and_a_newcomer_gets_what_was_before(wi
     expect(page.locator("#cpu .soft")).to_have_text(f"{cores} cores")
     expect(page.locator("#cores i")).to_have_count(cores)
     # Once a second, whatever the figures say.
-    assert 0.5 < page.evaluate(COUNT, ["machine", "now", 2200]) < 1.5
+    assert 0.4 < page.evaluate(COUNT, ["machine", "now", 2200]) < 1.5
     # On another system there is less to see, and words for it.
     assert page.evaluate(PORTABLE, KEY) == [True, True, "0.50", "25 %"]
 
@@ -305,7 +305,7 @@ def test_two_play_at_20_updates_a_second_a_third_watches_and_leaving_is_told(win
         expect(page.locator(court)).to_have_attribute("data-state", "playing")
     expect(carol.locator(court)).to_have_attribute("data-state", "watching")
     # Real time, on a machine that others use.
-    assert 15 < bob.evaluate(COUNT, ["court", "now", 1500]) < 21
+    assert 12 < bob.evaluate(COUNT, ["court", "now", 1500]) < 21
 
     for page, y in ((ada, 0.2), (bob, 0.8)):
         box = page.locator(court).bounding_box()
