@@ -42,7 +42,7 @@ PATIENCE_SECONDS: Final = 10.0
 LAST_SECONDS: Final = 2.0
 
 
-_running: "Final[WeakSet[Runtime]]" = WeakSet()
+_running: Final["WeakSet[Runtime]"] = WeakSet()
 
 
 class LoopClock:
