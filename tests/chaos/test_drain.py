@@ -19,7 +19,7 @@ async def test_a_deploy_under_load_loses_nothing(tmp_path: Path) -> None:
 
     async def deploy(situation: Situation) -> None:
         for publisher in situation.publishers:
-            publisher.every = 0.4
+            publisher.every = 1.0
         await situation.pause(0.5, 1.0)
         [node] = situation.cluster.nodes
         codes.append(await node.end(signal.SIGTERM, within=30.0))

@@ -20,7 +20,7 @@ __all__ = ["Trial", "hold"]
 CHANNELS = ("kept1", "kept2", "plain1", "here1")
 TENANTS = ("x", "y")
 #: How long everybody has, once all is whole again, to be back and to have heard the last.
-_QUIET_SECONDS = 30.0
+_QUIET_SECONDS = 60.0
 
 
 @dataclass
