@@ -1,6 +1,6 @@
 // What the stock client does in each scenario, and what it saw: run in Node, and in a browser.
 
-const WAIT = 4000;
+const WAIT = 60_000;
 
 /** Resolves with the arguments of the next `event`. */
 function next(socket, event) {
@@ -56,9 +56,14 @@ export const scenarios = {
         () => silent.push(true),
       );
     }
-    const begun = performance.now();
-    for (let n = 0; n < 40; n++) await socket.emitWithAck("echo", n);
-    return { one, many, none, asked, silent, roundTrip: (performance.now() - begun) / 40 };
+    // The quickest: what is asked is what it takes, not what else this machine does.
+    let roundTrip = Infinity;
+    for (let n = 0; n < 40; n++) {
+      const begun = performance.now();
+      await socket.emitWithAck("echo", n);
+      roundTrip = Math.min(roundTrip, performance.now() - begun);
+    }
+    return { one, many, none, asked, silent, roundTrip };
   },
 
   async binary(open) {
