@@ -56,14 +56,13 @@ export const scenarios = {
         () => silent.push(true),
       );
     }
-    // The quickest: what is asked is what it takes, not what else this machine does.
-    let roundTrip = Infinity;
+    const roundTrips = [];
     for (let n = 0; n < 40; n++) {
       const begun = performance.now();
       await socket.emitWithAck("echo", n);
-      roundTrip = Math.min(roundTrip, performance.now() - begun);
+      roundTrips.push(performance.now() - begun);
     }
-    return { one, many, none, asked, silent, roundTrip };
+    return { one, many, none, asked, silent, roundTrip: roundTrips.sort((a, b) => a - b)[4] };
   },
 
   async binary(open) {

@@ -42,7 +42,7 @@ async def serve_http(
     if path == "/healthz":
         await respond(_OK, scope, send)
     elif path == "/readyz":
-        await respond(_DRAINING if runtime.draining else _OK, scope, send, status=503 if runtime.draining else 200)
+        await respond(_OK if runtime.ready else _DRAINING, scope, send, status=200 if runtime.ready else 503)
     elif read and path in pages:
         await respond(pages[path], scope, send)
     elif read and runtime.doors.is_door(path):

@@ -1,4 +1,4 @@
-"""A transport below the event loop's own: a TCP socket that the receiver reads, and a queue for what it does not take."""
+"""A transport below the event loop's own: a TCP socket that the receiver reads, and what waits to be written to it."""
 
 import errno
 import os
@@ -139,7 +139,7 @@ class SocketTransport(Transport):
     # -- writing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """``pause_writing`` is called above ``high``; ``resume_writing`` when a quarter of it is left, whatever ``low``."""
+        """``pause_writing`` is called above ``high``, ``resume_writing`` at a quarter of it, whatever ``low``."""
         self._high = _HIGH if high is None else high
 
     def get_write_buffer_size(self) -> int:
