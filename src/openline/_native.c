@@ -188,6 +188,7 @@ static PyObject *is_suspect(PyObject *module, PyObject *data)
 static PyMethodDef methods[] = {
     {"send_many", send_many, METH_VARARGS, send_many_doc},
     {"send_rows", send_rows, METH_O, send_rows_doc},
+    {"send_rows_between", send_rows_between, METH_VARARGS, send_rows_between_doc},
     {"parse_frames", parse_frames, METH_VARARGS, parse_frames_doc},
     {"open_epoll", open_epoll, METH_NOARGS, open_epoll_doc},
     {"seat", seat, METH_VARARGS, seat_doc},
@@ -208,7 +209,7 @@ static struct PyModuleDef definition = {
 };
 
 /* Counts the changes to what is offered here; openline.accelerator wants the number it was written for. */
-enum { REVISION = 4 };
+enum { REVISION = 7 };
 
 PyMODINIT_FUNC PyInit__native(void)
 {

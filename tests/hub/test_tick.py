@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openline.hub.tick import Tick
 from openline.testing import FakeClock, FakeWire
 from openline.transports.group import DescriptorGroup
+from tests.effort import times
 from tests.rig import JSON
 
 DOINGS = st.one_of(
@@ -22,7 +23,7 @@ DOINGS = st.one_of(
 
 
 @given(st.lists(DOINGS, min_size=10, max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=times(100))
 def test_every_wire_gets_what_was_queued_for_it_in_the_order_of_the_list(doings: list[tuple[str, int, Any]]) -> None:
     clock = FakeClock()
     tick = Tick(clock.call_soon)

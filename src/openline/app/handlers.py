@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, cast
 
+from openline.app.background import Background
 from openline.app.handler import Handler, come
 from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
@@ -50,6 +51,8 @@ class Handlers:
         self._handshake: list[AskHandshake] = []
         self._publications: dict[str, dict[str, Handler]] = {}
         self.tasks: Tasks | None = None
+        #: What runs beside them.
+        self.background = Background()
 
     # -- registering
 
@@ -246,7 +249,18 @@ class Handlers:
 
     def call(self, connection: Connection, command: Command) -> Outcome[Any]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._call(connection, command))
+        if command.channel is None and self._of(connection).listeners:
+            return drive(self._call(connection, command))
+        try:
+            result = self._begin(connection, command)
+        except Exception as error:
+            return Outcome.failed(error)
+        if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
+            return drive(self._come_plainly(result))
+        return Outcome.of(_plain(result))
+
+    async def _come_plainly(self, result: Any) -> Any:
+        return _plain(await come(self._tasks(), result))
 
     async def _call(self, connection: Connection, command: Command) -> Any:
         if command.channel is None:

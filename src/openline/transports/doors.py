@@ -81,8 +81,10 @@ class JsonDoor:
 
     beats = True
 
-    def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
+    def __init__(self, doors: "Doors", codec: JsonCodec, *, patient: bool = False) -> None:
+        """``patient``: a client that is silent for a moment is still waited for, not taken for one without a word."""
         self._doors = doors
+        self._patient = patient
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
@@ -95,7 +97,7 @@ class JsonDoor:
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
-        if silent or doors.hub.application.anonymous:
+        if not self._patient and (silent or doors.hub.application.anonymous):
             # One timer, and another where this one finds it still outside.
             connection = doors.hub.lifecycle.open(line.wire)
             doors.timers.after(settings.silent_after_seconds, self._silent, connection)
@@ -236,9 +238,18 @@ class Doors:
         """
         return await self.socketio.ask(request) if self.is_engine(request.path) else ()
 
+    def demand_open(self) -> None:
+        """Raise :class:`RequestRefused` (503) while the server drains: a balancer then asks another one."""
+        if self.hub.lifecycle.closing:
+            raise RequestRefused(503, "The server restarts; come back in a moment.\n", (("Retry-After", "1"),))
+
     def door(self, request: Request, *, native: bool) -> Door:
-        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        """The door at the path of ``request``; raises :class:`RequestRefused`.
+
+        404 where there is none, 503 while the server drains.
+        """
         paths = self._paths
+        self.demand_open()
         if self.is_engine(request.path):
             return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain

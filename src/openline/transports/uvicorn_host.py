@@ -268,7 +268,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None or _takes_time(host, self.url):
+        if host is None or _is_elsewhere(host, unquote(self.url.decode("latin-1"))) or _takes_time(host, self.url):
             super().handle_websocket_upgrade()
             return
         try:
@@ -298,7 +298,9 @@ class NativeHttpProtocol(HttpToolsProtocol):
             return False
         try:
             asked = read_asked(data)
-            if asked is None or (doors.socketio.asks and doors.is_engine(asked.path)):
+            if asked is None or _is_elsewhere(host, asked.path):
+                return False
+            if doors.socketio.asks and doors.is_engine(asked.path):
                 return False
             self._head_is_there()
             transport = self.transport
@@ -328,6 +330,12 @@ class NativeHttpProtocol(HttpToolsProtocol):
         line.begin()
         if early:
             line.feed(early)
+
+
+def _is_elsewhere(host: Host, path: str) -> bool:
+    """Whether another application answers there, below the one that is served: an ASGI call finds it."""
+    mounts: Sequence[str] = getattr(host, "mounts", ())
+    return any(path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _takes_time(host: Host, target: bytes) -> bool:
