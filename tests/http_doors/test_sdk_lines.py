@@ -166,17 +166,17 @@ async def storm(line: Openline, hostile: Hostile, told: Sdk, chance: random.Rand
     for (sockets, streams), way in chance.sample(sorted(NETWORKS.items()), 4):
         hostile.sockets, hostile.streams = sockets, streams
         hostile.cut()
-        moving = asyncio.create_task(told.goes(way))
         cuts = 3
-        while cuts or not moving.done():
-            for _ in range(chance.randrange(5)):
-                line.publish(f"chat:{1 + said % 2}", "n", said)
-                said += 1
-            if cuts and chance.random() < 0.3:
-                hostile.cut()
-                cuts -= 1
-            await asyncio.sleep(chance.random() / 10)
-        await moving
+        async with asyncio.TaskGroup() as tasks:
+            moving = tasks.create_task(told.goes(way))
+            while cuts or not moving.done():
+                for _ in range(chance.randrange(5)):
+                    line.publish(f"chat:{1 + said % 2}", "n", said)
+                    said += 1
+                if cuts and chance.random() < 0.3:
+                    hostile.cut()
+                    cuts -= 1
+                await asyncio.sleep(chance.random() / 10)
     return said
 
 
@@ -191,12 +191,12 @@ async def test_the_line_moves_up_when_websockets_pass_again_and_nobody_notices()
                 for sockets, streams, way in (("refuse", "pass", "stream"), ("pass", "pass", "websocket")):
                     hostile.sockets, hostile.streams = sockets, streams
                     told.word("online")
-                    moving = asyncio.create_task(told.goes(way))
-                    while not moving.done():
-                        line.publish(f"chat:{1 + said % 2}", "n", said)
-                        said += 1
-                        await asyncio.sleep(0.01)
-                    await moving
+                    async with asyncio.TaskGroup() as tasks:
+                        moving = tasks.create_task(told.goes(way))
+                        while not moving.done():
+                            line.publish(f"chat:{1 + said % 2}", "n", said)
+                            said += 1
+                            await asyncio.sleep(0.01)
                 await finish(told, line, counted, said)
                 assert told.all("status") == ["open"]
                 assert told.all("transport") == ["poll", "stream", "websocket"]
