@@ -11,7 +11,7 @@ import { gzipSync } from "node:zlib";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const SDK = join(ROOT, "src/openline/web/sdk");
-const LIMIT = 15 * 1024;
+const LIMIT = 16 * 1024;
 /** What only a page loads whose messages outlive it, or where no WebSocket gets through. */
 const MORE_LIMIT = 3 * 1024;
 
@@ -46,7 +46,7 @@ const gzipped = (text) => gzipSync(text, { level: 9 }).length;
 /** What a browser runs of it. */
 const withoutComments = (text) => text.replace(/\/\*\*.*?\*\//gs, "").replace(/^\s*\/\/.*$/gm, "").replace(/\n\s*/g, "\n");
 
-test("what every page loads has less than 15 KB gzipped, what outlives a page or goes over HTTP less than 3 KB more", (t) => {
+test("what every page loads has less than 16 KB gzipped, what outlives a page or goes over HTTP less than 3 KB more", (t) => {
   const sizeOf = (texts) => [...texts].reduce((sum, text) => sum + gzipped(withoutComments(text)), 0);
   const [always, shelved, fallen] = [modules, shelf, http].map((texts) => sizeOf(texts.values()));
   t.diagnostic(`${always} bytes, without comments, one by one; ${shelved} more, or ${fallen} more`);

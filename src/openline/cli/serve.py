@@ -68,10 +68,10 @@ def prepare(target: str, options: dict[str, Any]) -> Any:
     app = load(target)
     if isinstance(app, Openline):
         apply(app, **options)
-    elif any(options.values()):
+    elif any(value not in (None, ()) for value in options.values()):
         raise SettingsError(
             target,
-            "is no Openline object; what --engine, --allow-origin, --allow-host, --trust-proxy and --api-key say, "
+            "is no Openline object; what --engine, --allow-…, --trust-proxy, --api-key and --drain-… say, "
             "say it where the Openline in it is made: Openline(allow_origins=[…])",
         )
     return app

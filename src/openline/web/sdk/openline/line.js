@@ -43,6 +43,8 @@ export class Line {
   #tries = 0;
   #openedAt = Infinity;
   #unauthorized = false;
+  /** How long the server said that it will be away. */
+  #away = 0;
   #paused = false;
   #ended = new AbortController();
   /** The secret that takes the connection up again. @type {string | undefined} */
@@ -264,7 +266,8 @@ export class Line {
     if (this.#clock.now() - this.#openedAt >= STEADY_MS) this.#tries = 0;
     this.#openedAt = Infinity;
     if (code === BUSY) this.#tries = Math.max(this.#tries, BUSY_TRIES);
-    const retryIn = after + delay(this.#tries++, this.#clock.random);
+    const retryIn = Math.max(after, this.#away) + delay(this.#tries++, this.#clock.random);
+    this.#away = 0;
     this.#timer = this.#clock.setTimeout(() => this.#connect(), retryIn);
     this.#become("waiting", { retryIn, code, reason });
   }
@@ -311,6 +314,7 @@ export class Line {
     if (channel !== undefined) return this.#pushed(frame);
     // What was sent to this connection, its user or everybody was lost.
     if (type === "$gap") return this.#events.emit(type, frame.payload ?? {});
+    if (type === "$away") return void (this.#away = 1000 * Math.min(Math.max(frame.payload?.retry, 0) || 0, 60));
     if (type.startsWith("$")) return undefined;
     if (id !== undefined) return this.#asked(frame);
     const event = eventOf(frame);
