@@ -14,6 +14,7 @@ const MESSAGE_BYTES = 65_536;
 const REST_MS = 250;
 const RETRY_MS = 500;
 const MOST_FAILURES = 3;
+const MOST_WAIT_MS = 60_000;
 
 /** The part that both kinds share: what we say, the end, and what is heard. @implements {T.Transport} */
 class Http {
@@ -278,7 +279,7 @@ const dataOf = (block) =>
   block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n");
 
 /** @param {Response} response @returns {number} milliseconds to wait at least */
-const waitOf = (response) => (Number(response.headers.get("retry-after")) || 1) * 1000;
+const waitOf = (response) => Math.min((Number(response.headers.get("retry-after")) || 1) * 1000, MOST_WAIT_MS);
 
 /** @param {unknown} error */
 const broken = (error) => ({ code: ABNORMAL, reason: String(error) });
