@@ -22,7 +22,7 @@ READY = re.compile(r"ready on (https?)://([^ :]+|\[[^ ]+\]):(\d+)")
 #: What no step of a test may take longer than.
 PATIENCE = 10.0
 #: Nor may the start of a process, on a machine that has other things to do.
-START_PATIENCE = 40.0
+START_PATIENCE = 60.0
 
 
 class Served:
