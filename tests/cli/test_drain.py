@@ -18,6 +18,9 @@ from tests.programs import CHAT, MOUNTED
 from tests.server import PATIENCE, Process, openline
 from tests.socketio_door.hands import Spoken
 
+from openline import SettingsError
+from openline.cli.serve import prepare
+
 pytestmark = pytest.mark.server
 KEY = "a-key-of-the-test"
 STUBBORN = (
@@ -183,6 +186,19 @@ async def test_what_does_not_let_itself_be_cancelled_does_not_keep_the_process_e
             assert time.monotonic() - before < 8
         assert "1 handlers had to be cancelled: stubborn" in process.said
         assert "the process ends without it" in process.said
+
+
+def test_what_was_not_said_of_a_mounted_application_need_not_be_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for nothing in ((), []):
+        prepare("mounted:app", {"engine": None, "allow_host": nothing, "drain_grace": None})
+    with pytest.raises(SettingsError, match="is no Openline object"):
+        prepare("mounted:app", {"engine": None, "allow_host": (), "drain_grace": 0.0})
+    for name in ("mounted", "chat"):
+        del sys.modules[name]
 
 
 def test_the_plan_over_http_wants_a_key(folder: Path) -> None:

@@ -24,7 +24,7 @@ __all__ = ["Drain", "DrainSettings", "Plan"]
 _RESTARTS: Final = "The server restarts."
 _TURN_SECONDS: Final = 0.125
 #: Supervisors kill what has not ended 30 s after SIGTERM; what is left of it is for the end itself.
-_MOST_SECONDS: Final = 25.0
+_MOST_SECONDS: Final = 22.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
