@@ -86,7 +86,8 @@ def _channels_for(kind: type[Listener]) -> Sequence[str]:
 async def _hear_out(listeners: Sequence[Listener], enders: Sequence[Post], history: History) -> None:
     """Say the last word in every channel, and wait until everybody has heard it.
 
-    Who is not back yet never hears what a channel says that keeps nothing: there it is said again.
+    Who hears only what is live, or has been told of a break, never hears what was said before it was back: it is said
+    again.
     """
     last: dict[str, Value] = {}
 
@@ -102,8 +103,8 @@ async def _hear_out(listeners: Sequence[Listener], enders: Sequence[Post], histo
         async with asyncio.timeout(_QUIET_SECONDS):
             await say({name for ender in enders for name in ender._channels})
             while missing():
-                await asyncio.sleep(0.5)
-                await say({name for _, name in missing() if ".plain" in name})
+                await asyncio.sleep(1.0)
+                await say({name for _, name in missing()})
     for listener, channel in missing():
         history.note(Stuck, client=listener.name, channel=channel)
 
