@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 import redis
@@ -15,8 +16,10 @@ from openline.model import Position, Publication, Retention
 from tests.brokers.redis_links import until
 from tests.brokers.redis_nodes import Load, Node, check, nodes
 from tests.redis_servers import RedisServer, free_port, redis_server
+from tests.server import make_certificate
 
 pytestmark = pytest.mark.redis
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,40 @@ async def test_names_and_passwords(caplog: pytest.LogCaptureFixture) -> None:
             node.timers.stop()
     assert "let me in" not in caplog.text
     assert "wrong" not in caplog.text
+
+
+async def test_a_user_who_may_touch_nothing_but_what_begins_with_the_prefix_is_enough(server: RedisServer) -> None:
+    rights = (ROOT / "docs" / "redis.md").read_text().partition("ACL SETUSER openline ")[2].partition("`")[0]
+    server.do("ACL", "SETUSER", "openline", *rights.replace("PASSWORD", "secret").split())
+    async with nodes(f"redis://openline:secret@127.0.0.1:{server.port}") as made:
+        for node in made:
+            await node.want("a")
+        await made[0].send("a", 1, key="k")
+        assert await made[1].send("a", 1, key="k") == made[0].broker.position
+        await made[0].want("a")
+        assert [node.texts("a") for node in made] == [[1], [1]]
+        server.do("FLUSHALL")
+        await until(lambda: all(node.breaks for node in made), 10.0)
+    with redis.Redis(port=server.port, username="openline", password="secret", protocol=2) as client:
+        for command in (("GET", "other"), ("PUBLISH", "other", "1"), ("FLUSHALL",), ("CONFIG", "GET", "*")):
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                client.execute_command(*command)
+
+
+async def test_over_tls_the_server_must_be_the_one_that_its_certificate_names(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
+    secure = str(free_port())
+    options = {"tls_port": secure, "tls_cert_file": str(certificate), "tls_key_file": str(key)}
+    with redis_server(**options, tls_ca_cert_file=str(certificate), tls_auth_clients="no"):
+        async with nodes(f"rediss://localhost:{secure}?ca={certificate}", 1) as (node,):
+            await node.want("a")
+            await node.send("a", 1)
+            assert node.texts("a") == [1]
+        stranger = Node(f"rediss://localhost:{secure}")
+        stranger.broker.start(stranger)
+        await until(partial(_says, stranger, "certificate verify failed"))
+        await stranger.broker.close()
+        stranger.timers.stop()
 
 
 def _says(node: Node, why: str) -> bool:
@@ -247,22 +284,19 @@ async def test_a_message_of_64_mb_costs_no_node_anything_that_was_published(serv
 
 async def test_keys_and_what_is_kept_end_with_the_server_s_time(server: RedisServer) -> None:
     async with nodes(f"{server.url}?prefix=time", 1) as (node,):
-        kept = Retention(count=100, seconds=0.3, size=1 << 20)
-        first = await node.send("a", 1, key="k", kept=kept)
-        assert 290_000 < server.do("PTTL", "time:key:a k") <= 300_000
-        await asyncio.sleep(0.2)
-        second = await node.send("a", 2, kept=kept)
-        await asyncio.sleep(0.15)
-        page = await node.broker.read("a")
-        assert [p.payload for p in page.publications] == [b"2"]
+        shortly, long = (Retention(count=100, seconds=seconds, size=1 << 20) for seconds in (0.2, 600.0))
+        first = await node.send("a", 1, key="k", kept=shortly)
+        assert 240_000 < server.do("PTTL", "time:key:a k") <= 300_000
+        while (await node.broker.read("a")).publications:
+            await asyncio.sleep(0.02)
         assert (await node.broker.read("a", after=first)).complete
         assert not (await node.broker.read("a", after=_ahead(first))).complete
-        assert (await node.broker.read("a", after=second)).complete
-        server.do("DEL", "time:key:a k")
-        assert await node.send("a", 3, key="k", kept=Retention(count=100, seconds=60.0, size=1 << 20)) != first
-        await asyncio.sleep(0.3)
         # What was too old does not come back when more is kept.
-        assert [p.payload for p in (await node.broker.read("a")).publications] == [b"2", b"3"]
+        second = await node.send("a", 2, kept=long)
+        page = await node.broker.read("a", after=first)
+        assert (page.complete, [p.position for p in page.publications]) == (True, [second])
+        assert [p.position for p in (await node.broker.read("a")).publications] == [second]
+        assert not (await node.broker.read("a", after=_ahead(first))).complete
         for kind in ("head", "log"):
             assert 3_600_000 < server.do("PTTL", f"time:{kind}:a") < 3 * 3_600_000
 

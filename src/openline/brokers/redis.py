@@ -109,8 +109,6 @@ class RedisBroker:
             )
         self.link.add(self)
         self.link.listen(self._name("breaks"), lambda _, __: self._keep())
-        # Until the hub wants them one by one.
-        self.link.listen_all(f"{self._names}{INTERNAL}*", self._on_message)
         self.link.start()
         return self._started
 
@@ -139,8 +137,9 @@ class RedisBroker:
             (key or "").encode()
         except UnicodeEncodeError:
             return Outcome.failed(CommandError(ErrorCode.BAD_FIELD, "There is text in it that is not Unicode."))
-        known = "" if key is None else self._name("key", f"{channel} {key}")
-        keys = (self._name("sent", self.link.name), *self._log_of(channel), known, self._name("epoch"))
+        sent = self._name("sent", self.link.name)
+        known = sent if key is None else self._name("key", f"{channel} {key}")
+        keys = (sent, *self._log_of(channel), known, self._name("epoch"))
         weight = publication.size
         kept = (retention.count, int(retention.seconds * 1000), retention.size) if retention.count else (0, 0, 0)
         entry = Entry(publication, keys, (self._names + channel, envelope, weight, *kept), _COST + 2 * weight)
@@ -252,7 +251,7 @@ class RedisBroker:
 
     def _tell(self, publication: Publication) -> None:
         channel = publication.channel
-        if self._listener is not None and (channel in self._wanted or channel.startswith(INTERNAL)):
+        if self._listener is not None and channel in self._wanted:
             try:
                 self._listener.on_publication(publication)
             except Exception:

@@ -20,7 +20,7 @@ Argument = bytes | str | int | float
 #: Called with the name that something was published under, and what.
 Hear = Callable[[bytes, bytes], None]
 
-_CONFIRMATIONS: Final = frozenset({b"subscribe", b"unsubscribe", b"psubscribe", b"punsubscribe"})
+_CONFIRMATIONS: Final = frozenset({b"subscribe", b"unsubscribe"})
 #: Bytes that may wait to be written or, about, in the kernel's hands: beyond that nothing more is taken.
 _MOST_WAITING: Final = 16 * 1024 * 1024
 _WORDS_PER_COMMAND: Final = 200
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
         return await answer
 
     def change(self, word: str, names: Sequence[bytes], refused: Callable[[Reply], None]) -> None:
-        """``SUBSCRIBE`` and its kin, for ``names``: in effect for everything that is asked behind it."""
+        """``SUBSCRIBE`` or ``UNSUBSCRIBE``, for ``names``: in effect for everything that is asked behind it."""
         for start in range(0, len(names) if self.connected else 0, _WORDS_PER_COMMAND):
             some = names[start : start + _WORDS_PER_COMMAND]
             self._await(_Confirmations(len(some), refused))
@@ -202,8 +202,6 @@ class Connection(asyncio.Protocol):
         kind = push[0]
         if kind == b"message":
             self._hear(push[1], push[2])
-        elif kind == b"pmessage":
-            self._hear(push[2], push[3])
         elif kind in _CONFIRMATIONS:
             one = self._waiting[0] if self._waiting else None
             if isinstance(one, _Confirmations):

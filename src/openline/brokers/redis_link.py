@@ -95,8 +95,6 @@ class Link:
         self._timers = timers
         self._guests: list[Guest] = []
         self._ears: dict[bytes, Hear] = {}
-        self._patterns: list[bytes] = []
-        self._hear_other: Hear = lambda _, __: None
         self._up = False
         self._connection: Connection | None = None
         self._gone: asyncio.Future[str] = loop.create_future()
@@ -191,11 +189,6 @@ class Link:
         if self._connection is not None:
             self._connection.change("SUBSCRIBE", (key,), self._refused)
 
-    def listen_all(self, pattern: str, hear: Hear) -> None:
-        """Have ``hear`` called for every name under a pattern of Redis that has no listener of its own."""
-        self._patterns.append(pattern.encode())
-        self._hear_other = hear
-
     def leave(self, name: str) -> None:
         """Listen no more."""
         key = name.encode()
@@ -203,7 +196,9 @@ class Link:
             self._connection.change("UNSUBSCRIBE", (key,), self._refused)
 
     def _hear(self, name: bytes, data: bytes) -> None:
-        self._ears.get(name, self._hear_other)(name, data)
+        hear = self._ears.get(name)
+        if hear is not None:
+            hear(name, data)
 
     def _refused(self, reply: Reply) -> None:
         self.abort(f"it refuses subscriptions: {reply}")
@@ -244,10 +239,11 @@ class Link:
         self._watch_again()
         if server.evicts:
             _log.warning("The engine's Redis drops data when its memory is full: set maxmemory-policy noeviction there")
+        connection.change("SUBSCRIBE", tuple(self._ears), self._refused)
         for script in {script.sha: script for guest in self._guests for script in guest.scripts}.values():
             await connection.ask("SCRIPT", "LOAD", script.text)
-        connection.change("SUBSCRIBE", tuple(self._ears), self._refused)
-        connection.change("PSUBSCRIBE", tuple(self._patterns), self._refused)
+        # Whoever is answered from now on is heard as well.
+        await connection.ask("PING")
         for guest in self._guests:
             await guest.greet(server)
         if gone.done():

@@ -63,6 +63,7 @@ PUBLISH: Final = Script(
 local stamps, sent, name, log, key, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local seq, behind, known = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
+-- Who has no key names `sent` in its place.
 -- Each of a node's publishes is taken once, and in the node's order, however often and late it comes.
 local last = redis.call('HGET', sent, 'n')
 if last then
@@ -72,7 +73,7 @@ if last then
   end
   if last < behind then return redis.error_reply('ORDER another one comes first') end
 end
-if key ~= '' then
+if key ~= sent then
   local found = redis.call('GET', key)
   if found then
     redis.call('HSET', sent, 'n', seq, seq % {SLOTS}, found)
@@ -143,7 +144,7 @@ else
 end
 if keeps and (h.n == 1 or h.x == lives + {_HOUR_MS}) then redis.call('PEXPIREAT', log, text(h.x)) end
 
-if key ~= '' then redis.call('SET', key, place, 'PX', {KEY_MS}) end
+if key ~= sent then redis.call('SET', key, place, 'PX', {KEY_MS}) end
 redis.call('HSET', sent, 'n', seq, seq % {SLOTS}, place)
 if not last then redis.call('PEXPIRE', sent, {_HOUR_MS}) end
 local nodes = redis.call('PUBLISH', ARGV[5], place .. ' ' .. fresh .. previous .. ' ' .. ARGV[4] .. ' ' .. ARGV[6])

@@ -169,7 +169,7 @@ class Broker(Protocol):
         ...
 
     def subscribe(self, channel: str) -> Outcome[None]:
-        """Want a channel (those that begin with ``$`` are wanted unasked).
+        """Want a channel; an engine of one node may want those that begin with ``$`` unasked.
 
         Settled when the engine has confirmed that nothing published from now on is missed, and :attr:`position` has
         passed what was published before.
