@@ -239,7 +239,7 @@ def deafen(node: Node, word: str, channel: str) -> None:
     """Behind the link's back, the server is told what this node wants to hear."""
     connection = node.broker.link._connection
     assert connection is not None
-    connection.change(word, (f"{node.broker._names}{channel}".encode(),), lambda _: None)
+    connection.change(word, (f"{node.broker._names.live}{channel}".encode(),), lambda _: None)
 
 
 async def test_a_piece_that_never_came_is_noticed_by_the_next_and_told_as_a_break(url: str) -> None:
@@ -270,3 +270,24 @@ async def test_a_node_that_no_longer_hears_one_channel_notices_while_all_is_quie
         await until(lambda: made[1].texts("a") == [1] or made[1].breaks, 5.0)
         await made[0].send("a", 2)
         await until(lambda: made[1].texts("a")[-1:] == [2])
+
+
+async def test_what_comes_in_before_a_node_knows_what_it_missed_waits_for_that(url: str) -> None:
+    async with nodes(url) as made:
+        for node in made:
+            await node.want("a", "b")
+        await made[0].send("a", 1)
+        await made[1].want("a")
+        late = made[1].broker
+        late.link.abort("cut off by the test")
+        await made[0].send("a", 2)
+        turn = late.link.turn
+        while late.link.turn == turn:
+            await asyncio.sleep(0)
+        # It is subscribed, or about to be, and has not asked for the logs yet.
+        late._on_message(f"{late._names.live}b".encode(), b"%d ~0 x \x01" % (late.position.stamp + 2))
+        await made[0].send("b", 3)
+        await until(lambda: late.link.up)
+        await made[1].want("b")
+        assert made[1].heard == made[0].heard
+        assert late.poison.count == 0

@@ -4,7 +4,6 @@ import hmac
 import logging
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -163,8 +162,3 @@ class PoisonCount:
             )
             self._told = self.count
             self._quiet_until = self._now() + _QUIET_SECONDS
-
-
-def fingerprint(key: str) -> str:
-    """Tells cluster keys apart, and nothing of them."""
-    return sha256(b"openline cluster key " + key.encode()).hexdigest()[:8] if key else "none"

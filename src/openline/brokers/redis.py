@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -14,11 +13,14 @@ from openline.brokers.envelope import Envelopes, Poison, PoisonCount
 from openline.brokers.redis_catchup import CatchUp
 from openline.brokers.redis_connection import Reply, pack
 from openline.brokers.redis_link import Link, Script
+from openline.brokers.redis_message import Message, read_message, write_volatile
+from openline.brokers.redis_names import Names
 from openline.brokers.redis_publisher import Entry, Publisher
 from openline.brokers.redis_questions import Questions
-from openline.brokers.redis_script import ADOPT, FORGET, HEADS, KEEP, READ, SCRIPTS
+from openline.brokers.redis_script import ADOPT, FORGET, HEADS, READ, SCRIPTS
 from openline.brokers.redis_server import Server
 from openline.brokers.redis_url import RedisUrl
+from openline.brokers.redis_watch import Watch
 from openline.errors import BrokerError, CommandError, ErrorCode
 from openline.hub.outcome import Outcome
 from openline.hub.ports import BrokerListener
@@ -30,8 +32,6 @@ __all__ = ["RedisBroker"]
 
 #: What a publication costs beside its bytes as it waits, about.
 _COST: Final = 512
-#: Channels whose heads are compared at a time.
-_LOOKED_AT: Final = 100
 _NO_EPOCH: Final = "none"
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 _log = logging.getLogger("openline")
@@ -56,31 +56,38 @@ class RedisBroker:
         self._timers = timers
         self._signed = bool(cluster_key)
         self._envelopes = Envelopes(cluster_key)
-        self._questions = Questions(self.link, timers, lambda: self._name("stamp", self._epoch))
+        self._names = Names(url.prefix, self.link.name)
+        self._questions = Questions(self.link, timers, lambda: self._names.stamp(self._epoch))
         self._publisher = Publisher(
             self.link,
             timers,
             arrived=self._arrived,
             tell=self._tell_volatile,
-            known=lambda: (self._epoch, self._name("stamp", self._epoch), self._stamp),
+            known=lambda: (self._epoch, self._names.stamp(self._epoch), self._stamp),
         )
-        self._catch_up = CatchUp(self.link, self._envelopes, self.poison, url.prefix)
+        self._catch_up = CatchUp(self.link, self._envelopes, self.poison, self._names)
         self._listener: BrokerListener | None = None
         self._epoch, self._stamp = _NO_EPOCH, 0
         #: The run of the server in which this node last stood.
         self._run = ""
-        #: Channels whose heads are yet to be compared in this round.
-        self._looked_at: Iterator[str] = iter(())
-        #: How often the link went up.
-        self._ups = 0
+        #: Whether a new epoch is yet to be told of.
+        self._broke = False
         #: Wanted channels, and up to which stamp nothing of each is missing; -1 where that is not known.
         self._wanted: dict[str, int] = {}
+        self._watch = Watch(
+            self.link,
+            timers,
+            self._names,
+            wanted=self._wanted,
+            stands=lambda: self.position,
+            reached=self._reach,
+        )
         #: Who waits until this node has heard everything that was published up to now, and what they want.
         self._asking: list[tuple[str, Outcome[None]]] = []
-        #: What comes in while this node is finding out what it missed.
-        self._held: list[tuple[str, bytes]] | None = None
-        self._names = self._name("c") + ":"
-        self._cut = len(self._names)
+        #: What comes in before this node has found out what it missed; and the connection for which it has.
+        self._held: list[tuple[str, bytes]] = []
+        self._greeted = 0
+        self._cut = len(self._names.live)
         self._started: Outcome[None] = Outcome()
         self._closing: asyncio.Task[None] | None = None
         self._closed: Outcome[None] | None = None
@@ -108,7 +115,7 @@ class RedisBroker:
                 "same OPENLINE_CLUSTER_KEY"
             )
         self.link.add(self)
-        self.link.listen(self._name("breaks"), lambda _, __: self._keep())
+        self.link.listen(self._names.breaks, lambda _, __: self._watch.look())
         self.link.start()
         return self._started
 
@@ -137,21 +144,14 @@ class RedisBroker:
             (key or "").encode()
         except UnicodeEncodeError:
             return Outcome.failed(CommandError(ErrorCode.BAD_FIELD, "There is text in it that is not Unicode."))
-        sent = self._name("sent", self.link.name)
-        known = sent if key is None else self._name("key", f"{channel} {key}")
-        keys = (sent, *self._log_of(channel), known, self._name("epoch"))
+        names = self._names
+        known = names.sent if key is None else names.key(channel, key)
+        keys = (names.sent, names.head + channel, names.log + channel, known, names.epoch)
         weight = publication.size
         kept = (retention.count, int(retention.seconds * 1000), retention.size) if retention.count else (0, 0, 0)
-        entry = Entry(publication, keys, (self._names + channel, envelope, weight, *kept), _COST + 2 * weight)
+        entry = Entry(publication, keys, (names.live + channel, envelope, weight, *kept), _COST + 2 * weight)
         self._publisher.publish(entry)
         return entry.outcome
-
-    def _name(self, kind: str, item: str = "") -> str:
-        """A name in the store."""
-        return f"{self._url.prefix}:{kind}:{item}" if item else f"{self._url.prefix}:{kind}"
-
-    def _log_of(self, channel: str) -> tuple[str, str]:
-        return self._name("head", channel), self._name("log", channel)
 
     def _arrived(self, entry: Entry, reply: Reply) -> bool:
         repeated, stamp, previous, _ = reply
@@ -161,7 +161,7 @@ class RedisBroker:
             if not self._hand_over(stamped, fresh=previous[:1] == b"~"):
                 # It is answered once what is missing in front of it has come.
                 return False
-        self._stamp = max(self._stamp, stamp)
+        self._reach(stamp)
         entry.outcome.settle(Position(self._epoch, stamp))
         return True
 
@@ -178,8 +178,8 @@ class RedisBroker:
             return Outcome.failed(BrokerError("the engine is closed"))
         there = self.link.up and not self.link.stalled
         if there and not self.link.full:
-            head = f"0 {self.link.name} {self._epoch} ".encode()
-            self.link.send(pack(("PUBLISH", self._names + publication.channel, head + envelope)), _pass_over)
+            message = write_volatile(self.link.name, self._epoch, envelope)
+            self.link.send(pack(("PUBLISH", self._names.live + publication.channel, message)), _pass_over)
         entry = Entry(publication, (), (), _COST + publication.size)
         if there:
             self._publisher.follow(entry)
@@ -198,43 +198,43 @@ class RedisBroker:
 
     def _on_message(self, name: bytes, data: bytes) -> None:
         channel = name[self._cut :].decode("utf-8", "replace")
-        if self._held is not None:
-            self._hold(channel, data)
-            return
+        if self._greeted == self.link.turn:
+            self._check(channel, data)
+        elif self._catch_up.full(len(data)):
+            self.link.abort("too much was published while this node caught up")
+        else:
+            self._held.append((channel, data))
+
+    def _check(self, channel: str, data: bytes) -> None:
         try:
             self._take(channel, data)
         except Poison as why:
             self.poison.add(channel, why)
 
-    def _hold(self, channel: str, data: bytes) -> None:
-        if self._catch_up.full(len(data)):
-            self.link.abort("too much was published while this node caught up")
-        elif self._held is not None:
-            self._held.append((channel, data))
-
     def _take(self, channel: str, data: bytes) -> None:
         """Something was published by a node, or by whoever reaches the server. Raises :class:`Poison`."""
-        try:
-            first, second, epoch, envelope = data.split(b" ", 3)
-            stamp = int(first) if first.isdigit() else -1
-        except ValueError:
-            raise Poison("it does not begin as what a node sends does") from None
-        if stamp == 0:
-            if second != self.link.name.encode():
-                self._tell(self._envelopes.open(channel, envelope))
+        message = read_message(data)
+        if not message.stamp:
+            if message.sent != self.link.name.encode():
+                self._tell(self._envelopes.open(channel, message.envelope))
             return
-        fresh = second[:1] == b"~"
-        before = second[fresh:]
-        if not 0 < stamp < 2**53 or not before.isdigit():
-            raise Poison("its place is no place")
-        if stamp <= self._stamp and epoch == self._epoch.encode():
+        same = message.epoch == self._epoch.encode()
+        if same and message.stamp <= self._stamp:
             # Ours, which has been told when it was answered; or what has been read from the log already.
             return
-        publication = self._envelopes.open(channel, envelope, epoch=self._epoch, stamp=stamp, previous=int(before))
-        if epoch != self._epoch.encode():
-            self._keep()
+        publication = self._opened(channel, message)
+        if not same:
+            self._watch.look()
             raise Poison("it is of another epoch")
-        self._hand_over(publication, fresh=fresh)
+        self._hand_over(publication, fresh=message.fresh)
+
+    def _opened(self, channel: str, message: Message) -> Publication:
+        first, envelope = self._publisher.first, message.envelope
+        epoch, stamp, previous = self._epoch, message.stamp, message.previous
+        if first is not None and first.is_same(self._names.live + channel, envelope):
+            # The same bytes: it need not be checked and read, whoever sent it.
+            return msgspec.structs.replace(first.publication, epoch=epoch, stamp=stamp, previous=previous)
+        return self._envelopes.open(channel, envelope, epoch=epoch, stamp=stamp, previous=previous)
 
     def _hand_over(self, publication: Publication, *, fresh: bool) -> bool:
         """Tell the next of all that came to this node; False where one of its channel is missing before it."""
@@ -275,13 +275,13 @@ class RedisBroker:
             return Outcome.of(Page(()))
         place = (-1 if after is None else after.stamp, -1 if before is None else before.stamp)
         page: Outcome[Page] = Outcome()
-        keys = (*self._log_of(channel), self._name("epoch"))
+        keys = (*self._names.log_of(channel), self._names.epoch)
         asked = self._questions.ask(READ, keys, (*place, limit, size), size=size)
         asked.then(lambda outcome: _copy(outcome, page, partial(self._page, channel, after)))
         return page
 
     def _page(self, channel: str, after: Position | None, reply: Reply) -> Page:
-        self._stamp = max(self._stamp, reply[0])
+        self._reach(reply[0])
         if after is not None and after.epoch != self._epoch:
             return Page((), complete=False)
         return self._catch_up.page(channel, self._epoch, reply, forward=after is not None)
@@ -294,7 +294,7 @@ class RedisBroker:
             return Outcome.failed(BrokerError("the engine is closed"))
         if channel not in self._wanted:
             self._wanted[channel] = -1
-            self.link.listen(self._names + channel, self._on_message)
+            self.link.listen(self._names.live + channel, self._on_message)
         outcome: Outcome[None] = Outcome()
         if not self._asking:
             self._loop.call_soon(self._ask_heads)
@@ -305,7 +305,7 @@ class RedisBroker:
         """One question for everybody who wants a channel in this turn of the loop."""
         asking, self._asking = self._asking, []
         new = tuple({name: None for name, _ in asking if self._wanted.get(name) == -1})
-        heads = tuple(self._name("head", name) for name in new)
+        heads = tuple(self._names.head + name for name in new)
         self._questions.ask(HEADS, heads).then(lambda outcome: self._answer(asking, new, outcome))
 
     def _answer(self, asking: Sequence[tuple[str, Outcome[None]]], new: Sequence[str], found: Outcome[Reply]) -> None:
@@ -315,7 +315,7 @@ class RedisBroker:
             for _, outcome in asking:
                 outcome.fail(error)
             return
-        self._stamp = max(self._stamp, newest)
+        self._reach(newest)
         for name, head in zip(new, heads, strict=True):
             if self._wanted.get(name) == -1:
                 self._wanted[name] = newest if head < 0 else head
@@ -325,13 +325,13 @@ class RedisBroker:
     def unsubscribe(self, channel: str) -> None:
         """See :class:`~openline.hub.ports.Broker`."""
         if self._wanted.pop(channel, None) is not None:
-            self.link.leave(self._names + channel)
+            self.link.leave(self._names.live + channel)
 
     def forget(self, channel: str) -> None:
         """See :class:`~openline.hub.ports.Broker`."""
         whole = "1" if channel.startswith(INTERNAL) else "0"
-        if self.link.up:
-            self.link.run(FORGET, self._log_of(channel), (whole,)).then(_look_at)
+        # Nobody waits for it: where it fails, the log goes when its time is over.
+        self.link.send(FORGET.command(self._names.log_of(channel), (whole,)), _pass_over)
 
     # -- see Guest of the link
 
@@ -340,31 +340,26 @@ class RedisBroker:
         self._held = []
         found = await self.link.run(
             ADOPT,
-            (self._name("epoch"),),
+            (self._names.epoch,),
             (self._url.prefix, server.run, self._epoch, self._run, self._stamp, secrets.token_hex(4)),
         )
         epoch, newest = found[0].decode(), found[1]
-        broke = self._epoch not in (epoch, _NO_EPOCH)
+        self._broke = self._broke or self._epoch not in (epoch, _NO_EPOCH)
         if epoch != self._epoch:
             self._epoch, self._stamp = epoch, newest
         self._run = server.run
-        missed = await self._catch_up.read(epoch, self._stamp, self._wanted, known=not broke)
+        missed = await self._catch_up.read(epoch, self._stamp, self._wanted, known=not self._broke)
         self._wanted.update((name, head) for name, head in missed.heads.items() if name in self._wanted)
         for publication in missed.publications:
             self._stamp = publication.stamp
             self._tell(publication)
-        self._stamp = max(self._stamp, missed.newest)
-        held, self._held = self._held, None
-        if broke or missed.lost:
-            self._break(None if broke else missed.lost)
+        self._reach(missed.newest)
+        held, self._held, self._greeted = self._held, [], self.link.turn
+        if self._broke or missed.lost:
+            self._break(None if self._broke else missed.lost)
+            self._broke = False
         for channel, data in held:
-            self._on_held(channel, data)
-
-    def _on_held(self, channel: str, data: bytes) -> None:
-        try:
-            self._take(channel, data)
-        except Poison as why:
-            self.poison.add(channel, why)
+            self._check(channel, data)
 
     def _break(self, channels: Collection[str] | None) -> None:
         _log.warning(
@@ -374,52 +369,20 @@ class RedisBroker:
         if self._listener is not None:
             self._listener.on_break(channels)
 
+    def _reach(self, stamp: int) -> None:
+        """Everything up to ``stamp`` that this node wants has been heard."""
+        self._stamp = max(self._stamp, stamp)
+
     def went_up(self) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`."""
         self._started.settle(None)
         self._publisher.restart()
         self._questions.go_on()
-        self._ups += 1
-        self._timers.after(self._url.probe, self._keep_again, self._ups)
+        self._watch.went_up()
 
     def went_down(self, reason: str) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`."""
-        self._held = None
         self._publisher.let_volatile_pass()
-
-    # -- keeping an eye on the log
-
-    def _keep_again(self, ups: int) -> None:
-        if self.link.up and ups == self._ups:
-            self._keep()
-            self._timers.after(self._url.probe, self._keep_again, ups)
-
-    def _keep(self) -> None:
-        """See that the log is still the one that this node believes in."""
-        if not self.link.up:
-            return
-        keys = (self._name("epoch"), self._name("stamp", self._epoch), self._name("sent", self.link.name))
-        self.link.send(KEEP.command(keys, (self._epoch,)), self._kept)
-        some = tuple(islice(self._looked_at, _LOOKED_AT))
-        if len(some) < _LOOKED_AT:
-            self._looked_at = iter(tuple(self._wanted))
-        heads = (self._name("stamp", self._epoch), *(self._name("head", name) for name in some))
-        self.link.send(HEADS.command(heads, ()), partial(self._compare, some))
-
-    def _compare(self, names: Sequence[str], reply: Reply) -> None:
-        """Everything that was published in these channels must have come by now."""
-        if isinstance(reply, list):
-            for name, head in zip(names, cast("list[int]", reply)[1:], strict=True):
-                if 0 <= self._wanted.get(name, -1) < head:
-                    self.link.abort(f"something published in {name!r} did not come")
-
-    def _kept(self, reply: Reply) -> None:
-        if isinstance(reply, int):
-            if reply < self._stamp:
-                self.link.abort("LOST the log is older than it was")
-            self._stamp = max(self._stamp, reply)
-        elif not isinstance(reply, BrokerError):
-            self.link.abort(str(reply))
 
 
 def _closed(outcome: Outcome[None], _: asyncio.Task[None]) -> None:
@@ -427,15 +390,7 @@ def _closed(outcome: Outcome[None], _: asyncio.Task[None]) -> None:
 
 
 def _pass_over(_: Reply) -> None:
-    """What is volatile is nobody's when it fails."""
-
-
-def _look_at(outcome: Outcome[Any]) -> None:
-    """Take note of a failure that matters to nobody."""
-    try:
-        outcome.result()
-    except BrokerError as error:
-        _log.debug("A note for the engine was dropped: %s", error)
+    """Nobody waits for what comes of it."""
 
 
 def _copy(found: Outcome[Reply], page: Outcome[Page], make: Any) -> None:

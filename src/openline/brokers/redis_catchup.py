@@ -8,6 +8,7 @@ from typing import Any, Final
 from openline.brokers.envelope import Envelopes, Poison, PoisonCount
 from openline.brokers.redis_connection import Reply
 from openline.brokers.redis_link import Link
+from openline.brokers.redis_names import Names
 from openline.brokers.redis_script import HEADS, READ
 from openline.model import Page, Publication
 
@@ -35,11 +36,11 @@ class Missed:
 class CatchUp:
     """Reads logs over a link; what it cannot open there it drops, and the channel has lost something."""
 
-    def __init__(self, link: Link, envelopes: Envelopes, poison: PoisonCount, prefix: str) -> None:
+    def __init__(self, link: Link, envelopes: Envelopes, poison: PoisonCount, names: Names) -> None:
         self._link = link
         self._envelopes = envelopes
         self._poison = poison
-        self._prefix = prefix
+        self._names = names
         self._room = MOST_BYTES
         self._held_room = MOST_BYTES
 
@@ -58,7 +59,7 @@ class CatchUp:
         names = iter(tuple(wanted))
         some = tuple(islice(names, _HEADS_AT_ONCE))
         while some or missed.newest < 0:
-            keys = (f"{self._prefix}:stamp:{epoch}", *(f"{self._prefix}:head:{name}" for name in some))
+            keys = (self._names.stamp(epoch), *(self._names.head + name for name in some))
             newest, *heads = await self._link.run(HEADS, keys)
             if missed.newest < 0:
                 missed.newest = newest
@@ -79,7 +80,8 @@ class CatchUp:
         """
         behind, more = (after if last < 0 else min(last, after)), True
         while more:
-            reply = await self._link.run(READ, self._keys(epoch, name), (behind, -1, _PAGE, _PAGE_BYTES))
+            keys = (self._names.stamp(epoch), *self._names.log_of(name), self._names.epoch)
+            reply = await self._link.run(READ, keys, (behind, -1, _PAGE, _PAGE_BYTES))
             page = self.page(name, epoch, reply)
             if self._room < 0 or not page.complete:
                 missed.lost.add(name)
@@ -94,10 +96,6 @@ class CatchUp:
             more = page.more and len(found) == len(page.publications)
         return missed.newest
 
-    def _keys(self, epoch: str, name: str) -> tuple[str, ...]:
-        prefix = self._prefix
-        return f"{prefix}:stamp:{epoch}", f"{prefix}:head:{name}", f"{prefix}:log:{name}", f"{prefix}:epoch"
-
     def page(self, channel: str, epoch: str, reply: Reply, *, forward: bool = True) -> Page:
         """The page that the script READ returned; where something in it cannot be opened, it is not complete."""
         _, complete, more, *found = reply
@@ -105,9 +103,9 @@ class CatchUp:
         places: list[Any] = found
         try:
             for i in range(0, len(places), 3):
-                publications.append(
-                    self._envelopes.open(channel, places[i + 2], epoch=epoch, stamp=places[i], previous=places[i + 1])
-                )
+                stamp, previous, envelope = places[i : i + 3]
+                opened = self._envelopes.open(channel, envelope, epoch=epoch, stamp=stamp, previous=previous)
+                publications.append(opened)
         except Poison as why:
             self._poison.add(f"the log of {channel}", why)
             if forward:

@@ -95,6 +95,8 @@ class Link:
         self._timers = timers
         self._guests: list[Guest] = []
         self._ears: dict[bytes, Hear] = {}
+        #: The number of the connection, while one is made or there.
+        self.turn = 0
         self._up = False
         self._connection: Connection | None = None
         self._gone: asyncio.Future[str] = loop.create_future()
@@ -239,6 +241,7 @@ class Link:
         self._watch_again()
         if server.evicts:
             _log.warning("The engine's Redis drops data when its memory is full: set maxmemory-policy noeviction there")
+        self.turn += 1
         connection.change("SUBSCRIBE", tuple(self._ears), self._refused)
         for script in {script.sha: script for guest in self._guests for script in guest.scripts}.values():
             await connection.ask("SCRIPT", "LOAD", script.text)

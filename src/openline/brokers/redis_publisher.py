@@ -56,6 +56,10 @@ class Entry:
         """Whether it has no place in the log."""
         return not self.keys
 
+    def is_same(self, name: str, envelope: bytes) -> bool:
+        """Whether it is what was published under ``name``."""
+        return bool(self.keys) and self.arguments[0] == name and self.arguments[1] == envelope
+
 
 class Publisher:
     """Keeps the entries of one node in the order in which they were made, until each has been told.
@@ -97,6 +101,11 @@ class Publisher:
     def waiting(self) -> bool:
         """Whether something that was published has not been told yet."""
         return bool(self._entries)
+
+    @property
+    def first(self) -> Entry | None:
+        """What has waited longest."""
+        return self._entries[0] if self._entries else None
 
     def publish(self, entry: Entry) -> None:
         """Send it as soon as may be; its outcome fails when that takes too long."""
