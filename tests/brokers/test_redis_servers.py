@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from openline.app import engine
 from openline.app.engine import make_broker
 from openline.brokers.redis_url import parse_redis_url
 from openline.errors import SettingsError
@@ -348,6 +349,23 @@ def test_a_url_that_cannot_be_says_why(url: str, why: str) -> None:
         assert "word@" not in str(refused.value)
     finally:
         loop.close()
+
+
+def test_where_its_package_is_missing_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(SettingsError, match=r"pip install 'openline\[redis\]'"):
+        engine.check_engine("redis://localhost")
+
+
+def test_a_server_elsewhere_without_a_password_is_warned_of_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    async def start() -> None:
+        node = Node("redis://192.0.2.1")
+        node.broker.start(node)
+        await node.broker.close()
+        node.timers.stop()
+
+    asyncio.run(start())
+    assert "SECURITY: the engine at 192.0.2.1:6379 is on another machine and asks for no password" in caplog.text
 
 
 def test_a_url_says_where_and_how() -> None:

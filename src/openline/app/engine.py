@@ -41,7 +41,7 @@ class Engine:
 
 def check_engine(url: str) -> Engine:
     """What ``url`` says; raises :class:`SettingsError` for what names no engine."""
-    if url.partition("://")[0] in SCHEMES:
+    if "://" in url and url.partition("://")[0] in SCHEMES:
         if find_spec("hiredis") is None:
             raise SettingsError("engine", "Redis needs a package that is not installed: pip install 'openline[redis]'")
         return Engine(redis=parse_redis_url(url))

@@ -33,7 +33,6 @@ __all__ = ["RedisBroker"]
 #: What a publication costs beside its bytes as it waits, about.
 _COST: Final = 512
 _NO_EPOCH: Final = "none"
-_DONE: Final[Outcome[None]] = Outcome.of(None)
 _log = logging.getLogger("openline")
 
 
@@ -102,9 +101,7 @@ class RedisBroker:
     @property
     def trouble(self) -> str | None:
         """See :class:`~openline.hub.ports.Broker`."""
-        if self.link.up and not self.link.stalled:
-            return None
-        return f"the engine is not there: {self.link.reason if not self.link.up else 'it does not answer'}"
+        return self.link.trouble
 
     def start(self, listener: BrokerListener) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`; settled once Redis has been reached, however long that takes."""
@@ -366,8 +363,11 @@ class RedisBroker:
             "Something may be missing in the engine's stream: clients of %s are told",
             "all channels" if channels is None else f"{len(channels)} channels",
         )
-        if self._listener is not None:
-            self._listener.on_break(channels)
+        try:
+            if self._listener is not None:
+                self._listener.on_break(channels)
+        except Exception:
+            _log.exception("What follows from a break failed")
 
     def _reach(self, stamp: int) -> None:
         """Everything up to ``stamp`` that this node wants has been heard."""

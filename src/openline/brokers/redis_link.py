@@ -111,6 +111,13 @@ class Link:
         """Whether it may be used."""
         return self._up and self._connection is not None and self._connection.connected
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the engine cannot be used just now, for people; None where it can."""
+        if not self.up:
+            return f"the engine is not there: {self.reason}"
+        return "the engine does not answer" if self.stalled else None
+
     def add(self, guest: Guest) -> None:
         """Have a guest; before :meth:`start`."""
         self._guests.append(guest)
@@ -222,6 +229,12 @@ class Link:
             except (OSError, BrokerError, hiredis.ReplyError, ValueError) as error:
                 self._down(str(error) or type(error).__name__)
                 pause = min(pause * 2, _MOST_BACKOFF_SECONDS) or _BACKOFF_SECONDS
+                continue
+            except Exception as error:
+                # Ours; but a node that never connects again would be worse than one that tries.
+                _log.exception("The engine could not be used")
+                self._down(f"{type(error).__name__} here, see the log")
+                pause = _MOST_BACKOFF_SECONDS
                 continue
             pause = _BACKOFF_SECONDS
             self._went_up()
