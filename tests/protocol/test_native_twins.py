@@ -1,19 +1,31 @@
 """The native part and its pure-Python twins do the same for any input."""
 
+import json
 import os
 import shutil
 import socket
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openline.accelerator import native
-from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
+from openline.errors import CommandError
+from openline.protocol.frames import Opcode, encode_masked, is_utf8, parse_frames, parse_frames_in_python
+from openline.protocol.json_codec import decode_any_command, decode_command, encode_reply, encode_reply_in_python
 from openline.protocol.strict_json import is_suspect, is_suspect_in_python
-from openline.transports.fanout import Row, send_many, send_many_in_python, send_rows, send_rows_in_python
+from openline.transports.fanout import (
+    Row,
+    send_many,
+    send_many_in_python,
+    send_rows,
+    send_rows_between,
+    send_rows_between_in_python,
+    send_rows_in_python,
+)
 
 KEYS = st.binary(min_size=4, max_size=4)
 TEXTS = st.text(max_size=80).map(str.encode)
@@ -30,6 +42,74 @@ def test_both_twins_take_the_same_frames_of_any_stream(frames: list[bytes], data
     start = data.draw(st.integers(0, len(stream)))
     assert parse_frames(bytes(stream), start, limit) == parse_frames_in_python(bytes(stream), start, limit)
     assert parse_frames(memoryview(stream), 0, limit) == parse_frames_in_python(memoryview(stream), 0, limit)
+
+
+IDS = st.integers(0, 2**53 - 1)
+
+
+@given(IDS, st.integers(0, 200) | st.sampled_from([65_480, 65_535, 65_536, 70_000]))
+def test_both_twins_answer_alike(command_id: int, size: int) -> None:
+    payload = b'"%b"' % (b"x" * size)
+    assert encode_reply(command_id, payload) == encode_reply_in_python(command_id, payload)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+FIELDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["said", "$ping", "a b", "é", "", "x" * 128, "x" * 129, 'q"q'])},
+    optional={"id": IDS | st.text(max_size=3) | st.none() | st.just(-1), "payload": JSON, "channel": st.just("a")},
+)
+
+
+def decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return decode(data)
+    except CommandError as error:
+        return (error.code, error.message, error.field)
+
+
+@given(FIELDS, st.booleans(), st.booleans(), st.data())
+def test_commands_are_read_alike(fields: dict[str, Any], spaced: bool, plain: bool, data: st.DataObject) -> None:
+    text = json.dumps(fields, ensure_ascii=plain, indent=1 if spaced else None)
+    message = bytearray(text.encode("utf-8", "replace"))
+    for _ in range(data.draw(st.integers(0, 2))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(
+            st.sampled_from(b'"{}[]:,\\0129.eE-utn \x1f\n')
+        )
+    sent = bytes(message)
+    if is_utf8(sent):
+        assert decoded(decode_command, sent) == decoded(decode_any_command, sent)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"01", b"-", b"-0", b"1.", b".5", b"1.5", b"1e5", b"1E400", b"9" * 15, b"9" * 16, b"-" + b"9" * 16,
+        b"0." + b"1" * 20, b"nul", b"nulll", b"tru", b"[1,]", b"[,1]", b"[1 2]", b'{"a"}', b'{"a":}', b'{"a":1,}',
+        b'{a:1}', b'"\\x"', b'"\\u12"', b'"\\ud800"', b'"\\uD83D\\uDE00"', b'"\\u00e9"', b'"\x00"', b'"', b'"\\', b"",
+        b" ", b"[" * 32 + b"]" * 32, b"[" * 40 + b"]" * 40, b"[" * 65 + b"]" * 65, b"[" * 5000,
+        b'{"a":' * 70 + b"1" + b"}" * 70, b'[1]]', b"1}", b'{"b":[1,{"c":"d"}]}',
+    ],
+)  # fmt: skip
+def test_odd_payloads_are_read_alike(payload: bytes) -> None:
+    for shape in (
+        b'{"type":"said","id":1,"payload":%b}',
+        b'{"payload": %b ,"type":"said"}',
+        b'{"type":"a","payload":%b',
+    ):
+        message = shape % payload
+        assert decoded(decode_command, message) == decoded(decode_any_command, message)
+
+
+@pytest.mark.skipif(native is None, reason="there is no native part")
+def test_a_plain_event_is_read_natively() -> None:
+    assert native.read_command(b'{"type":"said","id":17,"payload":[1, "\xc3\xa9"]}') == ("said", 17, b'[1, "\xc3\xa9"]')
+    assert native.read_command(b'{ "payload" : null , "type":"a"}') is None
+    assert native.read_command(b' {"type":"a","payload":1}') is None
 
 
 PIECES = st.sampled_from(
@@ -109,11 +189,31 @@ def test_a_descriptor_in_several_rows_gets_them_in_order_and_shortfalls_name_wha
         pairs[6][1].recv(1)
 
 
+@pytest.mark.parametrize("twin", [send_rows_between_in_python, send_rows_between])
+def test_ranges_of_descriptors_one_behind_the_other_are_all_of_them_once(
+    twin: type(send_rows_between), pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    descriptors = [ours.fileno() for ours, _ in pairs[:8]]
+    rows: list[Row] = [(array("i", [*descriptors, -1]), 9, b"a"), (descriptors[2], 1, b"b"), (array("i"), 0, b"c")]
+    rows.append((array("i", descriptors[5:]), 2, b"d"))
+    start, ranges = 0, 0
+    while start >= 0:
+        short, start = twin(rows, start, start + 3)
+        assert list(short) == []
+        ranges += 1
+    assert ranges > 2
+    heard = [theirs.recv(100) for _, theirs in pairs[:8]]
+    assert heard == [b"a", b"a", b"ab", b"a", b"a", b"ad", b"ad", b"a"]
+    assert (list(twin([], 0, 5)[0]), twin([], 0, 5)[1]) == ([], -1)
+
+
 def test_rows_that_are_none_are_refused_by_the_native_part() -> None:
     for rows in ([(array("i", [1]), 2, b"")], [(1, 2, b"")], [(array("i"), -1, b"")]):
         if native is not None:
             with pytest.raises(ValueError, match="beyond"):
                 native.send_rows(rows)
+            with pytest.raises(ValueError, match="below 0"):
+                native.send_rows_between([], -1, 5)
     assert list(send_rows([])) == []
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from contextlib import suppress
 from typing import Any
@@ -11,8 +10,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from openline import Connection
+from tests.effort import times
 from tests.server import serving, until
 from tests.socketio_door.hands import application, polled, spoken
+
+#: How long something takes is a question for a machine that does nothing else.
+pytestmark = pytest.mark.alone
 
 AT_ONCE = 0.25
 
@@ -196,7 +199,6 @@ async def test_clients_that_come_and_go_in_the_middle_of_everything_leave_nothin
 
 
 async def test_mutated_packets_come_to_a_defined_end(caplog: pytest.LogCaptureFixture) -> None:
-    """``FUZZ=100000`` for the whole program."""
     dice = random.Random(5)
     line = application()
     line.of("/").on("*")(lambda socket, type, *arguments: arguments)
@@ -213,7 +215,7 @@ async def test_mutated_packets_come_to_a_defined_end(caplog: pytest.LogCaptureFi
     pieces = ("", "9", "-", ",", "/", "[", "{", '"', "\\ud800", "_", "é", "1e999", "\x1e", "4", "b")
     async with serving(line) as served:
         engine = line.doors.socketio.engine
-        for _ in range(int(os.environ.get("FUZZ", "300")) // 6):
+        for _ in range(times(30)):
             async with spoken(served) as client:
                 await client.enter()
                 for _ in range(6):

@@ -23,13 +23,15 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
         }
 
 
+@pytest.mark.alone
 @transports
 @pytest.mark.parametrize("host", HOSTS)
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:
     async with HOSTS[host](stock_line()) as served:
         found = await play("acks", served.http, transports)
-        # Two cores that others use, too: the figure itself is the bench's business.
-        assert found.pop("roundTrip") < 50
+        # One of the quickest of 40: others may have the processor meanwhile, but a packet that waits for another one,
+        # or for a timer, would do so every time.
+        assert found.pop("roundTrip") < 10
         assert found == {
             "one": {"a": 1},
             "many": [1, "b", None],
@@ -110,6 +112,11 @@ async def test_who_comes_back_after_a_cut_has_missed_nothing(transports: str, ho
             "early": {"recovered": True, "came": missed("early")},
             "late": {"recovered": True, "came": missed("late")},
         }
+
+
+async def test_it_does_not_take_the_position_off_so_who_minds_declines_recovery() -> None:
+    async with serving(stock_line(recovery=True)) as served:
+        assert await play("positions", served.http, "websocket") == [3, 2]
 
 
 @transports

@@ -209,6 +209,15 @@ class Openline:
 
         return register
 
+    def task(self, function: F) -> F:
+        """Decorate ``async function()``: it runs beside the handlers, from the server's start to its end.
+
+        Then it is cancelled. If it raises, that is logged, and the server goes on without it. Raises
+        :class:`~openline.errors.SettingsError` for a function that is not async, or wants arguments.
+        """
+        self._handlers.background.add(function)
+        return function
+
     def of(self, name: str | re.Pattern[str]) -> Namespace:
         """A namespace for Socket.IO's clients, made at the first call.
 
@@ -363,7 +372,7 @@ class Openline:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: mount it, or give it to a server."""
         if scope["type"] == "lifespan":
-            await serve_lifespan(self, receive, send)
+            await serve_lifespan((self,), receive, send)
             return
         try:
             self.start()
@@ -378,7 +387,7 @@ class Openline:
         elif scope["type"] == "http":
             pages = {**sdk_pages(), **client_pages(self._settings.socketio.path), **self._pages}
             await serve_http(self.start(), pages, scope, path, receive, send)
-        if self._runtime is not None and self._runtime.draining:
+        if self._runtime is not None and self._runtime.ended:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
 

@@ -18,7 +18,9 @@ from openline.protocol.websocket import Opcode
 from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.group import DescriptorGroup
-from openline.transports.uvicorn_host import Host, take_over
+from openline.transports.underneath import answered
+from openline.transports.uvicorn_host import Host
+from openline.transports.uvicorn_mounted import take_over
 
 __all__ = ["Endpoint", "Receive", "Scope", "Send", "refuse", "serve_websocket"]
 
@@ -279,6 +281,7 @@ async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send
             await _serve_plain(host, scope, receive, send, path)
     except RequestRefused as error:
         await refuse(scope, send, error)
+        answered(receive)
 
 
 async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:

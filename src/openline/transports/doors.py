@@ -81,25 +81,38 @@ class JsonDoor:
 
     beats = True
 
-    def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
+    def __init__(self, doors: "Doors", codec: JsonCodec, *, patient: bool = False) -> None:
+        """``patient``: a client that is silent for a moment is still waited for, not taken for one without a word."""
         self._doors = doors
+        self._patient = patient
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
+        self._receive = doors.dispatch.receive
+        # One bound method for all timers, which keep it as long as the window for $connect.
+        self._silent = doors.connect_silently
 
     def opened(self, line: Line) -> None:
         """See :class:`Door`."""
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
-        connection = doors.open(line)
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
-        if silent or doors.hub.application.anonymous:
-            doors.timers.after(settings.silent_after_seconds, doors.dispatch.connect_silently, connection)
+        if not self._patient and (silent or doors.hub.application.anonymous):
+            # One timer, and another where this one finds it still outside.
+            connection = doors.hub.lifecycle.open(line.wire)
+            doors.timers.after(settings.silent_after_seconds, self._silent, connection)
+        else:
+            doors.open(line)
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
         if opcode is TEXT and payload[:1] == b"{":
-            self._command(line, payload)
+            try:
+                command = decode_command(payload)
+            except CommandError as error:
+                self._refuse(line, payload, error)
+            else:
+                self._receive(line.wire, command)
             return
         try:
             if opcode is not TEXT:
@@ -115,9 +128,12 @@ class JsonDoor:
         try:
             command = decode_command(text)
         except CommandError as error:
-            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
+            self._refuse(line, text, error)
             return
-        self._doors.dispatch.receive(line.wire, command)
+        self._receive(line.wire, command)
+
+    def _refuse(self, line: Line, text: bytes, error: CommandError) -> None:
+        self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
 
     def ping(self, line: Line) -> bytes:
         """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
@@ -222,9 +238,18 @@ class Doors:
         """
         return await self.socketio.ask(request) if self.is_engine(request.path) else ()
 
+    def demand_open(self) -> None:
+        """Raise :class:`RequestRefused` (503) while the server drains: a balancer then asks another one."""
+        if self.hub.lifecycle.closing:
+            raise RequestRefused(503, "The server restarts; come back in a moment.\n", (("Retry-After", "1"),))
+
     def door(self, request: Request, *, native: bool) -> Door:
-        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        """The door at the path of ``request``; raises :class:`RequestRefused`.
+
+        404 where there is none, 503 while the server drains.
+        """
         paths = self._paths
+        self.demand_open()
         if self.is_engine(request.path):
             return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain
@@ -242,6 +267,13 @@ class Doors:
         connection = self.hub.lifecycle.open(line.wire)
         self.timers.after(self.settings.connect_within_seconds, _close_unless_in, connection)
         return connection
+
+    def connect_silently(self, connection: Connection) -> None:
+        """The client of a line that was opened a moment ago is whoever its request says, if it has not said."""
+        if connection.stage is State.OPENING:
+            self.dispatch.connect_silently(connection)
+            rest = self.settings.connect_within_seconds - self.settings.silent_after_seconds
+            self.timers.after(rest, _close_unless_in, connection)
 
     def stop_waiting(self) -> None:
         """The server stops: answer every request that waits."""

@@ -49,7 +49,6 @@ class EngineDoor:
         self.codec = codec
         self.make_peer = make_peer
         self.sessions: dict[str, Session] = {}
-        self.closing = False
         shortest = min(settings.ping_interval_seconds, settings.ping_timeout_seconds)
         self.timers = timers if shortest >= _SHORT_SECONDS else timers.finer(max(shortest / 20, 0.001))
 
@@ -59,7 +58,6 @@ class EngineDoor:
         """The door for the WebSocket that ``request`` asks for; raises :func:`fault`."""
         query = read_query(request.query, method="GET", upgrade=True, transports=self.settings.transports)
         if query.sid is None:
-            self._refuse_if_closing()
             return Session(self, _compact(request))
         session = self.sessions.get(query.sid)
         if session is None:
@@ -69,8 +67,7 @@ class EngineDoor:
     # -- polling
 
     def handshake(self, request: Request) -> Session:
-        """A new session that is polled; raises :func:`fault`."""
-        self._refuse_if_closing()
+        """A new session that is polled."""
         session = Session(self, _compact(request))
         session.open(tuple(name for name in ("websocket",) if name in self.settings.transports))
         return session
@@ -82,13 +79,8 @@ class EngineDoor:
             raise fault(Fault.SESSION)
         return session
 
-    def _refuse_if_closing(self) -> None:
-        if self.closing:
-            raise fault(Fault.FORBIDDEN, "The server restarts; come back in a moment")
-
     def close(self) -> None:
-        """The server stops: every session ends, and none begins."""
-        self.closing = True
+        """The server stops: every session ends."""
         for session in tuple(self.sessions.values()):
             session.close("server shutting down", CloseCode.RESTART, "The server restarts.")
 

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, cast
 from weakref import WeakValueDictionary
 
 from openline.errors import CommandError, ErrorCode
 from openline.hub.answers import Answers
 from openline.hub.connection import Connection, State
 from openline.hub.hub import Hub
+from openline.hub.outcome import Outcome
 from openline.hub.payload import MAX_PAYLOAD_BYTES
 from openline.hub.ports import Wire
 from openline.hub.turns import Turns
@@ -25,6 +28,7 @@ from openline.transports.socketio_peer import SocketIoPeer
 __all__ = ["SocketIo"]
 
 _log = logging.getLogger("openline")
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class SocketIo:
@@ -41,13 +45,13 @@ class SocketIo:
         self.settings = settings
         self.timers = hub.timers
         self.turns = Turns(hub, self._carry_out)
-        self.entry = Entry(hub, self.turns, self.codec, recovery=settings.recovery)
+        self.entry = Entry(hub, self.turns, self.codec, self.recovers)
         #: Reads what is complete in itself; who waits for attachments takes it along.
         self.reader = self.make_reader()
         self._answers = Answers(hub.tick)
         self._spellings = spellings
         # Namespaces come by pattern, too: a codec lives as long as a wire has it.
-        self._codecs: WeakValueDictionary[str, SocketIoCodec] = WeakValueDictionary()
+        self._codecs: WeakValueDictionary[tuple[str, bool], SocketIoCodec] = WeakValueDictionary()
         self._default = self.codec(DEFAULT)
         self.engine = EngineDoor(
             tick=hub.tick,
@@ -75,12 +79,20 @@ class SocketIo:
             _log.exception("The handshake handler failed")
             raise fault(Fault.FORBIDDEN, "The server failed to handle this") from error
 
-    def codec(self, namespace: str) -> SocketIoCodec:
-        """What the clients of ``namespace`` understand."""
-        codec = self._codecs.get(namespace)
+    def recovers(self, auth: Mapping[str, Any]) -> bool:
+        """Whether a client that brings ``auth`` may come back as who it was, and is told positions for it.
+
+        One that cannot have them behind its events says ``recovery: false``.
+        """
+        return self.settings.recovery and auth.get("recovery") is not False
+
+    def codec(self, namespace: str, auth: Mapping[str, Any] = _NOTHING) -> SocketIoCodec:
+        """What the clients of ``namespace`` understand that bring such an ``auth``."""
+        key = namespace, self.recovers(auth)
+        codec = self._codecs.get(key)
         if codec is None:
-            codec = SocketIoCodec(namespace, recovery=self.settings.recovery, spellings=self._spellings)
-            self._codecs[namespace] = codec
+            codec = SocketIoCodec(namespace, recovery=key[1], spellings=self._spellings)
+            self._codecs[key] = codec
         return codec
 
     def make_reader(self) -> PacketReader:
@@ -88,17 +100,28 @@ class SocketIo:
         return PacketReader(self.settings.max_payload_bytes)
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
-        self.turns.run(connection, self._handle(connection, wire, command))
+        connection.busy += 1
+        if connection.stage in (State.OPENING, State.ENDED):
+            self.turns.let_go(connection)
+            return
+        result = self.hub.application.call(connection, command)
+        if result.done:
+            self._acknowledge(connection, wire, command, result)
+            self.turns.let_go(connection)
+        else:
+            result.then(partial(self._handled, connection, wire, command))
 
-    async def _handle(self, connection: Connection, wire: Wire, command: Command) -> None:
-        """Have the application handle an event, and acknowledge it with what comes out, if anything.
+    def _handled(self, connection: Connection, wire: Wire, command: Command, result: Outcome[Any]) -> None:
+        self._acknowledge(connection, wire, command, result)
+        self.turns.go_on(connection)
+
+    def _acknowledge(self, connection: Connection, wire: Wire, command: Command, outcome: Outcome[Any]) -> None:
+        """Acknowledge an event with what came out of its handler, if anything.
 
         A failure leaves it unacknowledged: Socket.IO has no other word for that.
         """
-        if connection.stage in (State.OPENING, State.ENDED):
-            return
         try:
-            result: Any = await self.hub.application.call(connection, command).step()
+            result = outcome.result()
             if result is None or not isinstance(command.id, int) or connection.wire is not wire:
                 return
             answer = encode_arguments(cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result,))

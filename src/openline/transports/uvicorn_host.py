@@ -1,16 +1,13 @@
-"""Reaches into uvicorn, as only ``underneath`` does besides: WebSockets of ours leave its protocols and become lines.
+"""Reaches into uvicorn, as ``uvicorn_mounted`` and ``underneath`` do: WebSockets of ours leave its HTTP, become lines.
 
-Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before
-any ASGI application is called. Under a plain ``uvicorn app:app`` the ASGI call of a WebSocket has arrived already:
-:func:`take_over` takes the transport from under it. All that is used of uvicorn is undocumented, so it is looked for
-first, and plain ASGI serves where it is not found.
+``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before any ASGI application
+is called.
 """
 
 import asyncio
 import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -18,23 +15,25 @@ from urllib.parse import unquote
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from openline.errors import RequestRefused
+from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
-from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
 from openline.transports.settings import LineSettings
+from openline.transports.socket_transport import SocketTransport, below
 from openline.transports.websocket import WebSocketLine
-from openline.transports.whole_head import WholeHead, split_target
+from openline.transports.whole_head import read_asked, split_target
 
-__all__ = ["Host", "NativeHttpProtocol", "take_over"]
+__all__ = ["Headers", "Host", "NativeHttpProtocol", "admit", "make_line"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+#: Where a server's configuration has its application, if that is one of ours.
+_HOST: Final = "_openline_host"
 #: For applications that an Openline is only mounted in.
 _DEFAULT_LIMITS: Final = LineSettings()
 
@@ -58,6 +57,8 @@ def _peer(transport: Transport) -> str:
 
     The system is asked: uvloop would keep its answer as long as the connection.
     """
+    if isinstance(transport, SocketTransport):
+        return transport.peer
     ours: Any = transport.get_extra_info("socket")
     if ours is None or ours.family not in (AF_INET, AF_INET6):
         return ""
@@ -70,7 +71,7 @@ def _peer(transport: Transport) -> str:
         borrowed.detach()
 
 
-def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
+def admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
     """The request for an upgrade of ``transport``; raises :class:`RequestRefused`."""
     return host.gate.admit(
         path=path,
@@ -82,7 +83,7 @@ def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: 
     )
 
 
-def _upgrade(
+def make_line(
     doors: Doors,
     transport: Transport,
     request: Request,
@@ -95,11 +96,13 @@ def _upgrade(
     ``more`` are headers that the answer is to have.
     """
     door = doors.door(request, native=True)
+    transport = below(transport)
     line = WebSocketLine(doors, door, transport, connections)
     line.wire.request = request
     line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols), more)])
     connections.add(line)
     transport.set_protocol(line)
+    line.read_below()
     return line
 
 
@@ -113,7 +116,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     # What uvicorn asks of a protocol whose HTTP is not made yet.
     cycle: RequestResponseCycle = None  # type: ignore[assignment]
     _is_http = False
-    _deadline: TimerHandle | None = None
+    _deadline: TimerHandle | Timer | None = None
     _refused: RequestRefused | None = None
     _head_bytes = 0
     _unparsed = 0
@@ -137,10 +140,14 @@ class NativeHttpProtocol(HttpToolsProtocol):
         super().__init__(*self._given)
         super().connection_made(transport)
 
-    @cached_property
+    @property
     def _host(self) -> Host | None:
-        app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
-        return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
+        # Found once for all connections of a server.
+        known = self.config.__dict__
+        if _HOST not in known:
+            app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
+            known[_HOST] = app if isinstance(getattr(app, "doors", None), Doors) else None
+        return cast("Host | None", known[_HOST])
 
     @property
     def _limits(self) -> LineSettings:
@@ -228,7 +235,13 @@ class NativeHttpProtocol(HttpToolsProtocol):
         self._refuse(self._refused or RequestRefused(400, f"{msg}\n"))
 
     def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(self._limits.head_within_seconds, self._head_is_late)
+        host = self._host
+        if host is None:
+            self._deadline = self.loop.call_later(_DEFAULT_LIMITS.head_within_seconds, self._head_is_late)
+        else:
+            doors = host.doors
+            seconds = doors.settings.head_within_seconds
+            self._deadline = doors.timers.after(seconds, NativeHttpProtocol._head_is_late, self)
 
     def _head_is_there(self) -> None:
         self._unparsed = 0
@@ -255,7 +268,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None or _takes_time(host, self.url):
+        if host is None or _is_elsewhere(host, unquote(self.url.decode("latin-1"))) or _takes_time(host, self.url):
             super().handle_websocket_upgrade()
             return
         try:
@@ -278,31 +291,51 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def _take_at_once(self, data: bytes) -> bool:
         """Take the upgrade that ``data`` is all of, if it is one; False, and nothing done, for anything else."""
         host = self._host
-        if host is None or len(data) > self._limits.max_head_bytes:
+        if host is None:
             return False
-        head = WholeHead.read(data)
-        if head is None or _takes_time(host, head.target):
+        doors = host.doors
+        if len(data) > doors.settings.max_head_bytes:
             return False
-        self._head_is_there()
         try:
-            upgrade = read_upgrade(head.method, head.version, head.headers)
-            line = self._make_line(host, head.target, upgrade, head.headers)
+            asked = read_asked(data)
+            if asked is None or _is_elsewhere(host, asked.path):
+                return False
+            if doors.socketio.asks and doors.is_engine(asked.path):
+                return False
+            self._head_is_there()
+            transport = self.transport
+            request = host.gate.judge(
+                asked.path,
+                asked.query,
+                asked.headers,
+                peer=_peer(transport),
+                secure=transport.get_extra_info("ssl_object") is not None,
+                subprotocols=asked.upgrade.subprotocols,
+            )
+            line = make_line(doors, transport, request, asked.upgrade, self.connections)
         except RequestRefused as error:
+            self._head_is_there()
             self._refuse(error)
         else:
-            self._begin(line, data[head.size :])
+            self._begin(line, data[asked.size :])
         return True
 
     def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
         path, query = split_target(target)
-        request = _admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
-        return _upgrade(host.doors, self.transport, request, upgrade, self.connections)
+        request = admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
+        return make_line(host.doors, self.transport, request, upgrade, self.connections)
 
     def _begin(self, line: WebSocketLine, early: bytes) -> None:
         self.connections.discard(self)
         line.begin()
         if early:
             line.feed(early)
+
+
+def _is_elsewhere(host: Host, path: str) -> bool:
+    """Whether another application answers there, below the one that is served: an ASGI call finds it."""
+    mounts: Sequence[str] = getattr(host, "mounts", ())
+    return any(path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _takes_time(host: Host, target: bytes) -> bool:
@@ -326,58 +359,3 @@ def _upgrade_offset(otherwise: int) -> int:
     """
     error = sys.exception()
     return int(error.args[0]) if isinstance(error, httptools.HttpParserUpgrade) and error.args else otherwise
-
-
-async def take_over(
-    host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str
-) -> bool:
-    """Take a WebSocket from under its ASGI call, and return when its line has ended.
-
-    False, and nothing touched, where the server is not one we know. Raises :class:`RequestRefused` before anything is
-    taken.
-    """
-    protocol = getattr(receive, "__self__", None)
-    if not isinstance(protocol, WebSocketsSansIOProtocol) or not all(hasattr(protocol, name) for name in _NEEDED):
-        return False
-    if protocol.handshake_complete or protocol.initial_response is not None:
-        return False
-    headers: Headers = scope["headers"]
-    upgrade = read_upgrade("GET", "1.1", headers)
-    await receive()
-    if protocol.disconnected:
-        return True
-    query = scope["query_string"].decode("latin-1")
-    request = _admit(host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers)
-    more = await host.doors.ask(request)
-    if protocol.disconnected:
-        return True
-    early = _messages(protocol)
-    # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call
-    # returns.
-    connections = protocol.connections
-    line = _upgrade(host.doors, protocol.transport, request, upgrade, connections, more)
-    protocol.handshake_complete = True
-    connections.discard(protocol)
-    line.begin()
-    for opcode, payload in early:
-        line.door.message(line, opcode, payload)
-    await line.gone
-    return True
-
-
-#: What of uvicorn's WebSocket protocol is used; the connection's own state besides.
-_NEEDED: Final = ("transport", "connections", "handshake_complete", "initial_response", "disconnected", "queue", "conn")
-
-
-def _messages(protocol: WebSocketsSansIOProtocol) -> list[tuple[Opcode, bytes]]:
-    """What the client sent before the upgrade was answered, which uvicorn has parsed already."""
-    found: list[tuple[Opcode, bytes]] = []
-    while not protocol.queue.empty():
-        event: dict[str, Any] = dict(protocol.queue.get_nowait())
-        if event["type"] == "websocket.receive":
-            text = event.get("text")
-            found.append((Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode()))
-    if protocol.read_paused:
-        protocol.read_paused = False
-        protocol.transport.resume_reading()
-    return found

@@ -12,6 +12,7 @@ from openline.hub.outcome import Outcome
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.transports.group import DescriptorGroup
+from openline.transports.socket_transport import SocketTransport
 
 __all__ = ["Owner", "SocketWire"]
 
@@ -66,6 +67,10 @@ class SocketWire:
         self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
         self._take(transport)
+        if transport.get_write_buffer_size():
+            # An answer before ours, to a request that came down the same connection, is still on its way out.
+            self._stalled = True
+            self.descriptor = -1
 
     def _take(self, transport: Transport) -> None:
         self._transport = transport
@@ -208,5 +213,7 @@ class SocketWire:
 
 def _descriptor(transport: Transport) -> int:
     """Where a transport writes, -1 if that is not ours to write to: TLS encrypts in the transport."""
+    if isinstance(transport, SocketTransport):
+        return transport.descriptor
     socket = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket")
     return -1 if socket is None else int(socket.fileno())
