@@ -77,6 +77,7 @@ async def test_a_connection_that_was_cut_is_made_again_with_its_subscriptions(se
     assert guest.told == ["greeted by True", "up", "down", "greeted by True", "up"]
 
 
+@pytest.mark.alone
 async def test_a_link_that_is_answered_but_hears_nothing_is_made_again(server: RedisServer) -> None:
     heard: list[bytes] = []
     guest = Visitor()
@@ -89,6 +90,7 @@ async def test_a_link_that_is_answered_but_hears_nothing_is_made_again(server: R
         await until(lambda: heard)
 
 
+@pytest.mark.alone
 async def test_a_frozen_server_is_noticed_and_the_link_is_up_again_when_it_thaws(server: RedisServer) -> None:
     async with linked(server.url) as link:
         loop = asyncio.get_running_loop()

@@ -37,7 +37,7 @@ async def test_a_server_that_comes_back_empty_begins_a_new_epoch_and_all_nodes_t
         before = await made[0].send("a", 1)
         server.kill()
         server.start()
-        await until(lambda: all(node.breaks for node in made), 5.0)
+        await until(lambda: all(node.breaks for node in made))
         after = await made[1].send("a", 2)
         assert after.epoch != before.epoch
         assert after.stamp > before.stamp
@@ -58,7 +58,7 @@ async def test_an_older_copy_of_the_log_is_noticed_also_by_a_node_that_comes_lat
         early.broker._stamp = early.broker._wanted["a"] = early.broker._stamp - 1
         server.kill()
         server.start()
-        await until(lambda: all(node.breaks == [None] for node in made), 5.0)
+        await until(lambda: all(node.breaks == [None] for node in made))
         assert early.broker.position.epoch == late.broker.position.epoch
         assert [p.payload for p in await early.log("a")] == [b"1"]
 
@@ -116,7 +116,7 @@ async def test_a_user_who_may_touch_nothing_but_what_begins_with_the_prefix_is_e
         await made[0].want("a")
         assert [node.texts("a") for node in made] == [[1], [1]]
         server.do("FLUSHALL")
-        await until(lambda: all(node.breaks for node in made), 10.0)
+        await until(lambda: all(node.breaks for node in made))
     with redis.Redis(port=server.port, username="openline", password="secret", protocol=2) as client:
         for command in (("GET", "other"), ("PUBLISH", "other", "1"), ("FLUSHALL",), ("CONFIG", "GET", "*")):
             with pytest.raises(redis.exceptions.NoPermissionError):

@@ -151,7 +151,7 @@ class RedisBroker:
         return entry.outcome
 
     def _arrived(self, entry: Entry, reply: Reply) -> bool:
-        repeated, stamp, previous, _ = reply
+        repeated, stamp, previous = reply
         if not repeated and stamp > self._stamp:
             before = int(previous.lstrip(b"~"))
             stamped = msgspec.structs.replace(entry.publication, epoch=self._epoch, stamp=stamp, previous=before)

@@ -69,7 +69,7 @@ local last = redis.call('HGET', sent, 'n')
 if last then
   last = tonumber(last)
   if seq <= last then
-    return {{1, tonumber(redis.call('HGET', sent, seq % {SLOTS}) or '0'), 0, 0}}
+    return {{1, tonumber(redis.call('HGET', sent, seq % {SLOTS}) or '0'), ''}}
   end
   if last < behind then return redis.error_reply('ORDER another one comes first') end
 end
@@ -77,7 +77,7 @@ if key ~= sent then
   local found = redis.call('GET', key)
   if found then
     redis.call('HSET', sent, 'n', seq, seq % {SLOTS}, found)
-    return {{1, tonumber(found), 0, 0}}
+    return {{1, tonumber(found), ''}}
   end
 end
 
@@ -147,8 +147,8 @@ if keeps and (h.n == 1 or h.x == lives + {_HOUR_MS}) then redis.call('PEXPIREAT'
 if key ~= sent then redis.call('SET', key, place, 'PX', {KEY_MS}) end
 redis.call('HSET', sent, 'n', seq, seq % {SLOTS}, place)
 if not last then redis.call('PEXPIRE', sent, {_HOUR_MS}) end
-local nodes = redis.call('PUBLISH', ARGV[5], place .. ' ' .. fresh .. previous .. ' ' .. ARGV[4] .. ' ' .. ARGV[6])
-return {{0, stamp, fresh .. previous, nodes}}
+redis.call('PUBLISH', ARGV[5], place .. ' ' .. fresh .. previous .. ' ' .. ARGV[4] .. ' ' .. ARGV[6])
+return {{0, stamp, fresh .. previous}}
 """
 )
 
