@@ -26,6 +26,7 @@ BESIDE = ("lint", "web")
 DAEMONS = {
     "nginx": ("nginx", "nginx-light"),
     "haproxy": ("haproxy", "haproxy"),
+    "redis": ("redis-server", "redis-server"),
     "systemd": ("systemd-analyze", "systemd"),
 }
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
