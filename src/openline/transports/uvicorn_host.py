@@ -282,7 +282,8 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     def _take(self, host: Host) -> WebSocketLine:
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and not cycle.response_complete:
+        # A line writes to the descriptor: an answer that is still on its way out would be cut in two.
+        if (cycle is not None and not cycle.response_complete) or self.transport.get_write_buffer_size():
             raise RequestRefused(400, "A WebSocket does not begin behind a request that waits for its answer.\n")
         upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
         return self._make_line(host, self.url, upgrade, self.headers)
