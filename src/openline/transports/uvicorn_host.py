@@ -190,6 +190,16 @@ class NativeHttpProtocol(HttpToolsProtocol):
         if self._unparsed > self._limits.max_head_bytes:
             self._refuse(_too_large())
 
+    def pause_writing(self) -> None:
+        """TLS has bytes queued, for a moment the answer to an upgrade, too: that concerns HTTP, if it is made."""
+        if self._is_http:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """As :meth:`pause_writing`."""
+        if self._is_http:
+            super().resume_writing()
+
     def on_message_begin(self) -> None:
         """A request begins: its head is due."""
         super().on_message_begin()
