@@ -290,11 +290,8 @@ static int tell_bytes(PyObject *list, const struct seat *seat, const char *bytes
     return tell(list, seat->reader, items, PyBytes_FromStringAndSize(bytes + start, size - start));
 }
 
-static int tell_found(PyObject *list, const struct found *found)
+static int tell_seated(PyObject *list, const struct seat *seat, const struct found *found)
 {
-    if (found->descriptor >= seat_count || seats[found->descriptor].reader == NULL)
-        return 1;
-    const struct seat *seat = &seats[found->descriptor];
     if (found->writable && !tell(list, seat->reader, new_none(), PyLong_FromLong(-1)))
         return 0;
     if (!found->readable)
@@ -304,15 +301,35 @@ static int tell_found(PyObject *list, const struct found *found)
     return tell_bytes(list, seat, arena.bytes + found->offset, (Py_ssize_t)found->size);
 }
 
+/* A copy of a seat, whose reader is to be released; nobody's where it was left meanwhile. What is told is made of new
+ * objects, any of which may begin a collection of garbage: what that runs, in this thread or another, may change seats. */
+static struct seat held_seat(int descriptor)
+{
+    if (descriptor >= seat_count || seats[descriptor].reader == NULL)
+        return (struct seat){NULL, 0, 0, 0};
+    Py_INCREF(seats[descriptor].reader);
+    return seats[descriptor];
+}
+
+static int tell_found(PyObject *list, const struct found *found)
+{
+    struct seat seat = held_seat(found->descriptor);
+    int good = seat.reader == NULL || tell_seated(list, &seat, found);
+    Py_XDECREF(seat.reader);
+    return good;
+}
+
 static int tell_arrival(PyObject *list, const struct arrival *arrival)
 {
-    if (arrival->listener >= seat_count || seats[arrival->listener].reader == NULL) {
+    struct seat seat = held_seat(arrival->listener);
+    if (seat.reader == NULL) {
         if (arrival->descriptor >= 0)
             close(arrival->descriptor);
         return 1;
     }
-    return tell(list, seats[arrival->listener].reader, PyLong_FromLong(arrival->descriptor),
-                PyUnicode_FromString(arrival->host));
+    int good = tell(list, seat.reader, PyLong_FromLong(arrival->descriptor), PyUnicode_FromString(arrival->host));
+    Py_DECREF(seat.reader);
+    return good;
 }
 
 PyDoc_STRVAR(receive_doc, "receive(epoll)\n--\n\nSee openline.transports.receiver.Receiver.");

@@ -201,3 +201,13 @@ async def test_an_empty_read_of_either_side_ends_the_line() -> None:
         (connection,) = line.connections
         # Nobody said goodbye: it may come back.
         assert connection.alive
+
+
+async def test_an_answer_to_an_upgrade_that_waits_in_tls_for_a_moment_asks_nothing_of_http_that_is_not_made() -> None:
+    async with serving(Openline()) as served, bare_socket(served.port):
+        await served.until(lambda: served.connections)
+        (http,) = served.connections
+        assert not http._is_http
+        # As the transport of TLS does around the answer: how long it waits is a matter of luck.
+        http.pause_writing()
+        http.resume_writing()

@@ -5,7 +5,7 @@ import json
 import socket as sockets
 
 import pytest
-from tests.clients import BareSocket, bare_line, json_client
+from tests.clients import PATIENCE, BareSocket, bare_line, json_client, upgrade_head
 from tests.server import Served, plainly_serving, serving, until
 
 from openline import History, LineSettings, Openline, Settings
@@ -98,6 +98,37 @@ async def test_a_client_that_ends_its_side_and_reads_nothing_is_given_up(hosting
         slow.writer.write_eof()
         await served.until(lambda: not served.connections)
         assert not connection.alive
+
+
+class Long(Openline):
+    """One whose answers to plain requests are long."""
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"300000")]})
+        await send({"type": "http.response.body", "body": b"x" * 300_000})
+
+
+async def test_an_upgrade_does_not_cut_in_two_the_answer_before_it_that_its_client_has_not_read() -> None:
+    async with serving(Long()) as served:
+        with sockets.create_connection(("127.0.0.1", served.port)) as client:
+            client.settimeout(PATIENCE)
+            await served.until(lambda: served.connections)
+            (http,) = served.connections
+            http.transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 4096)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await served.until(lambda: http._is_http and http.cycle is not None and http.cycle.response_complete)
+            assert http.transport.get_write_buffer_size()
+            # There is room again, and the upgrade comes before the loop has seen that.
+            got = client.recv(65_536)
+            http.data_received(upgrade_head())
+            while data := await asyncio.to_thread(client.recv, 65_536):
+                got += data
+    _, _, behind = got.partition(b"\r\n\r\n")
+    assert behind[:300_000] == b"x" * 300_000
+    assert behind[300_000:].startswith(b"HTTP/1.1 400 ")
 
 
 async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in_order() -> None:

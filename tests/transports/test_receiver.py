@@ -1,5 +1,6 @@
 """Below the event loop every socket gets what is its own, in its turn, and every end is told once."""
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -251,3 +252,40 @@ def test_natively_a_seat_is_somebodys() -> None:
     finally:
         for closing in (ours.detach(), theirs.detach(), epoll):
             os.close(closing)
+
+
+class Nobody:
+    """A reader that only its seat knows."""
+
+
+@pytest.mark.parametrize("limit", [-1, 1000])
+@pytest.mark.parametrize("collection", range(8))
+def test_who_loses_its_seat_while_it_is_told_is_there_until_it_is_told(limit: int, collection: int) -> None:
+    """The garbage collector may begin wherever something is made, and runs what others have written."""
+    epoll = native.open_epoll()
+    ours, theirs = socket.socketpair()
+    left = [collection]
+
+    def unseat(phase: str, info: object) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            native.unseat(epoll, ours.fileno())
+
+    native.seat(epoll, ours.fileno(), Nobody(), False)
+    native.expect(ours.fileno(), Nobody(), limit)
+    theirs.send(encode_masked(Opcode.TEXT, b"a", b"mask"))
+    # Where none lie ready to be used again, each list and tuple is made, and may begin a collection.
+    kept = [[n] for n in range(100)], [(n, n) for n in range(2100)], [(n, n, n) for n in range(2100)]
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(unseat)
+    gc.set_threshold(1)
+    try:
+        found = native.receive(epoll)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(unseat)
+        native.unseat(epoll, ours.fileno())
+        for closing in (ours.detach(), theirs.detach(), epoll):
+            os.close(closing)
+    assert kept
+    assert all(isinstance(reader, Nobody) for reader, _, _ in found)

@@ -191,6 +191,16 @@ class NativeHttpProtocol(HttpToolsProtocol):
         if self._unparsed > self._limits.max_head_bytes:
             self._refuse(_too_large())
 
+    def pause_writing(self) -> None:
+        """TLS has bytes queued, for a moment the answer to an upgrade, too: that concerns HTTP, if it is made."""
+        if self._is_http:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """As :meth:`pause_writing`."""
+        if self._is_http:
+            super().resume_writing()
+
     def on_message_begin(self) -> None:
         """A request begins: its head is due."""
         super().on_message_begin()
@@ -283,7 +293,8 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     def _take(self, host: Host) -> WebSocketLine:
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if cycle is not None and not cycle.response_complete:
+        # A line writes to the descriptor: an answer that is still on its way out would be cut in two.
+        if (cycle is not None and not cycle.response_complete) or self.transport.get_write_buffer_size():
             raise RequestRefused(400, "A WebSocket does not begin behind a request that waits for its answer.\n")
         upgrade = read_upgrade(self.scope["method"], self.scope["http_version"], self.headers)
         return self._make_line(host, self.url, upgrade, self.headers)

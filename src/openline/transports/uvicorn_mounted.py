@@ -29,6 +29,9 @@ async def take_over(
         return False
     if protocol.handshake_complete or protocol.initial_response is not None:
         return False
+    if protocol.transport.get_write_buffer_size():
+        # An answer before this one that is still on its way out goes first, through the transport.
+        return False
     headers: Headers = scope["headers"]
     upgrade = read_upgrade("GET", "1.1", headers)
     await receive()
