@@ -27,7 +27,7 @@ def ws(url: str) -> str:
 
 
 async def until_not_ready(url: str) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(PATIENCE):
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client, asyncio.timeout(2 * PATIENCE):
         while (await client.get(f"{url}/readyz")).status_code != 503:
             await asyncio.sleep(0.01)
 
