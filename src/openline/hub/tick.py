@@ -97,6 +97,8 @@ class Tick:
         self._under_way: Iterator[None] | None = None
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
+        #: Called before anything leaves; it may :meth:`discard` that.
+        self.guard: Callable[[], None] | None = None
 
     def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
@@ -138,6 +140,12 @@ class Tick:
             self.flush()
             call()
 
+    def discard(self) -> None:
+        """Drop everything queued: it is not to leave any more."""
+        self._entries.clear()
+        self._under_way = None
+        self._bytes = 0
+
     def left(self, group: Group[Any]) -> None:
         """Somebody left ``group``: tidy it up when nothing refers to it."""
         if group.sparse:
@@ -159,6 +167,8 @@ class Tick:
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
             return
+        if self.guard is not None:
+            self.guard()
         self._flushing = True
         try:
             while self._entries or self._under_way is not None:
