@@ -1,5 +1,6 @@
 """Nodes in a test's hand, on one engine in memory: each may be killed, frozen, or cut off, and nothing else happens."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -37,14 +38,12 @@ class NodeClock:
         return self._clock.now()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Handle:
-        handle = self._clock.call_later(seconds, lambda: self._ring(callback, handle))
-        self._cancelled: Any = None
-        return handle
+        return self._clock.call_later(seconds, lambda: self._ring(callback))
 
     def call_soon(self, callback: Callable[[], None]) -> Handle:
         return self.call_later(0.0, callback)
 
-    def _ring(self, callback: Callable[[], None], handle: Handle) -> None:
+    def _ring(self, callback: Callable[[], None]) -> None:
         if self.dead:
             return
         if self.frozen:
@@ -70,6 +69,9 @@ class Engine:
         self.links: list[Link] = []
         self.frozen = False
         self._waiting: deque[Callable[[], None]] = deque()
+
+    def on_break(self, channels: object) -> None:
+        """It never has one."""
 
     def on_publication(self, publication: Publication) -> None:
         for link in self.links:
@@ -148,6 +150,10 @@ class Link:
             self.publish_down(publication)
 
     # -- the port
+
+    @property
+    def trouble(self) -> str | None:
+        return "cut off" if self.cut else None
 
     @property
     def position(self) -> Position:
@@ -242,8 +248,6 @@ class Cluster:
     """``size`` nodes; ``ended`` has the id of every connection whose handler of disconnect has run, with the reason."""
 
     def __init__(self, *options: ChannelOptions, size: int = 2, loop: Any = None) -> None:
-        import asyncio
-
         self.clock = FakeClock(1000.0)
         self.loop = loop or asyncio.AbstractEventLoop()
         self.engine = Engine(self.clock)

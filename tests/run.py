@@ -107,6 +107,16 @@ def set_up_nginx() -> bool:
     return quietly("apt-get", "update") and quietly(*install)
 
 
+def set_up_redis() -> bool:
+    """The engine of several nodes, and what watches over it, from Debian's packages when root."""
+    if shutil.which("redis-server") and shutil.which("redis-sentinel"):
+        return True
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return False
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", "redis-server", "redis-sentinel")
+    return quietly("apt-get", "update") and quietly(*install)
+
+
 def lint(report: Report) -> None:
     """Style, types, and which floor may import which."""
     report.run("lint", [tool("ruff"), "check"])
@@ -137,6 +147,11 @@ def python(report: Report) -> None:
     if not set_up_nginx():
         without.append("not nginx")
         report.skipped.append("tests behind nginx: need it (Debian, as root: apt-get install nginx-light)")
+    if not set_up_redis():
+        without.append("not redis")
+        report.skipped.append(
+            "tests with Redis: need it (Debian, as root: apt-get install redis-server redis-sentinel)"
+        )
     marks = ["-m", " and ".join(without)] if without else []
     report.run("tests", [sys.executable, "-m", "pytest", "-q", *marks])
 

@@ -52,7 +52,7 @@ def _bytes(text: str) -> int:
     return int(text)
 
 
-def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers) -> Broker:
+def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers, cluster_key: str = "") -> Broker:
     """The engine that ``url`` names, not started yet; raises :class:`SettingsError` for what names none."""
     engine = check_engine(url)
     if not engine.path:

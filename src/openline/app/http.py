@@ -16,7 +16,6 @@ __all__ = ["serve_http", "serve_lifespan", "serve_unavailable"]
 
 _log = logging.getLogger("openline")
 _OK = text_page("ok\n")
-_DRAINING = text_page("draining\n")
 _METHOD = text_page("This is read with GET.\n", allow="GET, HEAD")
 _UNAVAILABLE = "This server cannot start; its log says why.\n"
 _NOTHING = text_page("There is nothing here.\n")
@@ -41,7 +40,9 @@ async def serve_http(
     if path == "/healthz":
         await respond(_OK, scope, send)
     elif path == "/readyz":
-        await respond(_DRAINING if runtime.draining else _OK, scope, send, status=503 if runtime.draining else 200)
+        trouble = runtime.trouble
+        page = _OK if trouble is None else text_page(f"{trouble}\n")
+        await respond(page, scope, send, status=200 if trouble is None else 503)
     elif read and path in pages:
         await respond(pages[path], scope, send)
     elif read and runtime.doors.is_door(path):

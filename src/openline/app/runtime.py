@@ -72,7 +72,9 @@ class Runtime:
         for each in options:
             policy.add(each)
         self.policy = policy
-        self._broker = make_broker(settings.engine, loop=self.loop, timers=self._timers)
+        self._broker = make_broker(
+            settings.engine, loop=self.loop, timers=self._timers, cluster_key=settings.cluster_key
+        )
         self.hub = Hub(
             broker=self._broker,
             policy=policy,
@@ -96,6 +98,11 @@ class Runtime:
         api = Api(self.hub, settings.api, settings.http)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
         self._broker.start(self.hub)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no new clients should be sent here; None where all is well."""
+        return "draining" if self.draining else self._broker.trouble
 
     def drain(self) -> None:
         """Close every line with 1012 and end every connection; nobody new is let in. Later calls change nothing."""

@@ -71,8 +71,8 @@ def prepare(target: str, options: dict[str, Any]) -> Any:
     elif any(options.values()):
         raise SettingsError(
             target,
-            "is no Openline object; what --engine, --allow-origin, --allow-host, --trust-proxy and --api-key say, "
-            "say it where the Openline in it is made: Openline(allow_origins=[…])",
+            "is no Openline object; what --engine, --cluster-key, --allow-origin, --allow-host, --trust-proxy and "
+            "--api-key say, say it where the Openline in it is made: Openline(allow_origins=[…])",
         )
     return app
 
