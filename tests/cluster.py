@@ -141,11 +141,8 @@ class Link:
 
     def mend(self) -> None:
         self.cut = False
-        missed = [
-            publication
-            for channel in self.wanted
-            for publication in self.engine.memory.read(channel, after=self._position, size=1 << 30).result().publications
-        ]
+        pages = [self.engine.memory.read(each, after=self._position, size=1 << 30).result() for each in self.wanted]
+        missed = [publication for page in pages for publication in page.publications]
         for publication in sorted(missed, key=lambda each: each.stamp):
             self.publish_down(publication)
 

@@ -1,5 +1,6 @@
 """Nodes that share an engine: a connection goes on at any of them, and ends once."""
 
+from openline.hub.payload import Payload
 from openline.hub.record import LEASE_SECONDS
 from tests.cluster import Cluster, Node, move
 from tests.rig import Client, with_presence
@@ -91,12 +92,12 @@ def test_a_connection_may_go_back_and_forth() -> None:
     cluster = Cluster(size=3)
     client = cluster.nodes[0].join("news")
     connection_id = client.connection.id
-    for round in range(9):
+    for turn in range(9):
         client.lose()
-        node = cluster.nodes[(round + 1) % 3]
-        cluster.nodes[0].say("news", round)
+        node = cluster.nodes[(turn + 1) % 3]
+        cluster.nodes[0].say("news", turn)
         assert come_back(client, node)["resumed"] is True
-        assert client.payloads() == [round]
+        assert client.payloads() == [turn]
         assert whereabouts(cluster, connection_id) == [node.name]
     cluster.clock.advance(300)
     assert client.connection.alive
@@ -314,3 +315,62 @@ def test_a_node_that_leaves_in_order_leaves_its_clients_their_grace() -> None:
     assert come_back(client, b)["recovered"] is True
     cluster.clock.advance(30)
     assert news_of(watcher) == []
+
+
+# -- everywhere
+
+
+def test_a_user_is_disconnected_on_every_node() -> None:
+    cluster = Cluster(size=3)
+    clients = [node.join(token="ada") for node in cluster.nodes] + [cluster.nodes[0].join(token="bob")]
+    ended = cluster.nodes[2].hub.everywhere.disconnect(user="ada", reason="bye")
+    cluster.clock.advance(0)
+    assert ended.result() == 3
+    assert [client.wire.closed for client in clients] == [(4410, "bye")] * 3 + [None]
+    assert sorted(cluster.ended) == sorted((client.connection.id, "disconnected") for client in clients[:3])
+
+
+def test_a_user_is_taken_out_of_a_channel_on_every_node() -> None:
+    cluster = Cluster(size=2)
+    clients = [node.join("news", token="ada") for node in cluster.nodes]
+    removed = cluster.nodes[0].hub.everywhere.unsubscribe("news", user="ada")
+    cluster.clock.advance(0)
+    assert removed.result() == 2
+    assert [[f["type"] for f in client.pushes()] for client in clients] == [["$unsubscribed"]] * 2
+
+
+def test_a_publication_s_reach_counts_nodes_and_connections() -> None:
+    cluster = Cluster(size=4)
+    for node in cluster.nodes[1:3]:
+        node.join("news")
+        node.join("news")
+    cluster.nodes[3].link.cut = True
+    reach = cluster.nodes[0].hub.everywhere.reach("news")
+    cluster.clock.advance(3)
+    told = reach.result()
+    assert (told.nodes, told.connections, len(told.silent)) == (2, 4, 1)
+
+
+def test_a_room_is_asked_across_nodes_and_who_does_not_answer_is_named() -> None:
+    cluster = Cluster(size=2)
+    clients = [node.join("room") for node in cluster.nodes for _ in range(2)]
+    asked = cluster.nodes[0].hub.everywhere.ask(["room"], "ready?", Payload.of(1), 5.0)
+    cluster.clock.advance(0)
+    for number, client in enumerate(clients[:3]):
+        (question,) = client.pushes()
+        client.rig.receive(client.wire, {"type": "$reply", "id": question["id"], "payload": number})
+    cluster.clock.advance(8)
+    told = asked.result()
+    assert dict(told.answered) == {client.connection.id: n for n, client in enumerate(clients[:3])}
+    assert list(told.missing) == [clients[3].connection.id]
+    assert list(told.silent) == []
+
+
+def test_channels_are_listed_across_nodes() -> None:
+    cluster = Cluster(with_presence(), size=2)
+    a, b = cluster.nodes
+    a.join("x", "y")
+    b.join("y", "z")
+    found = a.hub.everywhere.channels("*", "", 2)
+    cluster.clock.advance(0)
+    assert found.result() == {"x": (1, 1), "y": (2, 2)}

@@ -17,6 +17,7 @@ from openline.app.socketio import Namespace
 from openline.app.spelling import Spell, make_spelling
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
+from openline.hub.everywhere import Reach
 from openline.hub.expendable import WhenSlow
 from openline.hub.outcome import Outcome
 from openline.hub.payload import Payload
@@ -303,12 +304,21 @@ class Openline:
         hub = self.running.hub
         return hub.tasks.on_loop(partial(hub.publish_directly, address, type, payload, exclude=excluded))
 
-    def disconnect_user(self, user: str, reason: str = "") -> int:
-        """End all connections of the user with this id on this node, for good; returns how many there were."""
-        connections = self.connections_of(user)
-        for connection in connections:
-            connection.disconnect(reason)
-        return len(connections)
+    def disconnect_user(self, user: str, reason: str = "") -> Outcome[int]:
+        """End all connections of the user with this id, for good, on every node; how many there were comes out.
+
+        It need not be awaited.
+        """
+        everywhere = self.running.hub.everywhere
+        return self.running.hub.tasks.on_loop(partial(everywhere.disconnect, user=user, reason=reason))
+
+    def reach(self, channel: str) -> Outcome[Reach]:
+        """How many connections, on how many nodes, are in ``channel``; it need not be awaited.
+
+        Every node answers behind what was published before: asked after a publication whose position has come out, it
+        says who has got that one.
+        """
+        return self.running.hub.tasks.on_loop(partial(self.running.hub.everywhere.reach, require_channel(channel)))
 
     @property
     def connections(self) -> tuple[Connection, ...]:

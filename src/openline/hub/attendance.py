@@ -1,6 +1,7 @@
 """Presence across nodes: the directory knows who is in a channel, and whoever watches it hears who comes and goes."""
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,7 @@ class Attendance:
         self._unknown.pop((channel, connection_id), None)
         self._directory.exit(channel, connection_id).then(partial(self._changed, channel, connection_id, reason))
 
-    def _changed(
-        self, channel: str, connection_id: str, reason: str | None, outcome: Outcome[Turnout | None]
-    ) -> None:
+    def _changed(self, channel: str, connection_id: str, reason: str | None, outcome: Outcome[Turnout | None]) -> None:
         try:
             turnout = outcome.result()
         except BrokerError:
@@ -93,6 +92,10 @@ class Attendance:
     def present(self, channel: str, limit: int, after: int) -> Outcome[JsonBytes]:
         """See :meth:`openline.hub.ports.Directory.present`."""
         return self._directory.present(channel, limit, after)
+
+    def count(self, channels: Sequence[str]) -> Outcome[Sequence[int]]:
+        """See :meth:`openline.hub.ports.Directory.count`."""
+        return self._directory.count(channels)
 
     def abandon(self) -> None:
         """Others have those of whom this node knew."""

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from openline.errors import BrokerError, CloseCode
 from openline.hub.attendance import Attendance
@@ -39,6 +39,7 @@ class Cluster:
         self.post = Post(hub.broker, hub.timers)
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
+        self.post.on("here", self._hear_of)
         self._era = ""
         self._epoch = ""
         self._joining = False
@@ -71,6 +72,11 @@ class Cluster:
             self.attendance.hear(publication)
         else:
             self.post.hear(publication)
+
+    def _hear_of(self, said: Any) -> Outcome[Any]:
+        """A node has joined: it counts at once."""
+        self.nodes = {**self.nodes, said["node"]: said["address"]}
+        return Outcome.of(None)
 
     # -- the lease
 
@@ -118,6 +124,9 @@ class Cluster:
         finally:
             self._joining = False
         self.node, self._era, self._epoch = node, beat.era, self._hub.broker.position.epoch
+        for name in beat.nodes:
+            if name != node:
+                self.post.tell(name, "here", {"node": node, "address": self._address})
         await self._go_on(beat, sent)
 
     async def _beat(self, node: str) -> None:

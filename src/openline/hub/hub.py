@@ -10,6 +10,7 @@ import msgspec
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.cluster import Cluster
 from openline.hub.connection import Connection, State
+from openline.hub.everywhere import Everywhere
 from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
 from openline.hub.outcome import Outcome, drive
@@ -54,6 +55,7 @@ class Hub:
         self.settings = settings
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
         self.lifecycle = Lifecycle(self)
+        self.everywhere = Everywhere(self)
         #: The others, where there are any; see :meth:`share`.
         self.cluster: Cluster | None = None
         self._direct = settings.direct
@@ -61,6 +63,7 @@ class Hub:
     def share(self, directory: Directory, address: str = "") -> Cluster:
         """Be one of the nodes that ``directory`` knows; called once, before anybody is let in."""
         cluster = self.cluster = Cluster(self, directory, address)
+        self.everywhere.join(cluster)
         self.membership.registry = cluster.registry
         self.membership.attendance = cluster.attendance
         return cluster

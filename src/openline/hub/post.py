@@ -70,14 +70,15 @@ class Post:
 
     def _send(self, node: str, type: str, payload: object, ask: str | None = None) -> Outcome[None]:
         sender = msgspec.json.encode(self.node)
-        said = msgspec.json.encode(payload)
-        return self._broker.scatter(Publication(_address(node), type, said, sender=sender, ask=ask))
+        # As MessagePack, which leaves bytes as they are.
+        said = msgspec.msgpack.encode(payload)
+        return self._broker.scatter(Publication(_address(node), type, said, binary=True, sender=sender, ask=ask))
 
     def hear(self, publication: Publication) -> None:
         """Another node has said something to this one."""
         if publication.channel != _address(self.node):
             return
-        said = msgspec.json.decode(publication.payload)
+        said = msgspec.msgpack.decode(publication.payload)
         if publication.type in (_ANSWER, _REFUSAL):
             self._take_answer(publication, said)
             return

@@ -145,7 +145,9 @@ class Requests:
         name = self._channel(command)
         options = await self._hub.policy.demand(connection, name, Action.SEE_PRESENCE)
         limit = 0 if options.presence is None else options.presence.limit
-        return await self._members(name, limit if command.limit is None else min(limit, command.limit), command.after or 0)
+        return await self._members(
+            name, limit if command.limit is None else min(limit, command.limit), command.after or 0
+        )
 
     # -- publications and events
 
