@@ -303,6 +303,17 @@ def test_who_was_at_a_killed_node_is_gone_within_ten_seconds_and_back_when_it_co
     assert news_of(watcher) == [("$joined", client.connection.id, 2)]
 
 
+def test_who_was_missed_and_comes_back_at_yet_another_node_than_the_one_that_adopted_it_is_present_again() -> None:
+    cluster = Cluster(with_presence(), size=3)
+    a, b, c = cluster.nodes
+    client = a.join("room")
+    a.kill()
+    cluster.clock.advance(10)
+    (adopter,) = cluster.owners(client.connection.id)
+    come_back(client, c if adopter is b else b)
+    assert client.call(type="$presence", channel="room")["count"] == 1
+
+
 def test_a_node_that_leaves_in_order_leaves_its_clients_their_grace() -> None:
     cluster = Cluster(with_presence())
     a, b = cluster.nodes

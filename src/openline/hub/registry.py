@@ -188,6 +188,8 @@ class Registry:
             self._cluster.post.tell(claimed.owner, "moved", {"connection": claimed.id, "fence": claimed.fence})
         connection = self._hub.lifecycle.restore(claimed)
         connection.resume = (secret,)
+        # It may have been missed there already.
+        self._cluster.attendance.repeat(connection)
         for outcome in self._want(connection):
             await outcome.step()
         return connection
