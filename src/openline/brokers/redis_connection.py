@@ -141,8 +141,10 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"".join(out))
 
     def abort(self, reason: str) -> None:
-        """End it at once, whatever waits."""
-        self._reason = reason
+        """End it at once: nothing more is sent or taken; who waits is told a moment later."""
+        if self.connected:
+            self._reason = reason
+        self.connected = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -157,10 +159,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See :class:`asyncio.Protocol`."""
-        self.connected = False
         self._transport = None
-        if exc is not None:
+        if exc is not None and self.connected:
             self._reason = f"the connection to it was lost: {exc}"
+        self.connected = False
         error = BrokerError(self._reason)
         while self._waiting:
             one = self._waiting.popleft()
@@ -174,7 +176,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         try:
             reader.feed(data)
-            while (item := reader.gets(False)) is not _NOTHING:  # noqa: FBT003  bytes stay bytes
+            while self.connected and (item := reader.gets(False)) is not _NOTHING:  # noqa: FBT003  bytes stay bytes
                 try:
                     if type(item) is hiredis.PushNotification:
                         self._pushed(item)

@@ -88,8 +88,7 @@ class Link:
         self.url = url
         self.name = secrets.token_hex(6)
         self.ear = f"{url.prefix}:to:{self.name}"
-        #: Whether it may be used; and whether the engine owes an answer for so long that nobody should wait for it.
-        self.up = False
+        #: Whether the engine owes an answer for so long that nobody should wait for it.
         self.stalled = False
         self.reason = "it has not been reached yet"
         self._loop = loop
@@ -98,6 +97,7 @@ class Link:
         self._ears: dict[bytes, Hear] = {}
         self._patterns: list[bytes] = []
         self._hear_other: Hear = lambda _, __: None
+        self._up = False
         self._connection: Connection | None = None
         self._gone: asyncio.Future[str] = loop.create_future()
         self._task: asyncio.Task[None] | None = None
@@ -105,6 +105,11 @@ class Link:
         self._told = ""
         self._nonce = self._probed = 0
         self._suspected = False
+
+    @property
+    def up(self) -> bool:
+        """Whether it may be used."""
+        return self._up and self._connection is not None and self._connection.connected
 
     def add(self, guest: Guest) -> None:
         """Have a guest; before :meth:`start`."""
@@ -132,7 +137,7 @@ class Link:
         if self._connection is not None:
             self._connection.abort("the engine is closed")
             self._connection = None
-        self.up = False
+        self._up = False
 
     # -- asking
 
@@ -231,7 +236,7 @@ class Link:
         def lost(reason: str) -> None:
             if gone is self._gone and not gone.done():
                 gone.set_result(reason)
-                if self.up:
+                if self._up:
                     self._down(reason)
 
         connection, server = await open_server(self._loop, self.url, self._hear, lost)
@@ -249,7 +254,7 @@ class Link:
             raise BrokerError(gone.result())
 
     def _went_up(self) -> None:
-        self.up = True
+        self._up = True
         if self._told:
             _log.info("The engine at %s is there again", self.url.shown)
             self._told = ""
@@ -259,7 +264,7 @@ class Link:
             self._probe(self._connection)
 
     def _down(self, reason: str) -> None:
-        was_up, self.up, self.stalled, self.reason = self.up, False, False, reason
+        was_up, self._up, self.stalled, self.reason = self._up, False, False, reason
         if self._connection is not None:
             self._connection.abort(reason)
             self._connection = None
