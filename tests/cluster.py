@@ -236,7 +236,7 @@ class Node(Rig):
     def stop(self) -> None:
         """As by SIGTERM."""
         self.hub.lifecycle.close()
-        self.share.close()
+        self.share.leave()
         self.clock.advance()
         self.own.dead = True
 

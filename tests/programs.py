@@ -54,6 +54,27 @@ def gone(connection, reason):
 """
 #: What keeps the tests of hanging handlers short.
 IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
+#: What the tests of several nodes serve; it prints who has gone, and why.
+NODE = """
+from openline import Openline, Presence
+
+line = Openline()
+line.channel("room", history=1000, presence=Presence(grace_seconds=3), public=True)
+
+@line.authenticate
+def authenticate(token, request):
+    return token
+
+line.of("/")
+
+@line.on("here")
+def here(connection):
+    return [c.id for c in line.connections]
+
+@line.on_disconnect
+def gone(connection, reason):
+    print("gone", connection.id, reason, flush=True)
+"""
 MOUNTED = """
 from fastapi import FastAPI
 from chat import line

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Final, cast
 
-from openline.app.engine import make_broker
+from openline.app.engine import make_broker, make_directory
 from openline.app.handlers import Handlers
 from openline.app.http_doors import http_doors
 from openline.app.settings import Settings
@@ -97,12 +97,21 @@ class Runtime:
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
         api = Api(self.hub, settings.api, settings.http)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
-        self._broker.start(self.hub)
+        directory = make_directory(self._broker)
+        cluster = None if directory is None else self.hub.share(directory, settings.advertise)
+        started = self._broker.start(self.hub)
+        if cluster is not None:
+            started.then(lambda _: cluster.start())
 
     @property
     def trouble(self) -> str | None:
         """Why no new clients should be sent here; None where all is well."""
-        return "draining" if self.draining else self._broker.trouble
+        if self.draining:
+            return "draining"
+        trouble, cluster = self._broker.trouble, self.hub.cluster
+        if trouble is None and cluster is not None and not cluster.ready:
+            return "the other nodes do not know that this one is here"
+        return trouble
 
     def drain(self) -> None:
         """Close every line with 1012 and end every connection; nobody new is let in. Later calls change nothing."""
@@ -121,7 +130,12 @@ class Runtime:
     async def close(self) -> None:
         """Drain, wait for the handlers that still run, and end."""
         self.drain()
+        cluster = self.hub.cluster
+        if cluster is not None:
+            await cluster.settle()
         await self.finish()
+        if cluster is not None:
+            await cluster.leave()
         self._timers.stop()
         await self._broker.close()
 

@@ -104,8 +104,6 @@ class RedisBroker:
             )
         self.link.add(self)
         self.link.listen(self._name("breaks"), lambda _, __: self._keep())
-        # Until the hub wants them one by one.
-        self.link.listen_all(f"{self._names}{INTERNAL}*", self._on_message)
         self.link.start()
         return self._started
 
@@ -247,7 +245,7 @@ class RedisBroker:
 
     def _tell(self, publication: Publication) -> None:
         channel = publication.channel
-        if self._listener is not None and (channel in self._wanted or channel.startswith(INTERNAL)):
+        if self._listener is not None and channel in self._wanted:
             try:
                 self._listener.on_publication(publication)
             except Exception:

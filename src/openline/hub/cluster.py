@@ -58,13 +58,15 @@ class Cluster:
         self._hub.timers.after(BEAT_SECONDS, self._turn)
         return drive(self._renew())
 
-    def close(self) -> Outcome[None]:
-        """Leave: others take what is still here."""
+    def settle(self) -> Outcome[None]:
+        """Settled when everything that was asked of the directory so far has been answered, or will not be."""
+        return _heard(self._directory.count(()))
+
+    def leave(self) -> Outcome[None]:
+        """Others take what is still here; what was asked before is answered by then, or will not be."""
         self._closed = True
         self._hub.tick.guard = None
-        left = Outcome[None]()
-        self._directory.leave().then(lambda outcome: _settle(left, outcome))
-        return left
+        return _heard(self._directory.leave())
 
     def hear(self, publication: Publication) -> None:
         """What a node says: to this one, or to all who have a channel."""
@@ -157,9 +159,16 @@ class Cluster:
             await self.registry.adopt(node, fate)
 
 
-def _settle(left: Outcome[None], outcome: Outcome[None]) -> None:
-    try:
-        outcome.result()
-    except BrokerError:
-        _log.warning("The engine did not hear that this node leaves; others will miss it")
-    left.settle(None)
+def _heard(outcome: Outcome[Any]) -> Outcome[None]:
+    """Settled with ``outcome``, whatever that is: when a node stops, others find out by its lease."""
+    settled: Outcome[None] = Outcome()
+
+    def look(outcome: Outcome[Any]) -> None:
+        try:
+            outcome.result()
+        except BrokerError:
+            _log.warning("The engine does not answer while this node stops; others will miss it")
+        settled.settle(None)
+
+    outcome.then(look)
+    return settled

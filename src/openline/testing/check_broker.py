@@ -225,6 +225,7 @@ async def nothing_is_missed_once_a_subscription_is_confirmed(bench: Bench) -> No
 
 async def the_server_s_own_channels_are_kept_like_others(bench: Bench) -> None:
     kept = Retention(count=3, seconds=3600.0, size=10_000_000)
+    await bench.want("$user:ada")
     positions = await bench.fill("$user:ada", 5, kept)
     await _reaches_back_to(bench, "$user:ada", positions, 1)
     page = await bench.read("$user:ada", limit=2)

@@ -1,0 +1,129 @@
+"""Real nodes, processes on one Redis: what a client keeps when its node is killed, or told to stop."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import JsonClient, json_client
+from tests.programs import NODE
+from tests.redis_servers import RedisServer, redis_server
+from tests.server import Process, openline
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+class Nodes:
+    """Processes that are started, and ended by their ids."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self._folder = folder
+        self._engine = engine
+        self.processes: list[Process] = []
+
+    def start(self) -> Process:
+        port = ("--port", "0", "--engine", self._engine, "--cluster-key", "a secret that nodes share")
+        process = openline(self._folder, "serve", "node:line", *port)
+        self.processes.append(process)
+        return process
+
+    @property
+    def gone(self) -> list[str]:
+        """Who ended, by what all nodes have printed."""
+        lines = [line for process in self.processes for line in process.said.splitlines()]
+        return sorted(line.split(maxsplit=1)[1] for line in lines if line.startswith("gone "))
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, server: RedisServer) -> Iterator[Nodes]:
+    server.do("FLUSHALL")
+    (tmp_path / "node.py").write_text(NODE)
+    nodes = Nodes(tmp_path, server.url)
+    try:
+        yield nodes
+    finally:
+        for process in nodes.processes:
+            process.__exit__()
+
+
+def url(process: Process) -> str:
+    return process.address()[0].replace("http", "ws", 1)
+
+
+@asynccontextmanager
+async def joined(process: Process, token: str = "ada") -> AsyncIterator[tuple[JsonClient, dict[str, Any]]]:
+    async with json_client(url(process)) as client:
+        greeting = await _connected(client, token=token)
+        await client.get("$subscribe", channel="room", presence=True)
+        yield client, greeting
+
+
+async def _connected(client: JsonClient, **fields: Any) -> dict[str, Any]:
+    greeting: dict[str, Any] = await client.get("$connect", **fields)
+    return greeting
+
+
+async def _present(client: JsonClient) -> int:
+    return int((await client.get("$presence", channel="room"))["count"])
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_client_goes_on_at_another_node_when_its_own_ends(nodes: Nodes, end: signal.Signals) -> None:
+    a, b = nodes.start(), nodes.start()
+    async with joined(b, "bob") as (bob, _), joined(a) as (ada, greeting):
+        assert await _present(bob) == 2
+        a.end(end)
+        await ada.close_code()
+        await bob.get("said", channel="room", payload=1)
+        async with json_client(url(b)) as again:
+            # It has not received a single event: it knows the position of its greeting, and no other.
+            reply = await _connected(again, token="ada", resume=greeting["resume"], since=greeting["position"])
+            assert (reply["connection"], reply["resumed"], reply["recovered"]) == (greeting["connection"], True, True)
+            assert reply["subscriptions"] == [{"channel": "room", "recovered": True}]
+            assert (await again.push())["payload"] == 1
+            assert await _present(bob) == 2
+            assert nodes.gone == []
+            await again.get("said", channel="room", payload=2)
+            while (await bob.push())["type"] != "said":
+                pass
+
+
+async def test_a_killed_node_s_clients_are_missed_within_ten_seconds(nodes: Nodes) -> None:
+    a, b = nodes.start(), nodes.start()
+    async with joined(b, "bob") as (bob, _), joined(a):
+        assert await _present(bob) == 2
+        bob.pushes.clear()
+        a.end(signal.SIGKILL)
+        killed = time.monotonic()
+        async with asyncio.timeout(10):
+            while await _present(bob) == 2:
+                await asyncio.sleep(0.1)
+        assert time.monotonic() - killed < 10
+        assert [push["type"] for push in bob.pushes] == ["$left"]
+
+
+async def test_a_node_that_was_frozen_past_its_lease_closes_its_own_lines_and_serves_again(nodes: Nodes) -> None:
+    a, b = nodes.start(), nodes.start()
+    async with joined(b, "bob") as (bob, _), joined(a) as (ada, greeting):
+        a.child.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(7.5)
+        await bob.get("said", channel="room", payload=1)
+        a.child.send_signal(signal.SIGCONT)
+        assert await ada.close_code() == 1012
+        assert [push for push in ada.pushes if push["type"] == "said"] == []
+        async with json_client(url(a)) as again:
+            reply = await _connected(again, token="ada", resume=greeting["resume"], since=greeting["position"])
+            assert (reply["connection"], reply["recovered"]) == (greeting["connection"], True)
+            assert (await again.push())["payload"] == 1
+        assert nodes.gone == []
