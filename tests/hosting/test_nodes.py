@@ -4,10 +4,11 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.clients import JsonClient, json_client
@@ -57,13 +58,23 @@ def nodes(tmp_path: Path, server: RedisServer) -> Iterator[Nodes]:
             process.__exit__()
 
 
-def url(process: Process) -> str:
-    return process.address()[0].replace("http", "ws", 1)
+async def ready(process: Process) -> str:
+    """Where it listens, once the others know that it is there; several that start at once take their time."""
+    for _ in range(4):
+        with suppress(AssertionError):
+            address = process.address()[0]
+            break
+    else:
+        raise AssertionError(process.said)
+    async with asyncio.timeout(30), httpx.AsyncClient() as http:
+        while (await http.get(f"{address}/readyz")).status_code != 200:
+            await asyncio.sleep(0.1)
+    return address.replace("http", "ws", 1)
 
 
 @asynccontextmanager
 async def joined(process: Process, token: str = "ada") -> AsyncIterator[tuple[JsonClient, dict[str, Any]]]:
-    async with json_client(url(process)) as client:
+    async with json_client(await ready(process)) as client:
         greeting = await _connected(client, token=token)
         await client.get("$subscribe", channel="room", presence=True)
         yield client, greeting
@@ -86,7 +97,7 @@ async def test_a_client_goes_on_at_another_node_when_its_own_ends(nodes: Nodes, 
         a.end(end)
         await ada.close_code()
         await bob.get("said", channel="room", payload=1)
-        async with json_client(url(b)) as again:
+        async with json_client(await ready(b)) as again:
             # It has not received a single event: it knows the position of its greeting, and no other.
             reply = await _connected(again, token="ada", resume=greeting["resume"], since=greeting["position"])
             assert (reply["connection"], reply["resumed"], reply["recovered"]) == (greeting["connection"], True, True)
@@ -122,7 +133,7 @@ async def test_a_node_that_was_frozen_past_its_lease_closes_its_own_lines_and_se
         a.child.send_signal(signal.SIGCONT)
         assert await ada.close_code() == 1012
         assert [push for push in ada.pushes if push["type"] == "said"] == []
-        async with json_client(url(a)) as again:
+        async with json_client(await ready(a)) as again:
             reply = await _connected(again, token="ada", resume=greeting["resume"], since=greeting["position"])
             assert (reply["connection"], reply["recovered"]) == (greeting["connection"], True)
             assert (await again.push())["payload"] == 1
