@@ -215,7 +215,7 @@ class Node(Rig):
         self.dispatch = Dispatch(self.hub, {"ping": 25.0})
         self.link.start(self.hub)
         self.share = self.hub.share(MemoryDirectory(cluster.engine.entries, self.link.carry), "http://node")
-        self.share.start()
+        self.share.begin()
 
     @property
     def name(self) -> str:

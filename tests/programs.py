@@ -56,6 +56,7 @@ def gone(connection, reason):
 IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
 #: What the tests of several nodes serve; it prints who has gone, and why.
 NODE = """
+import os
 from openline import Openline, Presence
 
 line = Openline()
@@ -65,11 +66,24 @@ line.channel("room", history=1000, presence=Presence(grace_seconds=3), public=Tr
 def authenticate(token, request):
     return token
 
-line.of("/")
+space = line.of("/")
 
-@line.on("here")
-def here(connection):
-    return [c.id for c in line.connections]
+@space.on("join")
+async def join(socket, room: str):
+    await socket.join(room)
+    return "joined"
+
+@space.on("say")
+async def say(socket, room: str, number: int):
+    await space.to(room).emit("said", number)
+
+@space.on("where")
+def where(socket):
+    return os.getpid()
+
+@space.on("whence")
+def whence(socket):
+    return socket.handshake.address
 
 @line.on_disconnect
 def gone(connection, reason):

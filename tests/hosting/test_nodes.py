@@ -1,6 +1,7 @@
 """Real nodes, processes on one Redis: what a client keeps when its node is killed, or told to stop."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-
 from tests.clients import JsonClient, json_client
+from tests.hosting.balancer import balancing
 from tests.programs import NODE
 from tests.redis_servers import RedisServer, redis_server
 from tests.server import Process, openline
@@ -138,3 +139,82 @@ async def test_a_node_that_was_frozen_past_its_lease_closes_its_own_lines_and_se
             assert (reply["connection"], reply["recovered"]) == (greeting["connection"], True)
             assert (await again.push())["payload"] == 1
         assert nodes.gone == []
+
+
+# -- behind a balancer that knows no stickiness
+
+
+class Stock:
+    """The stock Socket.IO client, a program of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.seen: list[dict[str, Any]] = []
+
+    def emit(self, *values: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(values).encode() + b"\n")
+
+    async def until(self, key: str) -> dict[str, Any]:
+        """What it sees next under ``key``."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(30):
+            while True:
+                line = await self._process.stdout.readline()
+                assert line, self.seen
+                self.seen.append(json.loads(line))
+                if key in self.seen[-1]:
+                    return self.seen[-1]
+
+    @property
+    def said(self) -> list[int]:
+        return [each["values"][0] for each in self.seen if each.get("event") == "said"]
+
+
+@asynccontextmanager
+async def stock(url: str, transports: str) -> AsyncIterator[Stock]:
+    script = Path(__file__).with_name("nodes.mjs")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec("node", str(script), url, transports, stdin=pipe, stdout=pipe)
+    try:
+        yield Stock(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("transports", ["polling", "polling,websocket"])
+async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node(
+    nodes: Nodes, transports: str
+) -> None:
+    processes = [nodes.start(), nodes.start()]
+    for each in processes:
+        await ready(each)
+    async with balancing([each.address()[1] for each in processes]) as balancer, stock(balancer.url, transports) as me:
+        greeting = await me.until("connect")
+        if "websocket" in transports:
+            assert (await me.until("upgraded"))["upgraded"] == "websocket"
+        me.emit("join", "room")
+        assert (await me.until("answer"))["answer"] == ["joined"]
+        for number in range(10):
+            me.emit("say", "room", number)
+            await me.until("event")
+        assert me.said == list(range(10))
+        me.emit("whence")
+        assert (await me.until("answer"))["answer"] == ["127.0.0.1"]
+        # Whichever node its session is at, it goes on at the other.
+        me.emit("where")
+        (pid,) = (await me.until("answer"))["answer"]
+        owner = next(each for each in processes if each.child.pid == pid)
+        other = processes[1 - processes.index(owner)]
+        async with joined(other, "bob") as (bob, _):
+            owner.end(signal.SIGKILL)
+            await bob.get("said", channel="room", payload=10)
+            back = await me.until("connect")
+            assert back == {"connect": greeting["connect"], "recovered": True}
+            await bob.get("said", channel="room", payload=11)
+            while len(me.said) < 12:
+                await me.until("event")
+        assert me.said == list(range(12))
+        assert nodes.gone == []
+

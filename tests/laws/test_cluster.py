@@ -192,5 +192,3 @@ def test_nobody_misses_anything_and_everybody_ends_once(moves: list[tuple[Any, .
     assert sorted(world.cluster.ended) == sorted((each.id, "lost") for each in world.travellers)
     assert present(world) == set()
     assert world.cluster.engine.entries._records == {}
-
-

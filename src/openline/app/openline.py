@@ -360,6 +360,12 @@ class Openline:
         if runtime is not None:
             await runtime.close()
 
+    def listens(self, address: str) -> None:
+        """The servers call this: where other nodes reach this one, unless the settings say where."""
+        cluster = self.running.hub.cluster
+        if cluster is not None:
+            cluster.advertise(address)
+
     @property
     def doors(self) -> Doors:
         """The doors of what runs."""
@@ -383,6 +389,8 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
+        elif scope["type"] == "http" and await self._passed_on(scope, receive, send, path):
+            return
         elif scope["type"] == "http" and self.doors.is_engine(path):
             await serve_engine(self, scope, receive, send, path)
         elif scope["type"] == "http":
@@ -391,6 +399,16 @@ class Openline:
         if self._runtime is not None and self._runtime.draining:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
+
+
+    async def _passed_on(self, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
+        """Whether another node has answered, whose session or line it is."""
+        forwarding = self.doors.forwarding
+        if forwarding is None:
+            return False
+        query: str = scope["query_string"].decode("latin-1")
+        owner = forwarding.owner(query, scope["headers"], engine=self.doors.is_engine(path))
+        return owner is not None and await forwarding.forward(owner, scope, receive, send, path)
 
 
 def _keys_of_environment() -> list[str]:

@@ -29,6 +29,8 @@ from openline.transports.api import Api
 from openline.transports.asgi import Endpoint
 from openline.transports.delivery import in_slices
 from openline.transports.doors import Doors
+from openline.transports.forwarding import Forwarding
+from openline.transports.vouching import Vouching
 
 __all__ = ["Runtime", "start_from_thread"]
 
@@ -92,16 +94,19 @@ class Runtime:
             spellings=spellings,
             on_shutdown=self.drain,
         )
-        self.gate = Gate(settings.gate)
+        vouching = Vouching(settings.cluster_key)
+        self.gate = Gate(settings.gate, vouching)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
         api = Api(self.hub, settings.api, settings.http)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
         directory = make_directory(self._broker)
         cluster = None if directory is None else self.hub.share(directory, settings.advertise)
+        if cluster is not None:
+            self.doors.forwarding = Forwarding(self.hub, vouching)
         started = self._broker.start(self.hub)
         if cluster is not None:
-            started.then(lambda _: cluster.start())
+            started.then(lambda _: cluster.begin())
 
     @property
     def trouble(self) -> str | None:

@@ -3,7 +3,7 @@
 import gc
 import logging
 import os
-from socket import socket
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from types import FrameType
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ __all__ = ["Server", "configure", "serve", "set_up_logging"]
 _log: Final = logging.getLogger("openline")
 #: How long handlers and lines may take to end after the first signal.
 GRACE_SECONDS = 15
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
 #: uvicorn's words, which say no more than ours.
 _NOT_STARTED: Final = "Application startup failed. Exiting."
 
@@ -50,6 +51,17 @@ class Server(uvicorn.Server):
             raise not_listening(self.config, stop) from None
         if sockets is not None:
             self._log_started_message(sockets)
+        self._tell_application(sockets)
+
+    def _tell_application(self, sockets: list[socket] | None) -> None:
+        """Let the application know where it is reached, where that is one of ours."""
+        listeners = sockets or [each for server in self.servers for each in server.sockets]
+        listens: object = getattr(self.config.loaded_app, "listens", None)
+        if not callable(listens) or not listeners or listeners[0].family not in (AF_INET, AF_INET6):
+            return
+        host, port = listeners[0].getsockname()[:2]
+        shown = _own_address() if host in _EVERYWHERE else host
+        listens(f"{'https' if self.config.is_ssl else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}")
 
     def run_reloaded(self, sockets: list[socket] | None = None) -> None:
         """Run in a child process, which ends with one line that says why when it cannot."""
@@ -76,6 +88,16 @@ class Server(uvicorn.Server):
         scheme = "https" if self.config.is_ssl else "http"
         more = ", and starts anew at every change" if self.config.reload else ""
         _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
+
+
+def _own_address() -> str:
+    """The address from which this machine speaks to others; nothing is sent to find out."""
+    with socket(AF_INET, SOCK_DGRAM) as any_way:
+        try:
+            any_way.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(any_way.getsockname()[0])
 
 
 def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:

@@ -40,8 +40,8 @@ class Cluster:
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
         self.post.on("here", self._hear_of)
-        self._era = ""
-        self._epoch = ""
+        self._era: str = ""
+        self._epoch: str = ""
         self._joining = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
@@ -53,10 +53,29 @@ class Cluster:
         """Whether it has a lease, as far as it knows."""
         return bool(self.node) and self._hub.timers.now - self._confirmed < LEASE_SECONDS
 
-    def start(self) -> Outcome[None]:
+    def begin(self) -> None:
         """Take a lease, and renew it from now on."""
         self._hub.timers.after(BEAT_SECONDS, self._turn)
-        return drive(self._renew())
+        drive(self._renew())
+
+    def advertise(self, address: str) -> None:
+        """Others reach this node at ``address``, unless it was told another before."""
+        if not self._address:
+            self._address = address
+            if self.node:
+                drive(self._announce(self.node))
+
+    async def _announce(self, node: str) -> None:
+        try:
+            beat = await self._directory.join(node, self._address).step()
+        except BrokerError:
+            return
+        self._tell_others(beat, node)
+
+    def _tell_others(self, beat: Beat, node: str) -> None:
+        for name in beat.nodes:
+            if name != node:
+                self.post.tell(name, "here", {"node": node, "address": self._address})
 
     def settle(self) -> Outcome[None]:
         """Settled when everything that was asked of the directory so far has been answered, or will not be."""
@@ -126,9 +145,7 @@ class Cluster:
         finally:
             self._joining = False
         self.node, self._era, self._epoch = node, beat.era, self._hub.broker.position.epoch
-        for name in beat.nodes:
-            if name != node:
-                self.post.tell(name, "here", {"node": node, "address": self._address})
+        self._tell_others(beat, node)
         await self._go_on(beat, sent)
 
     async def _beat(self, node: str) -> None:

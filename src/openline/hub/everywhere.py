@@ -55,7 +55,7 @@ class Everywhere:
         for kind, perform in self._kinds.items():
             cluster.post.on(kind, perform)
 
-    async def _gather(self, kind: str, said: Any, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+    async def _gather(self, kind: str, said: object, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """What each node answers; None where one did not."""
         cluster = self._hub.cluster
         mine = self._kinds[kind](said)
@@ -131,8 +131,9 @@ class Everywhere:
     async def _list_channels(self, pattern: str, after: str, limit: int) -> Mapping[str, tuple[int, int]]:
         answers = await self._gather("channels", {"pattern": pattern, "after": after, "limit": limit})
         found: dict[str, tuple[int, int]] = {}
-        for page in answers.values():
-            for name, (size, present) in (page or {}).items():
+        pages: list[dict[str, tuple[int, int]]] = [page for page in answers.values() if page is not None]
+        for page in pages:
+            for name, (size, present) in page.items():
                 before = found.get(name, (0, 0))
                 found[name] = (before[0] + size, before[1] + present)
         names = nsmallest(limit, found)
@@ -175,9 +176,10 @@ class Everywhere:
         answers = await self._gather("ask", said, said["seconds"] + ANSWER_SECONDS)
         answered: dict[str, Any] = {}
         missing: list[str] = []
-        for each in answers.values():
-            answered |= (each or {}).get("answered", {})
-            missing += (each or {}).get("missing", ())
+        told: list[dict[str, Any]] = [each for each in answers.values() if each is not None]
+        for each in told:
+            answered |= each["answered"]
+            missing += each["missing"]
         return Asked(answered, missing, [name for name, each in answers.items() if each is None])
 
     def _ask(self, said: Any) -> Outcome[Any]:

@@ -68,6 +68,11 @@ class Hub:
         self.membership.attendance = cluster.attendance
         return cluster
 
+    @property
+    def mark(self) -> str:
+        """What the ids of sessions and lines of this node begin with, so that others find it; nothing at a lone one."""
+        return "" if self.cluster is None else f"{self.cluster.node}."
+
     # -- publishing
 
     def publish(  # noqa: PLR0913  each is a field of the publication
@@ -167,7 +172,7 @@ class Hub:
         told: list[Connection] = []
         if channels is None:
             told = list(self.lifecycle.connections.values())
-            names: Collection[str] = self.membership.names("*")
+            names: Collection[str] = tuple(self.membership.names("*"))
         else:
             told = [connection for name in channels for connection in self._addressed(name)]
             names = channels

@@ -195,7 +195,7 @@ class Directory(Protocol):
     """
 
     def join(self, node: str, address: str) -> Outcome[Beat]:
-        """Take a lease for ``node``, an id that was never used before; others reach it at ``address``."""
+        """Take a lease for ``node``, which others reach at ``address``: a new id, or its own once more."""
         ...
 
     def beat(self) -> Outcome[Beat]:

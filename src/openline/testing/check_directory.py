@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -13,8 +13,6 @@ from openline.model import Position, User
 from openline.testing.broker_bench import holds, same
 
 __all__ = ["CHECKS", "check_directory"]
-
-T = TypeVar("T")
 
 _ADDRESS: Final = "http://10.0.0.1:8000"
 _MEMBER: Final = b'{"connection":"c"}'
@@ -37,7 +35,7 @@ class Nodes:
         self.lease = lease
         self.silence = silence
 
-    async def of(self, outcome: Outcome[T], what: str = "a call") -> T:
+    async def of(self, outcome: Outcome[Any], what: str = "a call") -> Any:
         """What comes of it, in reasonable time."""
         try:
             async with asyncio.timeout(self._patience):

@@ -65,7 +65,7 @@ class Session:
     beats = False
 
     def __init__(self, door: "EngineDoor", request: Request) -> None:
-        self.sid = secrets.token_urlsafe(15)
+        self.sid = door.mark() + secrets.token_urlsafe(15)
         self.request = request
         self.line: UpgradingLine | None = None
         #: A probe is under way: polls are answered at once, so that the client can leave them.

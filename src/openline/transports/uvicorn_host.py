@@ -10,6 +10,7 @@ import asyncio
 import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
@@ -21,13 +22,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from openline.errors import RequestRefused
+from openline.errors import CommandError, RequestRefused
+from openline.hub.outcome import Outcome
 from openline.model import Request
+from openline.protocol.engineio import Fault, fault
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
+from openline.transports.forwarding import Forwarding
+from openline.transports.pipe import Pipe, passed_on
 from openline.transports.settings import LineSettings
+from openline.transports.vouching import Vouched
 from openline.transports.websocket import WebSocketLine
 from openline.transports.whole_head import WholeHead, split_target
 
@@ -281,7 +287,14 @@ class NativeHttpProtocol(HttpToolsProtocol):
         if host is None or len(data) > self._limits.max_head_bytes:
             return False
         head = WholeHead.read(data)
-        if head is None or _takes_time(host, head.target):
+        if head is None:
+            return False
+        address = self._elsewhere(host, head)
+        if address is not None:
+            self._head_is_there()
+            self._pass_on(host, address, head, data)
+            return True
+        if _takes_time(host, head.target):
             return False
         self._head_is_there()
         try:
@@ -293,6 +306,27 @@ class NativeHttpProtocol(HttpToolsProtocol):
             self._begin(line, data[head.size :])
         return True
 
+    def _elsewhere(self, host: Host, head: WholeHead) -> str | None:
+        """Where the session is that is to be carried on, if that is at another node."""
+        forwarding = host.doors.forwarding
+        if forwarding is None or b"sid=" not in head.target:
+            return None
+        try:
+            path, query = split_target(head.target)
+        except RequestRefused:
+            return None
+        return forwarding.owner(query, head.headers, engine=True) if host.doors.is_engine(unquote(path)) else None
+
+    def _pass_on(self, host: Host, address: str, head: WholeHead, data: bytes) -> None:
+        forwarding = cast("Forwarding", host.doors.forwarding)
+        path, query = split_target(head.target)
+        client = Vouched(_peer(self.transport), self.transport.get_extra_info("ssl_object") is not None)
+        voucher = forwarding.voucher(head.method, unquote(path), query, client)
+        self.connections.discard(self)
+        pipe = Pipe(self.transport, self.connections)
+        opening = pipe.open(address, passed_on(data, voucher), fault(Fault.SESSION))
+        host.doors.hub.tasks.start(opening).then(_look)
+
     def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
         path, query = split_target(target)
         request = _admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
@@ -303,6 +337,12 @@ class NativeHttpProtocol(HttpToolsProtocol):
         line.begin()
         if early:
             line.feed(early)
+
+
+def _look(outcome: Outcome[None]) -> None:
+    """The pipe tells its client by itself; at the end of the server it is closed."""
+    with suppress(CommandError):
+        outcome.result()
 
 
 def _takes_time(host: Host, target: bytes) -> bool:
