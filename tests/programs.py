@@ -57,9 +57,9 @@ IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
 #: What the tests of several nodes serve; it prints who has gone, and why.
 NODE = """
 import os
-from openline import Openline, Presence
+from openline import Openline, Presence, Settings, SocketIoSettings
 
-line = Openline()
+line = Openline(settings=Settings(socketio=SocketIoSettings(recovery=True)))
 line.channel("room", history=1000, presence=Presence(grace_seconds=3), public=True)
 
 @line.authenticate

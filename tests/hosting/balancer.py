@@ -1,4 +1,4 @@
-"""A balancer without stickiness: every request, even of one connection, goes to another server than the one before."""
+"""A balancer without stickiness: every request, even of one client, goes to another server than the one before."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,14 +13,24 @@ class Balancer:
         self.ports = ports
         self.url = ""
         self.requests = 0
+        self.serving: set[asyncio.Task[None]] = set()
         self._turn = count()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request of a client, or one WebSocket."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
+        task.add_done_callback(self.serving.discard)
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self._pass_on(reader, writer)
+        await _close(writer)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.requests += 1
+        upstream, downstream = await self._next()
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.requests += 1
-            upstream, downstream = await self._next()
             first, _, rest = head.partition(b"\r\n")
             if b"upgrade: websocket" not in head.lower():
                 lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"connection:")]
@@ -30,10 +40,8 @@ class Balancer:
                 up = tasks.create_task(_pump(reader, downstream))
                 await _pump(upstream, writer)
                 up.cancel()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
         finally:
-            writer.close()
+            await _close(downstream)
 
     async def _next(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         for _ in self.ports:
@@ -50,6 +58,12 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError, asyncio.CancelledError):
+        await writer.wait_closed()
+
+
 @asynccontextmanager
 async def balancing(ports: list[int]) -> AsyncIterator[Balancer]:
     balancer = Balancer(ports)
@@ -59,3 +73,7 @@ async def balancing(ports: list[int]) -> AsyncIterator[Balancer]:
         yield balancer
     finally:
         server.close()
+        serving = tuple(balancer.serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)

@@ -15,7 +15,11 @@ const socket = io(url, {
 socket.on("connect", () => tell({ connect: socket.id, recovered: socket.recovered }));
 socket.on("connect_error", (error) => tell({ error: error.message }));
 socket.on("disconnect", (reason) => tell({ disconnect: reason }));
-socket.io.on("open", () => socket.io.engine.once("upgrade", (transport) => tell({ upgraded: transport.name })));
+socket.io.on("open", () => {
+  const { engine } = socket.io;
+  engine.once("upgrade", (transport) => tell({ upgraded: transport.name }));
+  engine.once("upgradeError", (error) => tell({ notUpgraded: `${error.message} ${error.context?.message}` }));
+});
 socket.onAny((event, ...values) => tell({ event, values }));
 createInterface({ input: process.stdin }).on("line", (line) => {
   const values = JSON.parse(line);

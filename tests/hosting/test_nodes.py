@@ -180,7 +180,7 @@ async def stock(url: str, transports: str) -> AsyncIterator[Stock]:
         yield Stock(process)
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()
 
 
 @pytest.mark.parametrize("transports", ["polling", "polling,websocket"])
@@ -193,7 +193,8 @@ async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node
     async with balancing([each.address()[1] for each in processes]) as balancer, stock(balancer.url, transports) as me:
         greeting = await me.until("connect")
         if "websocket" in transports:
-            assert (await me.until("upgraded"))["upgraded"] == "websocket"
+            while not any("upgraded" in each for each in me.seen):
+                await me.until("upgraded")
         me.emit("join", "room")
         assert (await me.until("answer"))["answer"] == ["joined"]
         for number in range(10):
@@ -216,5 +217,5 @@ async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node
             while len(me.said) < 12:
                 await me.until("event")
         assert me.said == list(range(12))
-        assert nodes.gone == []
+        assert not [who for who in nodes.gone if who.startswith(greeting["connect"])]
 
