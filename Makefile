@@ -6,11 +6,12 @@ PYTHON ?= python3
 ROWS ?=
 QUICK ?=
 RESUME ?=
+EFFORT ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench foundation clean
+.PHONY: help run test lint chaos bench foundation clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -26,6 +27,9 @@ lint: $(VENV)/installed ## Only lint, types and import contracts
 
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py
+
+chaos: $(VENV)/installed ## Everything random, EFFORT times as often as in `make test` (20)
+	@OPENLINE_EFFORT=$(EFFORT) $(BIN)/python tests/run.py chaos
 
 bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
 	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)

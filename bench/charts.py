@@ -1,19 +1,26 @@
 """Owns which plots a row has: what is drawn, not how."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 
+from plans import BUSY, CPU, DOWN, MEMORY, RATE, REQUESTS, UP, Plan, Row
 from results import Measured
-from rows import CHANNELS, CPU, MEMORY, RATE, Plan, Row
+from rows import CHANNELS
+from rows_http import WAYS
 from svg import Bar, bars, lines
 from verdicts import NAMES, ratio
 
 Chart = tuple[str, str, str]
+#: Each way to hear of a message, as the page about doors names it.
+DOORS = dict(zip(WAYS, ("WebSocket", "event stream", "long poll", "short poll, 1 s"), strict=True))
 
 
 def charts_of(row: Row, measured: Mapping[str, Measured]) -> list[Chart]:
     """File name, alternative text and SVG of each plot; none where nothing is measured."""
     if row.key == "growth":
         return _growth(row.plans, measured)
+    if row.key == "polls":
+        return list(_polls(row.plans, measured))
     if row.key == "channels":
         return _channels(measured)
     if row.key in ("fanout", "socketio"):
@@ -64,6 +71,25 @@ def _growth(plans: Iterable[Plan], measured: Mapping[str, Measured]) -> list[Cha
     title = "CPU per delivery, by members"
     picture = lines(title, "× the C limit at the same size (dashed); less is better", "members", series, level=1.0)
     return [("growth.svg", title, picture)]
+
+
+def _polls(plans: Iterable[Plan], measured: Mapping[str, Measured]) -> Iterable[Chart]:
+    wanted = {
+        "cpu": ("server CPU, % of one core", (BUSY,), 1.0),
+        "bytes": ("KB a second, both ways", (UP, DOWN), 1e3),
+        "requests": ("requests a second", (REQUESTS,), 1.0),
+    }
+    known = {1 / plan.load.every: measured[plan.key] for plan in plans if plan.key in measured}
+    for name, (unit, figures, divided) in wanted.items():
+        series: dict[str, list[tuple[float, float]]] = {}
+        for (rate, plan), server in product(sorted(known.items()), WAYS):
+            found = [plan.median(server, figure) for figure in figures]
+            if None not in found:
+                series.setdefault(DOORS[server], []).append((rate, sum(map(float, found)) / divided))
+        if len(known) > 1 and series:
+            title = f"1,000 clients of one channel: {unit}"
+            picture = lines(title, "less is better", "messages a second in the channel", series)
+            yield f"polls-{name}.svg", title, picture
 
 
 def _channels(measured: Mapping[str, Measured]) -> list[Chart]:

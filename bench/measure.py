@@ -51,6 +51,7 @@ class Load:
     stride: int = 1
     publishers: int = 1
     active: int = 0  # 0: all channels
+    every: float = 1.0  # mode paced: seconds between messages
     hold: float = 0.2
     held: "Load | None" = None
 

@@ -5,13 +5,12 @@ from pathlib import Path
 
 from build import HERE
 from charts import charts_of
+from plans import BUSY, CONNECT, CPU, DOWN, MEMORY, P99, RATE, REQUESTS, UP, Plan, Row
 from results import Measured, Results
-from rows import CONNECT, CPU, MEMORY, P99, RATE, Plan, Row
 from verdicts import NAMES, Verdict, ratio, verdicts
 
 REMARKS = HERE / "remarks.md"
 P50 = "last_client_ms_p50"
-BUSY = "server_cpu_percent"
 # Below this share of its core a server had to wait for the load client.
 BUSY_PERCENT = 75.0
 
@@ -105,7 +104,7 @@ def _table(plan: Plan, measured: Measured) -> str:
     for server in servers:
         cells = [cell(measured, server) for cell in columns.values()]
         lines.append(f"| {' | '.join([NAMES[server], *cells, str(measured.rounds(server))])} |")
-    notes = _waiting(measured, servers) if plan.load.mode != "idle" else []
+    notes = [] if plan.load.mode in ("idle", "paced") else _waiting(measured, servers)
     notes += [f"{NAMES[server]} failed: {error.splitlines()[0]}" for server, error in measured.errors.items()]
     return "\n".join([*lines, "", *(f"{note}\n" for note in notes)])
 
@@ -125,6 +124,15 @@ def _columns(plan: Plan) -> Columns:
             f"× {NAMES[plan.reference]}": _ratio(CONNECT, plan.reference),
             "connects/s": _figure("connects_per_s", 0),
         }
+    if plan.load.mode == "paced":
+        return {
+            "requests/s": _figure(REQUESTS, 0),
+            "KB/s from clients": _figure(UP, 1, 1e3),
+            "KB/s to clients": _figure(DOWN, 1, 1e3),
+            "server CPU %": _figure(BUSY, 1),
+            "CPU µs per delivery": _figure(CPU, 1),
+            f"× {NAMES[plan.reference]}": _ratio(CPU, plan.reference),
+        }
     what = "message" if plan.load.mode == "echo" else "delivery"
     columns: dict[str, Cell] = {
         f"CPU µs per {what}": _figure(CPU, 2),
@@ -137,10 +145,10 @@ def _columns(plan: Plan) -> Columns:
     return columns
 
 
-def _figure(figure: str, digits: int) -> Cell:
+def _figure(figure: str, digits: int, unit: float = 1.0) -> Cell:
     def cell(measured: Measured, server: str) -> str:
         found = measured.median(server, figure)
-        return "–" if found is None else f"{found:,.{digits}f}"
+        return "–" if found is None else f"{found / unit:,.{digits}f}"
 
     return cell
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from machine import MachineError
-from measure import Figures
+from measure import Figures, Load
+from plans import Plan
 from rounds import medians
-from rows import Plan
 
 
 @dataclass(slots=True)
@@ -55,7 +55,9 @@ class Results:
     def forget_what_changed(self, plans: Iterable[Plan]) -> None:
         """What was measured with another load than the plan's is no part of it."""
         known = [plan for plan in plans if plan.key in self.plans]
-        self.forget([plan for plan in known if self.plans[plan.key].load != asdict(plan.load)])
+        # An earlier version of the load client did what now is the default.
+        defaults = asdict(Load(mode="", clients=0))
+        self.forget([plan for plan in known if {**defaults, **self.plans[plan.key].load} != asdict(plan.load)])
 
     def of(self, plan: Plan, when: str, setup: Mapping[str, Any]) -> Measured:
         """What is known of ``plan``; begun ``when`` on ``setup`` if nothing is."""

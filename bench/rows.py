@@ -1,102 +1,23 @@
-"""Owns the table of what is measured: rows, each of loads on servers, and the goals that are held against them."""
+"""Owns the table of what is measured, in the order of the page."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
 
 from machine import MachineError
 from measure import Load
+from plans import CONNECT, CPU, FULL, LIMITS, MEMORY, P99, RATE, Effort, Goal, Plan, Row, cost_goal, each
+from rows_http import polls, streams
 
-CPU = "cpu_us_per_delivery"
-RATE = "deliveries_per_s"
-MEMORY = "rss_kb_per_conn"
-CONNECT = "cpu_us_per_connect"
-P99 = "last_client_ms_p99"
-
-# Those that goals are close to are measured in every round, the others in the first ones.
-FAR = ("ws_framed", "picows", "websockets", "starlette", "python_socketio")
 SIZES = (100, 400, 1500, 5000, 15_000)
 CHANNELS = (10, 100, 1000, 10_000)
 HOLDERS = 10
-#: What fan-out with so many messages in flight is held against.
-LIMITS: Mapping[int, str] = {1: "limit", 16: "limit_corked"}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One load, put on several servers as many times as stands beside them; the first is what ratios refer to."""
-
-    key: str
-    title: str
-    load: Load
-    servers: Mapping[str, int]
-
-    @property
-    def reference(self) -> str:
-        return next(iter(self.servers))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """What is to be reached: a figure of a server, as a ratio to the same figure of another one of ``plan``.
-
-    Without ``other`` the figure itself is bounded; with ``other_plan`` the other one is taken from that plan, and with
-    ``to_limit`` the two that are compared are themselves ratios to the reference of their plans.
-    """
-
-    text: str
-    plan: str
-    figure: str
-    bound: float
-    at: Literal["most", "least"] = "most"
-    server: str = "openline"
-    other: str = ""
-    other_plan: str = ""
-    to_limit: bool = False
-    against: str = ""  # who the other one is, where its name does not say it
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the table: what ``make bench ROWS=key`` measures."""
-
-    key: str
-    title: str
-    says: str
-    plans: tuple[Plan, ...]
-    goals: tuple[Goal, ...] = field(default=())
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """How much is measured: rounds of the close servers and of the far ones, seconds of each, greatest sizes."""
-
-    close: int = 5
-    large: int = 3
-    far: int = 2
-    far_large: int = 1
-    seconds: float = 1.2
-    most_members: int = 10_000
-    rooms: int = 1000
-    idle: int = 5000
-    socketio: int = 5000
-
-
-FULL = Effort()
-QUICK = Effort(
-    close=1, large=1, far=1, far_large=0, seconds=0.4, most_members=3000, rooms=300, idle=1000, socketio=1000
-)
-
-
-def _of(close: Iterable[str], rounds: int, far: int = 0) -> dict[str, int]:
-    return dict.fromkeys(close, rounds) | (dict.fromkeys(FAR, far) if far else {})
 
 
 def rows(effort: Effort) -> tuple[Row, ...]:
     """Everything that is measured, in the order of the page."""
     return (
         _fan_out(effort),
-        _streams(effort),
+        streams(effort),
+        polls(effort),
         _socket_io(effort),
         _rooms(effort),
         _spread(effort),
@@ -128,7 +49,7 @@ def _fan_out(effort: Effort) -> Row:
             title = f"{members:,} members, {window} in flight"
             load = Load(mode="fanout", clients=members, window=window, seconds=effort.seconds)
             close = (limit, "openline", "openline_history", "socketify", "ws", "socketio")
-            plans.append(Plan(key, title, load, _of(close, rounds, far)))
+            plans.append(Plan(key, title, load, each(close, rounds, far)))
             for server, history in (("openline", "off"), ("openline_history", "100")):
                 text = f"fan-out, {title}, history {history}"
                 goals += _one_in_flight(key, server, text) if window == 1 else _many_in_flight(key, server, text)
@@ -155,33 +76,13 @@ def _many_in_flight(plan: str, server: str, text: str) -> list[Goal]:
     ]
 
 
-def _streams(effort: Effort) -> Row:
-    plans = tuple(
-        Plan(
-            f"streams-{window}",
-            f"1,000 event streams, {window} in flight",
-            Load(mode="fanout", clients=1000, window=window, seconds=effort.seconds),
-            _of((limit, "openline_streams", "openline"), effort.large),
-        )
-        for window, limit in LIMITS.items()
-    )
-    goals = tuple(_cost(plan, "openline_streams", 1.15) for plan in plans)
-    says = "The same fan-out to event streams (`GET /events`); a WebSocket publishes. Beside it, WebSockets only."
-    return Row("streams", "Event streams", says, plans, goals)
-
-
-def _cost(plan: Plan, server: str, bound: float) -> Goal:
-    text = f"fan-out, {plan.title}: CPU per delivery"
-    return Goal(text=text, plan=plan.key, figure=CPU, bound=bound, server=server, other=plan.reference)
-
-
 def _socket_io(effort: Effort) -> Row:
     fan_outs = [
         Plan(
             f"socketio-{members}-{window}",
             f"{members:,} Socket.IO clients, {window} in flight",
             Load(mode="fanout", clients=members, window=window, seconds=effort.seconds),
-            _of((limit, "openline_socketio", "socketio"), rounds) | {"python_socketio": 1},
+            each((limit, "openline_socketio", "socketio"), rounds) | {"python_socketio": 1},
         )
         for members, rounds in {1000: effort.large, effort.socketio: effort.far}.items()
         for window, limit in LIMITS.items()
@@ -194,7 +95,7 @@ def _socket_io(effort: Effort) -> Row:
         "echo": ("200 Socket.IO clients, each with one message on its way", echo),
         "idle": (f"{idle.clients:,} idle Socket.IO clients", idle),
     }
-    servers = _of(("socketio", "openline_socketio"), effort.far) | {"python_socketio": 1}
+    servers = each(("socketio", "openline_socketio"), effort.far) | {"python_socketio": 1}
     more = [Plan(f"socketio-{key}", title, load, servers) for key, (title, load) in others.items()]
     memory = Goal(
         text="memory per idle Socket.IO client, KB of RSS",
@@ -203,7 +104,7 @@ def _socket_io(effort: Effort) -> Row:
         bound=6.0,
         server="openline_socketio",
     )
-    goals = (*(_cost(plan, "openline_socketio", 1.15) for plan in fan_outs), memory)
+    goals = (*(cost_goal(plan, "openline_socketio", 1.15) for plan in fan_outs), memory)
     says = (
         "Clients of Socket.IO protocol 5 over WebSocket, as its own servers have them: one emits, and a handler emits "
         "to all, to a room, or back."
@@ -222,7 +123,7 @@ def _rooms(effort: Effort) -> Row:
     )
     title = f"{effort.rooms:,} channels of 10 members, 64 in flight"
     close = ("ws", "openline", "openline_history", "socketify", "limit")
-    plan = Plan("rooms", title, load, _of(close, effort.large, 1) | {"socketio": 1})
+    plan = Plan("rooms", title, load, each(close, effort.large, 1) | {"socketio": 1})
     says = "Every member publishes in turn, and the channels take turns too."
     return Row("rooms", "Many small channels", says, (plan,), _rates(plan, f"{title}: deliveries/s", {"ws": 2.0}))
 
@@ -231,7 +132,7 @@ def _spread(effort: Effort) -> Row:
     load = Load(mode="channels", clients=500, channels=100, each=20, publishers=10, window=64, seconds=effort.seconds)
     title = "500 members, each in 20 of 100 channels, 64 in flight"
     close = ("ws", "openline", "openline_history", "socketify", "limit")
-    plan = Plan("spread", title, load, _of(close, effort.close, 1) | {"socketio": 1})
+    plan = Plan("spread", title, load, each(close, effort.close, 1) | {"socketio": 1})
     says = "Publications go to one channel after the other, so that neighbours have members in common, but not all."
     return Row("spread", "Members of many channels", says, (plan,), _rates(plan, f"{title}: deliveries/s", {"ws": 1.5}))
 
@@ -257,7 +158,7 @@ def _rates(plan: Plan, text: str, bounds: Mapping[str, float]) -> tuple[Goal, ..
 def _echo(effort: Effort) -> Row:
     load = Load(mode="echo", clients=200, seconds=effort.seconds)
     title = "200 connections, each with one message on its way"
-    plan = Plan("echo", title, load, _of(("ws", "openline", "socketify", "limit"), effort.close, 1) | {"socketio": 1})
+    plan = Plan("echo", title, load, each(("ws", "openline", "socketify", "limit"), effort.close, 1) | {"socketio": 1})
     says = (
         "Each connection sends 100 B and sends again when they have come back; in Openline through a `def` handler "
         "whose return value is the reply, in the others through whatever they hand messages to."
@@ -269,7 +170,7 @@ def _echo(effort: Effort) -> Row:
 def _idle(effort: Effort) -> Row:
     load = Load(mode="idle", clients=effort.idle, hold=1.0)
     title = f"{effort.idle:,} idle connections"
-    plan = Plan("idle", title, load, _of(("ws", "openline", "socketify", "limit"), effort.close, 1) | {"socketio": 1})
+    plan = Plan("idle", title, load, each(("ws", "openline", "socketify", "limit"), effort.close, 1) | {"socketio": 1})
     says = (
         "Openline's connections send `$connect`, wait for the reply, subscribe to one channel without presence, and "
         "wait for that reply; Socket.IO's join the default namespace; all others only upgrade."
@@ -287,7 +188,7 @@ def _last(effort: Effort) -> Row:
     members = effort.most_members
     load = Load(mode="fanout", clients=members, seconds=2.5 * effort.seconds)
     plan = Plan(
-        "last", f"{members:,} members, 1 in flight", load, _of(("limit", "openline", "openline_history"), effort.large)
+        "last", f"{members:,} members, 1 in flight", load, each(("limit", "openline", "openline_history"), effort.large)
     )
     goals = tuple(
         Goal(
@@ -310,7 +211,7 @@ def _pure(effort: Effort) -> Row:
             f"pure-{window}",
             f"1,000 members, {window} in flight",
             Load(mode="fanout", clients=1000, window=window, seconds=effort.seconds),
-            _of(("openline_pure", "openline"), effort.close),
+            each(("openline_pure", "openline"), effort.close),
         )
         for window in (1, 16)
     )
@@ -337,7 +238,7 @@ def _growth(effort: Effort) -> Row:
             f"growth-{size}",
             f"{size:,} members",
             Load(mode="fanout", clients=size, seconds=effort.seconds),
-            _of(("limit", "openline"), effort.large) | {"socketify": 1, "ws": 1},
+            each(("limit", "openline"), effort.large) | {"socketify": 1, "ws": 1},
         )
         for size in sizes
     )

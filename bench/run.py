@@ -33,9 +33,10 @@ from machine import (
 )
 from measure import Figures, Places, measure
 from page import verdict_lines, write_page
+from plans import FULL, QUICK, Plan, Row
 from results import Results
 from rounds import interleave
-from rows import FULL, QUICK, Plan, Row, rows, rows_named
+from rows import rows, rows_named
 from servers import KNOWN
 
 RESULTS = HERE / "results"

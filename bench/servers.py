@@ -23,6 +23,8 @@ def openline_member(channel: str) -> tuple[str, ...]:
 
 
 OPENLINE_MEMBER = openline_member("bench:%c")
+# So many polls of one address may not wait.
+OPENLINE_POLLS = (*OPENLINE_MEMBER, "--polls", "/api/messages?channel=bench:%c", "--sources", "4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Server:
 
     ``command`` may contain {port}, {mode}, {python} (of the Python peers), {this_python}, {peers} and {build}.
     ``load`` are arguments for wsload in every mode; ``load_by_mode``, where it has the mode, takes their place.
-    Modes of a server are fanout, echo, idle and channels (fanout, to those who are in a channel).
+    Modes of a server are fanout, echo, paced, idle and channels (fanout, to those who are in a channel).
     """
 
     name: str
@@ -70,6 +72,8 @@ KNOWN: Mapping[str, Server] = {
         _openline("openline_history", f"{OPENLINE_COMMAND} 100"),
         _openline("openline_pure", f"env OPENLINE_PURE=1 {OPENLINE_COMMAND}"),
         Server("openline_streams", OPENLINE_COMMAND, (*OPENLINE_MEMBER, "--streams", "/events?channel=bench:%c")),
+        Server("openline_long_polls", f"{OPENLINE_COMMAND} 100", (*OPENLINE_POLLS, "--poll-wait", "25")),
+        Server("openline_short_polls", f"{OPENLINE_COMMAND} 100", (*OPENLINE_POLLS, "--poll-every", "1")),
         _speaks_socket_io(
             Server("openline_socketio", "{this_python} {peers}/openline_socketio_server.py {port} {mode}")
         ),

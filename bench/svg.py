@@ -19,6 +19,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
 .c1 { fill: #a6afb8; } .s1 { stroke: #a6afb8; }
 .c2 { fill: #c2410c; } .s2 { stroke: #c2410c; }
 .c3 { fill: #6941c6; } .s3 { stroke: #6941c6; }
+.c4 { fill: #2b8a3e; } .s4 { stroke: #2b8a3e; }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc; }
   .soft { fill: #9198a1; }
@@ -28,6 +29,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-s
   .c1 { fill: #656c76; } .s1 { stroke: #656c76; }
   .c2 { fill: #ff922b; } .s2 { stroke: #ff922b; }
   .c3 { fill: #b197fc; } .s3 { stroke: #b197fc; }
+  .c4 { fill: #69db7c; } .s4 { stroke: #69db7c; }
 }
 """
 

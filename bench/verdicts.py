@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from plans import Goal, Row
 from results import Measured
-from rows import Goal, Row
 
 NAMES = {
     "limit": "the C limit",
@@ -12,6 +12,8 @@ NAMES = {
     "openline": "Openline",
     "openline_history": "Openline, history 100",
     "openline_streams": "Openline, event streams",
+    "openline_long_polls": "Openline, long polls",
+    "openline_short_polls": "Openline, short polls",
     "openline_socketio": "Openline, Socket.IO clients",
     "openline_pure": "Openline, pure Python",
     "socketify": "uWebSockets (socketify.py)",

@@ -1,4 +1,4 @@
-"""One Chromium for all tests that need a real browser; they run behind all others."""
+"""A Chromium for each module of tests that need a real browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,13 +18,8 @@ FLAGS = [
 ]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Playwright keeps an event loop running from its first use on: those that need one of their own go first.
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
-
-
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running until it is stopped, and tests of other modules have one of their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     assert path is not None, "these tests need chromium (Debian: apt-get install chromium)"

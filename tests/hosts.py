@@ -1,14 +1,13 @@
 """ASGI servers of others as child processes, each serving one program of ours as its own command line does it."""
 
 import re
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.programs import HOSTED
-from tests.server import Process
+from tests.server import Process, own_port
 
 #: The arguments that serve ``hosted:line`` at a port of 127.0.0.1.
 ARGUMENTS = {
@@ -33,15 +32,10 @@ class Hosted:
 
 @contextmanager
 def hosted(host: str, folder: Path) -> Iterator[Hosted]:
-    """The program ``HOSTED`` under ``host``, on a port that nobody else is given meanwhile."""
+    """The program ``HOSTED`` under ``host``, on a port of its own."""
     (folder / "hosted.py").write_text(HOSTED)
-    with socket.socket() as place:
-        # Bound and not listening, it keeps the port for whoever shares it.
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        place.bind(("127.0.0.1", 0))
-        port: int = place.getsockname()[1]
-        arguments = ARGUMENTS[host].format(port=port).split()
-        with Process([sys.executable, "-m", host, *arguments], folder) as process:
-            process.wait_for(_READY)
-            yield Hosted(host, port, process)
+    port = own_port()
+    arguments = ARGUMENTS[host].format(port=port).split()
+    with Process([sys.executable, "-m", host, *arguments], folder) as process:
+        process.wait_for(_READY)
+        yield Hosted(host, port, process)

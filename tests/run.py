@@ -1,21 +1,27 @@
 """Everything that `make test` does: sets up what the tests need, runs every check, and says loudly what could not be.
 
 Only the standard library is used, because this is what installs the rest. What cannot be set up is listed as skipped;
-with CI=true in the environment that is a failure.
+with CI=true in the environment that is a failure. Tests are shared out among several processes, and lint, types and
+the web's tests run beside them; those that measure run at the end, when nothing else does.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-m")
+#: Checks that run beside the tests.
+BESIDE = ("lint", "web")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -26,14 +32,30 @@ class Report:
     ended: list[tuple[str, bool, float]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
-    def run(self, name: str, command: Sequence[str]) -> bool:
+    def run(self, name: str, command: Sequence[str]) -> None:
+        """Run one check beside others: what it says is shown when it has ended."""
+        self._begin(name, command)
+        begun = time.monotonic()
+        done = subprocess.run(
+            command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._end(name, done.returncode == 0, time.monotonic() - begun, done.stdout)
+
+    def watch(self, name: str, command: Sequence[str]) -> None:
         """Run one check with its output in view."""
+        self._begin(name, command)
+        begun = time.monotonic()
+        done = subprocess.run(command, cwd=ROOT, check=False)
+        self._end(name, done.returncode == 0, time.monotonic() - begun)
+
+    @staticmethod
+    def _begin(name: str, command: Sequence[str]) -> None:
         shown = " ".join(Path(part).name if part.startswith("/") else part for part in command)
         print(f"\n== {name}: {shown}", flush=True)
-        begun = time.monotonic()
-        good = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-        self.ended.append((name, good, time.monotonic() - begun))
-        return good
+
+    def _end(self, name: str, good: bool, seconds: float, said: str = "") -> None:
+        self.ended.append((name, good, seconds))
+        print(f"\n== {name}: {'ok' if good else 'FAILED'} ({seconds:.0f} s)\n{said}".rstrip(), flush=True)
 
     def close(self) -> int:
         """Print the summary; the exit status."""
@@ -74,8 +96,9 @@ def set_up_python() -> bool:
     return good
 
 
+@cache
 def set_up_node() -> bool:
-    """The packages that the browser SDK's tests need."""
+    """The packages that the browser SDK's tests need, and others that speak with clients in Node."""
     if shutil.which("npm") is None:
         return False
     stamp = ROOT / "node_modules" / ".installed"
@@ -139,8 +162,8 @@ def web(report: Report) -> None:
 
 
 def python(report: Report) -> None:
-    """Unit, property and end-to-end tests, and those in a browser."""
-    without: list[str] = []
+    """Unit, property and end-to-end tests, and those in a browser; then those that have to be alone."""
+    without = ["not alone"]
     if not set_up_chromium():
         without.append("not browser")
         report.skipped.append("tests in a browser: need chromium (Debian, as root: apt-get install chromium)")
@@ -152,15 +175,34 @@ def python(report: Report) -> None:
         report.skipped.append(
             "tests with Redis: need it (Debian, as root: apt-get install redis-server redis-sentinel)"
         )
-    marks = ["-m", " and ".join(without)] if without else []
-    report.run("tests", [sys.executable, "-m", "pytest", "-q", *marks])
+    # Many tests wait for something most of the time, so there are more processes than cores.
+    processes = (os.cpu_count() or 1) * 3 // 2 + 1
+    report.watch("tests", [*PYTEST, " and ".join(without), *shared(processes)])
+
+
+def shared(processes: int) -> list[str]:
+    """Each process takes one module after the other, so that what a module's tests share is made once."""
+    return ["-n", str(processes), "--dist", "loadscope", "--no-loadscope-reorder"]
+
+
+def alone(report: Report) -> None:
+    """The tests that measure time or memory."""
+    report.watch("tests that run alone", [*PYTEST, "alone"])
+
+
+def chaos(report: Report) -> None:
+    """Everything that is random, as often as OPENLINE_EFFORT says."""
+    print(f"Everything random is tried {os.environ.get('OPENLINE_EFFORT', '1')} times as often as in `make test`.")
+    report.watch("chaos", [*PYTEST, "random", "--timeout", "0", *shared(os.cpu_count() or 1)])
 
 
 def main() -> int:
-    """Run the checks named on the command line: lint, web, python; all of them without a name."""
+    """Run the checks named on the command line; all but chaos without a name."""
     report = Report()
-    checks: dict[str, Callable[[Report], None]] = {"lint": lint, "web": web, "python": python}
-    wanted = sys.argv[1:] or list(checks)
+    checks: dict[str, Callable[[Report], None]] = {
+        "lint": lint, "web": web, "python": python, "alone": alone, "chaos": chaos
+    }  # fmt: skip
+    wanted = sys.argv[1:] or [name for name in checks if name != "chaos"]
     unknown = [name for name in wanted if name not in checks]
     if unknown:
         print(f"There is no check {unknown[0]!r}; there are: {', '.join(checks)}", file=sys.stderr)
@@ -168,8 +210,16 @@ def main() -> int:
     if not set_up_python():
         print("The Python packages of the tests could not be installed; see above.", file=sys.stderr)
         return 1
-    for name in wanted:
-        checks[name](report)
+    if {"web", "python"} & set(wanted):
+        set_up_node()
+    beside = threading.Thread(target=lambda: [checks[name](report) for name in wanted if name in BESIDE])
+    beside.start()
+    if "python" in wanted:
+        python(report)
+    beside.join()
+    for name in ("alone", "chaos"):
+        if name in wanted:
+            checks[name](report)
     return report.close()
 
 

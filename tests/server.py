@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from openline.app.server import Server, configure
 
 READY = re.compile(r"ready on (https?)://([^ :]+|\[[^ ]+\]):(\d+)")
 #: What no step of a test may take longer than.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Served:
@@ -151,6 +152,18 @@ def openline(folder: Path, *arguments: str, environment: dict[str, str] | None =
 def plain_uvicorn(folder: Path, *arguments: str) -> Process:
     """``uvicorn …`` as a child process, in ``folder``."""
     return Process([sys.executable, "-m", "uvicorn", *arguments], folder)
+
+
+def own_port() -> int:
+    """A port of 127.0.0.1 that nobody else is given while these tests run; servers may listen there in turn."""
+    place = socket.socket()
+    # Bound and not listening, it keeps the port for whoever shares it.
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    place.bind(("127.0.0.1", 0))
+    port: int = place.getsockname()[1]
+    place.detach()  # open until this process ends
+    return port
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

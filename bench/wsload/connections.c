@@ -80,6 +80,8 @@ static int write_request(char *request, size_t room, const struct options *optio
         "Upgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
     int streams = is_stream(options, index);
+    if (is_poll(options, index))
+        return write_poll(request, (int)room, options, index, "");
     char *path = expanded(streams ? options->streams : options->path, channel_of(options, index, 0), "");
     int size = snprintf(request, room, "GET %s HTTP/1.1\r\nHost: %s:%d\r\n%s%s\r\n", path, options->host,
                         port_of(options, index), streams ? stream : upgrade, options->headers);
@@ -153,9 +155,10 @@ static void take_frames(struct opening *opening, struct connection *connection, 
 
 static void take_response(struct opening *opening, struct connection *connection, long size) {
     const struct options *options = opening->options;
-    int streams = is_stream(options, (int)(connection - opening->connections->all));
+    int index = (int)(connection - opening->connections->all), polls = is_poll(options, index);
+    int streams = polls || is_stream(options, index);
     const char *wanted = streams ? "HTTP/1.1 200" : "HTTP/1.1 101", *end = strstr(arrived, "\r\n\r\n");
-    if (strncmp(arrived, wanted, strlen(wanted)) || !end) {
+    if (strncmp(arrived, wanted, strlen(wanted)) || !end || (polls && !take_position(arrived, connection->position))) {
         fail(opening->connections, connection, "handshake", arrived);
         return;
     }

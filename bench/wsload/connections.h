@@ -4,6 +4,7 @@
 
 #include "frame.h"
 #include "options.h"
+#include "poll.h"
 
 #include <sys/epoll.h>
 
@@ -17,6 +18,7 @@ struct connection {
     struct frame_reader read; /* until READY */
     long received;            /* deliveries under load */
     char last_byte;           /* of what has been read under load */
+    char position[LONGEST_POSITION]; /* where a client that polls goes on */
 };
 
 struct connections {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000, STOPPED = 5, STALLED = 6, CLOSED = 7, MISCOUNTED = 8 };
+enum { PATIENCE_MS = 10000 };
 
 static char arrived[1 << 20];
 
@@ -30,12 +30,12 @@ struct load {
 /* ends[n]: how many deliveries there are in all when messages 0 to n have arrived everywhere. */
 struct flight { double *sent_at, *took; long *ends; long sent, done, room; };
 
-static void stop(int status, const char *why, const struct load *load) {
-    fprintf(stderr, "{\"error\":\"%s\",\"received\":%ld}\n", why, load->received);
+void stop(int status, const char *why, long received) {
+    fprintf(stderr, "{\"error\":\"%s\",\"received\":%ld}\n", why, received);
     exit(status);
 }
 
-static char *payload_of(int size) {
+char *payload_of(int size) {
     char *payload = malloc((size_t)size + 1);
     memset(payload, 'x', (size_t)size);
     payload[size - 1] = '~';
@@ -62,11 +62,11 @@ static int send_message(struct load *load, int fd, int channel) {
     if (size == message->size)
         return 1;
     if (size >= 0 || errno != EAGAIN)
-        stop(STOPPED, size < 0 ? strerror(errno) : "a message fitted into the socket only in part", load);
+        stop(STOPPED, size < 0 ? strerror(errno) : "a message fitted into the socket only in part", load->received);
     return 0;
 }
 
-static long count_deliveries(const char *bytes, ssize_t size, char byte_before) {
+long count_deliveries(const char *bytes, long size, char byte_before) {
     long found = 0;
     const char *end = bytes + size;
     for (const char *at = bytes; (at = memchr(at, '~', (size_t)(end - at))); at++)
@@ -79,7 +79,7 @@ static long receive(struct load *load, struct connection *connection) {
     if (size < 0 && errno == EAGAIN)
         return 0;
     if (size <= 0)
-        stop(CLOSED, "the server closed a connection under load", load);
+        stop(CLOSED, "the server closed a connection under load", load->received);
     long found = count_deliveries(arrived, size, connection->last_byte);
     connection->last_byte = arrived[size - 1];
     connection->received += found;
@@ -90,7 +90,7 @@ static long receive(struct load *load, struct connection *connection) {
 static int wait_for(struct load *load, struct epoll_event *events) {
     int count = epoll_wait(load->connections->epoll, events, EVENTS, PATIENCE_MS);
     if (count <= 0)
-        stop(STALLED, "stalled: nothing has arrived for 10 s", load);
+        stop(STALLED, "stalled: nothing has arrived for 10 s", load->received);
     return count;
 }
 
@@ -186,7 +186,7 @@ static void check_everyone(struct load *load, long sent) {
             char why[80];
             snprintf(why, sizeof why, "connection %d received %ld instead of %ld", i,
                      load->connections->all[i].received, wanted[i]);
-            stop(MISCOUNTED, why, load);
+            stop(MISCOUNTED, why, load->received);
         }
     free(wanted);
 }
@@ -220,7 +220,7 @@ struct figures fan_out(struct connections *connections, const struct options *op
 static void answer(struct load *load, int fd, long deliveries) {
     for (long i = 0; i < deliveries; i++)
         if (!send_message(load, fd, 0))
-            stop(STOPPED, "a socket is full", load);
+            stop(STOPPED, "a socket is full", load->received);
 }
 
 struct figures echo(struct connections *connections, const struct options *options) {

@@ -10,11 +10,22 @@
 #include "connections.h"
 #include "options.h"
 
+/* What ends the program when something goes wrong. */
+enum { STOPPED = 5, STALLED = 6, CLOSED = 7, MISCOUNTED = 8 };
+
 struct figures {
     long deliveries;
     double seconds, cpu_seconds;
     double last_client_ms_p50, last_client_ms_p99; /* fan-out only: from the send to the last member's delivery */
+    long requests, bytes_up, bytes_down;           /* paced only: polls; bytes of the clients and of the server */
 };
+
+/* Says why on stderr, and ends the program. */
+_Noreturn void stop(int status, const char *why, long received);
+
+char *payload_of(int size);
+
+long count_deliveries(const char *bytes, long size, char byte_before);
 
 /* Messages go round the active channels, and in each round its publishers; a message is done when every member has it.
  * In the end every connection must have received exactly what was published into its channels. */

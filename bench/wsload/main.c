@@ -1,8 +1,9 @@
 /* wsload: a load client for message fan-out that is cheap enough to leave the server as the bottleneck.
  *
- * It opens N connections, drives one of four loads, and prints one JSON object with what it has measured.
+ * It opens N connections, drives one of five loads, and prints one JSON object with what it has measured.
  *   fanout  members publish into their channels, every member receives
  *   echo    every connection sends and waits for its own message
+ *   paced   one publishes at a fixed pace, every member receives or polls; requests and bytes are counted
  *   idle    nothing is sent; the rate of connecting and memory are the figures
  *   hold    the same, but it prints "ready" and keeps the connections, reading, until its standard input ends
  *
@@ -14,11 +15,12 @@
 #include "cost.h"
 #include "load.h"
 #include "options.h"
+#include "paced.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_FAILED = 3, STALLED = 6 };
+enum { CONNECTIONS_FAILED = 3 };
 
 struct opening_figures { double connects_per_s, cpu_us_per_connect, rss_kb_per_conn; };
 
@@ -54,12 +56,16 @@ static int open_all(struct connections *connections, const struct options *optio
 
 static void print_load(const struct options *options, const struct figures *figures) {
     printf("\"size\":%d,\"window\":%d,\"deliveries\":%ld,\"deliveries_per_s\":%.0f,\"cpu_us_per_delivery\":%.3f,"
-           "\"server_cpu_percent\":%.0f,",
+           "\"server_cpu_percent\":%.2f,",
            options->size, options->window, figures->deliveries, (double)figures->deliveries / figures->seconds,
            figures->cpu_seconds * 1e6 / (double)figures->deliveries, 100 * figures->cpu_seconds / figures->seconds);
     if (options->mode == FANOUT)
         printf("\"last_client_ms_p50\":%.2f,\"last_client_ms_p99\":%.2f,", figures->last_client_ms_p50,
                figures->last_client_ms_p99);
+    if (options->mode == PACED)
+        printf("\"requests_per_s\":%.1f,\"bytes_up_per_s\":%.0f,\"bytes_down_per_s\":%.0f,",
+               (double)figures->requests / figures->seconds, (double)figures->bytes_up / figures->seconds,
+               (double)figures->bytes_down / figures->seconds);
 }
 
 static void print_figures(const struct options *options, const struct figures *figures,
@@ -86,8 +92,12 @@ int main(int argc, char **argv) {
         return 0;
     }
     struct figures figures = {0};
-    if (options.mode != IDLE)
-        figures = options.mode == FANOUT ? fan_out(&connections, &options) : echo(&connections, &options);
+    switch (options.mode) {
+    case FANOUT: figures = fan_out(&connections, &options); break;
+    case ECHO: figures = echo(&connections, &options); break;
+    case PACED: figures = paced(&connections, &options); break;
+    default: break;
+    }
     print_figures(&options, &figures, &opening);
     return 0;
 }

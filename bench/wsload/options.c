@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "usage: wsload --port P [--port P2 ...] [--mode fanout|echo|idle|hold] [options]\n"
+    "usage: wsload --port P [--port P2 ...] [--mode fanout|echo|paced|idle|hold] [options]\n"
     "  --host A            address of the server (127.0.0.1)\n"
     "  --path P            path of the request (/)\n"
     "  --header 'A: b'     one more line for the request; may be repeated\n"
@@ -27,6 +27,11 @@ static const char usage[] =
     "  --publishers P      members of a channel that publish there, in turn (1)\n"
     "  --not-to-sender     the server leaves the publisher out\n"
     "  --streams PATH      all but the first connection read an event stream: GET PATH, whose %c is the channel\n"
+    "  --polls PATH        all but the first connection poll, in mode paced: GET PATH, whose %c is the channel, with\n"
+    "                      &since=POSITION behind it\n"
+    "  --poll-wait S       a poll waits so long, and when it is answered asks again at once (0)\n"
+    "  --poll-every S      or it does not wait, and each client asks so often (0)\n"
+    "  --every S           paced: seconds between messages (1)\n"
     "  --sources K         loopback addresses to connect from (1)\n"
     "  --connect-window N  handshakes under way at once (64)\n"
     "  --hold S            seconds to wait before memory is read (1)\n"
@@ -35,7 +40,7 @@ static const char usage[] =
 enum option_code {
     HOST = 1, PORT, PATH, HEADER, CLIENTS, MODE, SIZE, SECONDS, MESSAGES, WINDOW, PID,
     HELLO_TEXT, SUBSCRIBE, SEND, CHANNELS, EACH, STRIDE, ACTIVE, PUBLISHERS,
-    STREAMS, NOT_TO_SENDER, SOURCES, CONNECT_WINDOW, HOLD_SECONDS, HELP,
+    STREAMS, POLLS, POLL_WAIT, POLL_EVERY, EVERY, NOT_TO_SENDER, SOURCES, CONNECT_WINDOW, HOLD_SECONDS, HELP,
 };
 
 static const struct option known[] = {
@@ -59,6 +64,10 @@ static const struct option known[] = {
     {"publishers", 1, 0, PUBLISHERS},
     {"send", 1, 0, SEND},
     {"streams", 1, 0, STREAMS},
+    {"polls", 1, 0, POLLS},
+    {"poll-wait", 1, 0, POLL_WAIT},
+    {"poll-every", 1, 0, POLL_EVERY},
+    {"every", 1, 0, EVERY},
     {"not-to-sender", 0, 0, NOT_TO_SENDER},
     {"sources", 1, 0, SOURCES},
     {"connect-window", 1, 0, CONNECT_WINDOW},
@@ -67,7 +76,9 @@ static const struct option known[] = {
     {0},
 };
 
-static const char *const mode_names[] = {[FANOUT] = "fanout", [ECHO] = "echo", [IDLE] = "idle", [HOLD] = "hold"};
+static const char *const mode_names[] = {
+    [FANOUT] = "fanout", [ECHO] = "echo", [PACED] = "paced", [IDLE] = "idle", [HOLD] = "hold",
+};
 
 const char *mode_name(enum mode mode) { return mode_names[mode]; }
 
@@ -146,6 +157,10 @@ static void set(struct options *options, int code, const char *text) {
     case PUBLISHERS: options->publishers = number(text, 1, many); break;
     case SEND: options->template = text; break;
     case STREAMS: options->streams = text; break;
+    case POLLS: options->polls = text; break;
+    case POLL_WAIT: options->poll_wait = number(text, 0, 3600); break;
+    case POLL_EVERY: options->poll_every = seconds(text); break;
+    case EVERY: options->every = seconds(text); break;
     case NOT_TO_SENDER: options->echo_to_sender = 0; break;
     case SOURCES: options->sources = number(text, 1, 1 << 20); break;
     case CONNECT_WINDOW: options->connect_window = number(text, 1, many); break;
@@ -158,7 +173,7 @@ static void set(struct options *options, int code, const char *text) {
 struct options read_options(int argc, char **argv) {
     struct options options = {
         .host = "127.0.0.1", .path = "/", .headers = "", .template = "%s", .mode = FANOUT,
-        .clients = 1000, .size = 100, .window = 1, .seconds = 2.0,
+        .clients = 1000, .size = 100, .window = 1, .seconds = 2.0, .every = 1.0,
         .channels = 1, .each = 1, .stride = 1, .publishers = 1, .echo_to_sender = 1, .sources = 1, .connect_window = 64, .hold = 1.0,
     };
     for (int code; (code = getopt_long(argc, argv, "", known, NULL)) != -1;)
@@ -175,6 +190,10 @@ struct options read_options(int argc, char **argv) {
         options.active = options.channels;
     if (options.streams && (options.mode == ECHO || options.channels > 1 || options.publishers > 1))
         refuse("event streams cannot publish; with them there is one channel:", "--streams");
+    if (options.polls && (options.mode != PACED || options.clients < 2 || !options.poll_wait == !options.poll_every))
+        refuse("polls are for mode paced and two clients or more, with --poll-wait or --poll-every:", "--polls");
+    if (options.mode == PACED && (!options.every || options.channels > 1 || !options.echo_to_sender))
+        refuse("mode paced has one channel, whose publisher hears itself, and a time above 0:", "--every");
     options.server_greets = options.hello_count && !strncmp(options.hellos[0], "40", 2);
     return options;
 }

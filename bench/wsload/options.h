@@ -3,7 +3,7 @@
 #define OPTIONS_H
 
 enum { MAX_PORTS = 64, MAX_PIDS = 64, MAX_HELLOS = 8, MAX_SIZE = 1 << 20 };
-enum mode { FANOUT, ECHO, IDLE, HOLD };
+enum mode { FANOUT, ECHO, PACED, IDLE, HOLD };
 
 struct options {
     const char *host;
@@ -26,6 +26,10 @@ struct options {
     int messages;   /* how many are measured, behind a fifth of them, instead; 0: as many as the seconds allow */
     int server_greets;  /* the server speaks before the first hello (Engine.IO) */
     const char *streams; /* path of an event stream: all but the first connection read it; NULL: WebSockets only */
+    const char *polls;   /* path of a poll: all but the first connection poll; NULL: none does */
+    int poll_wait;       /* seconds that a poll waits, and then asks again at once */
+    double poll_every;   /* or seconds between polls that do not wait */
+    double every;        /* paced: seconds between messages */
     int echo_to_sender; /* the publisher receives its own messages */
     int sources;        /* loopback addresses to connect from: each has its own 28 000 ports */
     int connect_window; /* handshakes under way at once */

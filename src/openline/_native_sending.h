@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -118,6 +119,8 @@ struct batch {
     struct piece *pieces;
     struct member *members;
     int row_count, piece_count, member_count;
+    int start, stop; /* descriptors from the one to the other count */
+    int following;   /* the least one from `stop` on; -1 */
 };
 
 /* Which member has a descriptor, as its index and one; 0 for none. Touched with the GIL only, and all 0 in between. */
@@ -164,9 +167,13 @@ static int sort_by_member(struct batch *batch)
     int good = 1;
     for (int row = 0; good && row < batch->row_count; row++) {
         const struct row *from = &batch->rows[row];
-        for (Py_ssize_t place = 0; good && place < from->count; place++)
-            if (from->first[place] >= 0)
-                good = add_piece(batch, row, place, from->first[place]);
+        for (Py_ssize_t place = 0; good && place < from->count; place++) {
+            int descriptor = from->first[place];
+            if (descriptor >= batch->stop)
+                batch->following = batch->following < 0 || descriptor < batch->following ? descriptor : batch->following;
+            else if (descriptor >= batch->start)
+                good = add_piece(batch, row, place, descriptor);
+        }
     }
     for (int i = 0; i < batch->member_count; i++)
         member_of[batch->members[i].descriptor] = 0;
@@ -305,11 +312,10 @@ static int prepare(struct batch *batch, PyObject *rows)
     return 1;
 }
 
-PyDoc_STRVAR(send_rows_doc, "send_rows(rows)\n--\n\nSee openline.transports.fanout.send_rows.");
-
-static PyObject *send_rows(PyObject *module, PyObject *rows)
+/* A new list of what fell short, and in `following` the least descriptor from `stop` on; NULL with an error set. */
+static PyObject *send_batch(PyObject *rows, int start, int stop, int *following)
 {
-    struct batch batch = {0};
+    struct batch batch = {.start = start, .stop = stop, .following = -1};
     PyObject *list = NULL;
     if (prepare(&batch, rows)) {
         Py_BEGIN_ALLOW_THREADS
@@ -318,6 +324,32 @@ static PyObject *send_rows(PyObject *module, PyObject *rows)
         Py_END_ALLOW_THREADS
         list = shortfalls_of(&batch);
     }
+    *following = batch.following;
     release(&batch);
     return list;
+}
+
+PyDoc_STRVAR(send_rows_doc, "send_rows(rows)\n--\n\nSee openline.transports.fanout.send_rows.");
+
+static PyObject *send_rows(PyObject *module, PyObject *rows)
+{
+    int following;
+    return send_batch(rows, 0, INT_MAX, &following);
+}
+
+PyDoc_STRVAR(send_rows_between_doc,
+             "send_rows_between(rows, start, stop)\n--\n\nSee openline.transports.fanout.send_rows_between.");
+
+static PyObject *send_rows_between(PyObject *module, PyObject *args)
+{
+    PyObject *rows;
+    int start, stop, following;
+    if (!PyArg_ParseTuple(args, "Oii", &rows, &start, &stop))
+        return NULL;
+    if (start < 0) {
+        PyErr_SetString(PyExc_ValueError, "start is below 0");
+        return NULL;
+    }
+    PyObject *list = send_batch(rows, start, stop, &following);
+    return list == NULL ? NULL : Py_BuildValue("(Ni)", list, following);
 }

@@ -121,6 +121,13 @@ async def test_a_door_visited_with_a_browser_says_what_it_is() -> None:
             assert b"WebSocket" in body
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+async def test_a_door_for_websockets_takes_no_other_method(method: str) -> None:
+    async with serving(Openline()) as served:
+        status, headers, _ = await get(served, "/raw/chat:1", "Content-Length: 0", method=method)
+        assert (status, headers["allow"]) == (405, "get, head")
+
+
 async def test_our_own_pages_are_guarded_and_those_of_the_user_are_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "index.html"
     page.write_text("<script>alert('mine')</script>")

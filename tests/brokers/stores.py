@@ -29,7 +29,7 @@ class Gate:
         write = Writer.write
 
         def held(writer: Writer, batch: Any) -> Exception | None:
-            self._open.wait(20)
+            self._open.wait(60)
             return write(writer, batch)
 
         monkeypatch.setattr(Writer, "write", held)
@@ -87,7 +87,7 @@ def rows(path: Path, statement: str, *values: object) -> list[Any]:
 
 async def settled(bench: Bench, path: Path, statement: str, expected: object) -> None:
     """Wait until another program finds what is expected: pruning goes on beside everything else."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (found := rows(path, statement)) != expected:
             await bench.publish("$beat", "x")
             await asyncio.sleep(0)

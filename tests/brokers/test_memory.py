@@ -12,6 +12,7 @@ from openline.brokers.memory import MemoryBroker
 from openline.hub.timers import Timers
 from openline.model import NOTHING_KEPT, Page, Position, Publication, Retention
 from openline.testing import FakeClock
+from tests.effort import times
 
 #: How long a key is known, and how long a log outlives its last use.
 KEY_SECONDS = 300.0
@@ -205,7 +206,7 @@ class MemoryAgainstAList(RuleBasedStateMachine):
         assert self.broker.close().done
 
 
-MemoryAgainstAList.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
+MemoryAgainstAList.TestCase.settings = settings(max_examples=times(80), stateful_step_count=50)
 TestMemoryAgainstAList: Any = MemoryAgainstAList.TestCase
 
 KEPT = Retention(count=100, seconds=3600.0, size=1_000_000)

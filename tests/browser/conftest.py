@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.server import own_port
+
 from .relay import Relay
 
 
@@ -28,8 +30,7 @@ class Demo:
     """
 
     def __init__(self, folder: Path, *engine: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = own_port()
         self._folder = folder
         self._engine = engine
         self._log = folder / "demo.log"
@@ -40,7 +41,7 @@ class Demo:
         environment = {**os.environ, "XDG_STATE_HOME": str(self._folder)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([*command, *self._engine], stderr=log, stdout=log, env=environment)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
@@ -57,7 +58,7 @@ class Demo:
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
 

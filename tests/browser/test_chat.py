@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from .conftest import Demo
 from .relay import Relay
 
-PATIENCE = 25_000
+PATIENCE = 60_000
 
 
 def join(open_page: Callable[[str], Page], port: int, name: str) -> Page:

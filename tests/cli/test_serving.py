@@ -5,12 +5,13 @@ import re
 import socket as sockets
 import ssl
 from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.clients import bare_socket, fetch, json_client, opened, upgrade_head
 from tests.programs import CHAT, MOUNTED
-from tests.server import make_certificate, openline
+from tests.server import Process, make_certificate, openline, own_port
 
 pytestmark = pytest.mark.server
 
@@ -67,8 +68,7 @@ async def test_api_keys_come_from_the_environment_and_from_options(folder: Path,
 
 
 async def test_host_and_port_come_from_the_environment_and_options_beat_it(folder: Path) -> None:
-    with sockets.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = own_port()
     with openline(folder, "serve", "chat:line", environment={"HOST": "localhost", "PORT": str(port)}) as process:
         assert process.address()[1] == port
         assert process.end() == 0
@@ -126,19 +126,20 @@ async def test_the_demo_serves_the_chat_and_the_raw_lobby(folder: Path) -> None:
 # -- reload
 
 
-async def saved(file: Path, text: str, seen: Awaitable[object]) -> object:
-    """Save ``text`` until its effect is ``seen``: a change that the watcher's first look finds made already is none."""
+async def saved(process: Process, file: Path, text: str) -> int:
+    """Save ``text`` until the watcher notices; where the log stood before.
 
-    async def save() -> None:
-        while True:
-            file.write_text(text)
-            await asyncio.sleep(0.4)
-
-    async with asyncio.TaskGroup() as tasks:
-        saving = tasks.create_task(save())
-        result = await seen
-        saving.cancel()
-    return result
+    A change that the watcher's first look finds made already is none. Once it has noticed, nothing is saved any more:
+    that would start the server anew before it is there.
+    """
+    beyond = len(process.said)
+    while True:
+        file.write_text(text)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                while "detected changes" not in process.said[beyond:]:
+                    await asyncio.sleep(0.02)
+                return beyond
 
 
 async def test_with_reload_a_change_is_served_and_a_mistake_waits_for_the_next_change(folder: Path) -> None:
@@ -151,14 +152,13 @@ async def test_with_reload_a_change_is_served_and_a_mistake_waits_for_the_next_c
 
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Hello, Ada!"
-            beyond = len(process.said)
-            assert await saved(file, CHAT.replace("Hello", "Welcome"), client.close_code()) == 1012
+            beyond = await saved(process, file, CHAT.replace("Hello", "Welcome"))
+            assert await client.close_code() == 1012
         await said("ready on", beyond)
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Welcome, Ada!"
-        await saved(file, "from openline import Openline\n", said("has no 'line'", beyond))
-        beyond = len(process.said)
-        await saved(file, CHAT, said("ready on", beyond))
+        await said("has no 'line'", await saved(process, file, "from openline import Openline\n"))
+        await said("ready on", await saved(process, file, CHAT))
         async with json_client(ws(url)) as client:
             assert await client.get("hello", payload="Ada") == "Hello, Ada!"
         assert process.end() == 0

@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.server import Process, openline
+from tests.server import Process, openline, own_port
 
 from openline.cli import main
 from openline.cli.client import printable
@@ -38,7 +37,7 @@ def add(connection, payload: list[int]):
     return {"sum": sum(payload)}
 """
 PROGRAM = str(Path(sys.executable).with_name("openline"))
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 pytestmark = pytest.mark.server
 
@@ -46,8 +45,7 @@ pytestmark = pytest.mark.server
 class Server:
     def __init__(self, folder: Path) -> None:
         (folder / "app.py").write_text(APP)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = own_port()
         self.folder = folder
         self.url = f"ws://127.0.0.1:{self.port}/openline"
         self.environment = {**os.environ, "OPENLINE_URL": self.url, "OPENLINE_TOKEN": "ada"}
@@ -91,7 +89,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def ended(tail: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    out, err = tail.communicate(timeout=PATIENCE)
+    try:
+        out, err = tail.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        tail.kill()
+        raise
     return tail.returncode, out.decode(), err.decode()
 
 
@@ -327,8 +329,9 @@ def test_tail_survives_its_server_and_says_so(tmp_path: Path) -> None:
     ]
 
 
-def test_a_server_that_ends_the_line_for_good_is_told(server: Server) -> None:
-    """A stand-in that speaks as much of the protocol as it takes to throw somebody out."""
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[str]:
+    """Where something listens that speaks as much of the protocol as it takes to refuse, and to throw somebody out."""
     script = """
 import asyncio, json, sys
 from websockets.asyncio.server import serve
@@ -338,9 +341,13 @@ async def talk(socket):
     await socket.send(json.dumps({"type": "$reply", "id": hello["id"], "payload":
         {"connection": "c", "resume": "r", "position": "e.0"}}))
     asked = json.loads(await socket.recv())
+    while asked["type"] == "busy":
+        full = {"code": "unavailable", "message": "The disk is \\x1b[1m full.", "retry": True}
+        await socket.send(json.dumps({"type": "$error", "id": asked["id"], **full}))
+        asked = json.loads(await socket.recv()) | {"type": "not any more"}
     await socket.send(json.dumps({"type": "$reply", "id": asked["id"], "payload": {"position": "e.0"}}))
     if asked["channel"] == "chat:out":
-        await socket.close(4410, "banned \\x1b[1m")
+        await socket.close(4410, "banned \\x1b[1m.")
     moved = {"type": "$unsubscribed", "channel": asked["channel"], "payload": {"reason": "moved"}}
     await socket.send(json.dumps(moved))
     await socket.wait_closed()
@@ -348,15 +355,24 @@ async def talk(socket):
 async def main():
     async with serve(talk, "127.0.0.1", 0) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
-        await asyncio.sleep(60)
+        await asyncio.Future()
 
 asyncio.run(main())
 """
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as stand_in:
-        assert stand_in.stdout is not None
-        try:
-            url = f"ws://127.0.0.1:{int(stand_in.stdout.readline())}"
-            assert "banned \\x1b[1m" in refused(server.invoke("tail", "chat:out", "--url", url))
-            assert "ended the subscription: moved" in refused(server.invoke("tail", "chat:x", "--url", url))
-        finally:
-            stand_in.kill()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
+        process.kill()
+
+
+def test_a_server_that_ends_the_line_for_good_is_told_and_the_sentence_ends_once(server: Server, stand_in: str) -> None:
+    told = refused(server.invoke("tail", "chat:out", "--url", stand_in))
+    assert told == "Error: The line was closed: banned \\x1b[1m.\n"
+    assert "ended the subscription: moved" in refused(server.invoke("tail", "chat:x", "--url", stand_in))
+
+
+def test_publish_says_what_it_waits_for(server: Server, stand_in: str) -> None:
+    done = server.invoke("publish", "chat:x", "y", "--type", "busy", "--url", stand_in)
+    assert (done.exit_code, done.stdout) == (0, "e.0\n")
+    told = "The server cannot take it now (unavailable: The disk is \\x1b[1m full)"
+    assert done.stderr == f"{told}; trying again, for 4 minutes at most.\n"

@@ -11,7 +11,7 @@ from openline.client import Channel, Event, Line, StatusChange, Surroundings, co
 from openline.client.ending import Lost, SocketLostError
 
 #: What no test on a stage may take longer than.
-PATIENCE = 10.0
+PATIENCE = 20.0
 URL = "ws://server.test/openline"
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import pytest
 from openline.client import Channel, Event, Line, LineClosedError, StatusChange, Surroundings, connect
 from openline.errors import CommandError, GoneError
 from tests.browser.relay import Relay
-from tests.server import Process, make_certificate, openline
+from tests.server import Process, make_certificate, openline, own_port
 
 APP = """
 import asyncio
@@ -74,8 +73,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "app.py").write_text(APP)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = own_port()
         self.url = f"ws://127.0.0.1:{self.port}/openline"
         self.process: Process | None = None
 

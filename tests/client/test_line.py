@@ -138,7 +138,7 @@ async def test_closing_while_it_waits_for_the_next_try_ends_at_once() -> None:
 
 async def test_what_the_block_raises_comes_out_of_it_as_it_is() -> None:
     stage = Stage()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(KeyError):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(stage.open())

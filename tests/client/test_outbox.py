@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from openline.client import Retry
 from openline.client.outbox import OutboxLimits
 from openline.errors import CommandError
 
@@ -69,6 +70,51 @@ async def test_an_unknown_outcome_is_tried_again_later_and_the_next_one_waits() 
         await settle()
         stage.socket.reply("message", {"position": "e.12"})
         assert await asyncio.gather(*tasks) == ["e.11", "e.12"]
+
+
+async def test_who_wants_to_know_hears_why_something_goes_again_and_when() -> None:
+    async with opened() as stage:
+        told: list[Retry] = []
+        stage.line.on_retry(told.append)
+        (task,) = publish(stage, 1)
+        await settle()
+        stage.socket.refuse("message", code="unavailable", message="The disk is full.", retry=True)
+        await settle()
+        assert told == [Retry(code="unavailable", message="The disk is full.", seconds=0.5)]
+        await stage.clock.advance(0.5)
+        stage.socket.reply("message", {"position": "e.11"})
+        assert await task == "e.11"
+
+
+async def test_a_publication_is_not_sent_again_when_the_server_may_have_forgotten_its_key() -> None:
+    async with opened() as stage:
+        tasks = publish(stage, 1, 2)
+        await settle()
+        while not tasks[0].done():
+            assert stage.clock.now() < 1000 + 240 + 20, "4 minutes, and the last pause"
+            if stage.socket.sent:
+                stage.socket.refuse("message", code="unavailable", retry=True)
+            await stage.clock.advance(0.5)
+        with pytest.raises(CommandError, match="unavailable") as unknown:
+            await tasks[0]
+        assert (stage.clock.now() >= 1000 + 240, unknown.value.retry) == (True, True)
+        # The next one was never tried, however long it has waited.
+        assert stage.socket.reply("message", {"position": "e.12"})["payload"] == 2
+        assert await tasks[1] == "e.12"
+
+
+async def test_a_publication_that_was_away_when_the_line_broke_for_minutes_is_not_sent_again() -> None:
+    async with opened() as stage:
+        tasks = publish(stage, 1, 2)
+        await settle()
+        stage.socket.end()
+        await stage.clock.advance(0.5)
+        await stage.clock.advance(240)
+        await stage.open(resumed=False)
+        with pytest.raises(CommandError, match="unavailable"):
+            await tasks[0]
+        assert stage.socket.reply("message", {"position": "e.12"})["payload"] == 2
+        assert await tasks[1] == "e.12"
 
 
 async def test_a_refusal_is_raised_and_the_next_one_leaves() -> None:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.docs.blocks import all_blocks
-from tests.server import make_certificate
+from tests.server import make_certificate, own_port
 
 #: nginx wants these around what the page shows; where it runs as root it would give its rights away.
 _AROUND = """
@@ -28,12 +28,6 @@ http {{
 """
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def command() -> str:
     """Debian has it where only root looks."""
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -47,7 +41,7 @@ class Nginx:
     def __init__(self, folder: Path, upstream: int) -> None:
         [block] = [b for b in all_blocks() if b.language == "nginx"]
         self.certificate, key = make_certificate(folder)
-        self.port = free_port()
+        self.port = own_port()
         shown = block.text
         for there, here in (
             ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
@@ -64,7 +58,7 @@ class Nginx:
         arguments = [command(), "-p", str(self._folder), "-c", str(self._folder / "nginx.conf")]
         with (self._folder / "nginx.txt").open("wb") as output:
             self._process = subprocess.Popen(arguments, stdout=output, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()

@@ -20,7 +20,7 @@ from tests.docs.conftest import Shown
 
 SDK = Path(openline.__file__).parent / "web" / "sdk" / "openline.js"
 HARNESS = Path(__file__).with_name("run_block.mjs")
-PATIENCE = 10.0
+PATIENCE = 60.0
 #: As the page about testing says, and nothing left behind.
 LOOPS = "asyncio_default_fixture_loop_scope=function"
 PYTEST = ("-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", LOOPS, "-W", "error")

@@ -66,7 +66,7 @@ async def test_a_route_of_a_mounted_server_publishes_before_the_first_visitor(st
     status, _, _ = await fetch(shown.port, f"POST {path}?text=early HTTP/1.1")
     assert status == 200
     async with json_client(shown.url.replace("http", "ws")) as client:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not (said := await client.get("$history", channel="news"))["publications"]:
                 pass
     assert [p["payload"] for p in said["publications"]] == ["early"]

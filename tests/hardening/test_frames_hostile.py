@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
+from tests.effort import times
 
 from openline.errors import CloseCode, ProtocolError
 from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_masked
@@ -21,7 +22,7 @@ KEY = b"\x37\xfa\x21\x3d"
 FIN = 0x80
 CONT, TEXT, BINARY, CLOSE, PING, PONG = Opcode
 LIMIT = 1000
-MUTATED = 100_000
+MUTATED = times(100_000)
 
 
 def wire(first: int, payload: bytes) -> bytes:

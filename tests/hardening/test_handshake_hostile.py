@@ -8,6 +8,7 @@ import random
 import tracemalloc
 
 import pytest
+from tests.effort import times
 
 from openline.errors import RequestRefused
 from openline.protocol.handshake import read_upgrade, refusal, switching_protocols
@@ -48,7 +49,7 @@ def mutate(rng: random.Random) -> list[tuple[bytes, bytes]]:
 def test_no_mutated_head_raises_anything_but_a_refusal() -> None:
     rng = random.Random(SEED)
     taken = 0
-    for number in range(100_000):
+    for number in range(times(100_000)):
         headers = mutate(rng)
         try:
             upgrade = read_upgrade("GET", "1.1", headers)

@@ -193,7 +193,7 @@ async def test_a_client_that_asks_without_reading_the_answers_is_bounded() -> No
     ):
         async with serving(line) as served, bare_line(served.port, limit=1024) as socket:
             socket.reader._transport.pause_reading()  # type: ignore[attr-defined]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while served.connections:
                     await flood(socket, data, 1)
                     for connection in served.connections:
@@ -226,12 +226,12 @@ async def test_a_json_bomb_stalls_nobody(name: str) -> None:
     async with serving(application()) as served, json_client(served.ws) as bomber, json_client(served.ws) as other:
         await other.ask("$ping")
         best = 1.0
-        # The best of some: what is asked is what it costs, not what else this machine does.
+        # The best of some, and of this thread: what is asked is what it costs, not what else this machine does.
         for _ in range(3):
-            before = time.perf_counter()
+            before = time.thread_time()
             await bomber.socket.send(JSON_BOMBS[name])
             await other.ask("$ping")
-            best = min(best, time.perf_counter() - before)
+            best = min(best, time.thread_time() - before)
         assert best < 0.1
         await alive(served)
 

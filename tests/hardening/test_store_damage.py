@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from tests.brokers.stores import log_of, opened, rows
+from tests.effort import times
 
 from openline.errors import BrokerError, SettingsError
 from openline.model import Position
 from openline.testing.broker_bench import Bench
 
 #: How many bits are flipped, one at a time.
-FLIPS = int(os.environ.get("OPENLINE_FLIPS", "150"))
+FLIPS = times(75)
 
 
 @pytest.fixture

@@ -15,14 +15,15 @@ import pytest
 from tests.brokers.load import KEPT, channel, publication
 from tests.brokers.stores import log_of, opened
 from tests.disks import disk, fill, read_only
+from tests.effort import times
 
 from openline.brokers.sqlite_writer import Writer
 from openline.errors import BrokerError, SettingsError
 from openline.model import Publication
 from openline.testing.broker_bench import Bench, texts
 
-#: How often a process is killed: ``OPENLINE_KILLS=200`` for the figure of the docs.
-KILLS = int(os.environ.get("OPENLINE_KILLS", "10"))
+#: How often a process is killed: ``OPENLINE_EFFORT=40`` for the figure of the docs.
+KILLS = times(5)
 ROOT = Path(__file__).parents[2]
 
 

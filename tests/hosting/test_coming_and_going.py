@@ -1,4 +1,4 @@
-"""A thousand clients that come and go, each in its own way, leave nothing behind."""
+"""Clients that come and go, each in its own way, leave nothing behind."""
 
 import asyncio
 import gc
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients import PATIENCE, json_client, upgrade_head
+from tests.effort import times
 from tests.server import serving, until
 
 from openline import CommandError, GoneError, HubSettings, LineSettings, Openline, Settings
@@ -17,7 +18,8 @@ from openline.protocol.websocket import FrameReader, Opcode, encode_close, encod
 from openline.transports.websocket import WebSocketLine
 from openline.transports.wire import SocketWire
 
-CLIENTS = 1000
+#: ``OPENLINE_EFFORT=5`` for a thousand.
+CLIENTS = min(times(200), 1000)
 TIMES = 10
 CHANNELS = 100
 KEPT_ALIVE = (Connection, Subscription, SocketWire, WebSocketLine, Outbox)
@@ -154,7 +156,8 @@ class Visitor:
         return visit
 
 
-async def test_of_a_thousand_clients_that_come_and_go_ten_times_each_nothing_remains() -> None:
+async def test_of_clients_that_come_and_go_ten_times_each_nothing_remains() -> None:
+    print(f"\n{CLIENTS} clients that come and go {TIMES} times each")
     line, ended = application(window_seconds=3.0), Counter[str]()
     line.on_disconnect(lambda connection, reason: ended.update([connection.id]))
     before = living()

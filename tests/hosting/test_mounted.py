@@ -264,6 +264,22 @@ async def test_messages_that_came_before_the_answer_are_not_lost() -> None:
         assert (await socket.item())[1] == b'{"type":"$pong","id":2}'
 
 
+async def test_a_refused_upgrade_leaves_no_error_in_the_log_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    app = Starlette(routes=[Mount("/live", realtime())])
+    async with plainly_serving(app) as served:
+        for path, line, status in (
+            ("/live/openline", "Origin: https://evil.example", 403),
+            ("/live/nowhere", "Accept: */*", 404),
+        ):
+            async with bare_socket(served.port) as socket:
+                socket.send(upgrade_head(path, line))
+                assert await socket.status() == status
+                await socket.rest()
+        await until(lambda: not served.connections)
+        await until(lambda: not served.server.server_state.tasks)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_root_path_before_the_application_changes_nothing() -> None:
     app = fastapi_app(realtime(), "/live")
     async with plainly_serving(app, root_path="/api") as served, json_client(f"{served.ws}/live") as client:

@@ -1,7 +1,6 @@
 """A server that is ended in any way and started again where it was, while somebody goes on publishing."""
 
 import signal
-import socket
 import threading
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from types import TracebackType
 
 import httpx
 
-from tests.server import Process, openline
+from tests.server import Process, openline, own_port
 
 PROGRAM = """
 from openline import HttpSettings, Openline, Settings
@@ -24,8 +23,7 @@ class Restarting:
 
     def __init__(self, folder: Path, *options: str) -> None:
         (folder / "program.py").write_text(PROGRAM)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port = own_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._options = options
@@ -68,7 +66,7 @@ class Publisher:
                 time.sleep(0.002)
 
     def until(self, count: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.count < count:
             assert time.monotonic() < deadline
             time.sleep(0.01)

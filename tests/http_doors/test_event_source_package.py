@@ -24,7 +24,7 @@ def numbers(log: Path) -> list[Any]:
 
 
 def wait(log: Path, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(numbers(log)) < count:
         assert time.monotonic() < deadline, log.read_text()[-2000:]
         time.sleep(0.01)
@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_doubled_while_the_server_is_restarted_mid_stream(tmp
         url = f"{server.url}/events?channel=chat:1"
         node = subprocess.Popen(["node", str(SCRIPT), url], stdout=output, stderr=subprocess.STDOUT)
         try:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not said(log):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)

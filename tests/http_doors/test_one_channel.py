@@ -10,13 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from openline import History, Openline
+from openline import History, Openline, Settings, Socket, SocketIoSettings
 from tests.clients import JsonClient, json_client, opened
 from tests.http_doors.rig import HOSTINGS, Hosting, Source, web
 from tests.server import Served
+from tests.socketio_door.hands import spoken
+from tests.socketio_door.wanderer import Wanderer
 
 CHANNEL = "chat:1"
-COUNT = 300
+COUNT = 200
 
 
 class Listener:
@@ -125,13 +127,48 @@ class LongPoll(Poll):
     wait = "&wait=1"
 
 
-LISTENERS: list[type[Listener]] = [Json, Raw, Stream, Poll, LongPoll]
+class SocketIo(Listener):
+    """Polled, over WebSocket, upgrading from one to the other; it comes back as the stock client does."""
+
+    def __init__(self, served: Served, chance: random.Random) -> None:
+        super().__init__(served, chance)
+        self.wanderer = Wanderer(served, chance)
+        self.got = self.wanderer.got
+
+    async def listen(self, count: int) -> None:
+        await self.wanderer.visit()
+        self.ready.set()
+
+
+LISTENERS: list[type[Listener]] = [Json, Raw, SocketIo, Stream, Poll, LongPoll]
+
+
+def all_doors() -> Openline:
+    """A channel that clients join by themselves, where their door has a way to, and are put into, where it has none."""
+    line = Openline(settings=Settings(socketio=SocketIoSettings(recovery=True)))
+    line.channel("chat:*", history=History(count=100_000), presence=True, public=True)
+    space = line.of("/")
+    space.on("echo")(lambda socket: True)
+    space.on("publish")(lambda socket, number: line.publish(CHANNEL, "n", number))
+
+    @space.on_connect
+    async def enter(socket: Socket) -> None:
+        if socket.handshake is not None:
+            await socket.join(CHANNEL)
+
+    return line
 
 
 @asynccontextmanager
 async def speakers(served: Served) -> AsyncIterator[list[Callable[[int], Awaitable[Any]]]]:
     """Ways to publish a number."""
-    async with json_client(served.ws) as client, opened(f"{served.ws}/raw/{CHANNEL}") as raw, web(served) as poster:
+    async with (
+        json_client(served.ws) as client,
+        opened(f"{served.ws}/raw/{CHANNEL}") as raw,
+        web(served) as poster,
+        spoken(served) as stock,
+    ):
+        await stock.enter()
 
         async def post(number: int) -> None:
             said = {"channel": CHANNEL, "type": "n", "payload": number, "key": f"k{number}"}
@@ -141,6 +178,7 @@ async def speakers(served: Served) -> AsyncIterator[list[Callable[[int], Awaitab
         yield [
             lambda number: client.get("n", channel=CHANNEL, payload=number),
             lambda number: raw.send(str(number)),
+            lambda number: stock.say(f'42["publish",{number}]'),
             post,
         ]
 
@@ -149,8 +187,7 @@ async def speakers(served: Served) -> AsyncIterator[list[Callable[[int], Awaitab
 @pytest.mark.parametrize("seed", range(2))
 async def test_all_end_with_the_same_list(hosting: Hosting, seed: int) -> None:
     chance = random.Random(seed)
-    line = Openline()
-    line.channel("chat:*", history=History(count=100_000), presence=True, public=True)
+    line = all_doors()
     async with hosting(line) as served, asyncio.timeout(60):
         listeners = [kind(served, random.Random(chance.random())) for kind in LISTENERS]
         async with asyncio.TaskGroup() as tasks, speakers(served) as ways:

@@ -16,6 +16,7 @@ from openline.hub.settings import HubSettings
 from openline.model import NOTHING_KEPT, Position, Request, User
 from openline.protocol.sse import SseCodec
 from openline.testing import FakeWire
+from tests.effort import times
 from tests.protocol.test_sse import Reader
 from tests.rig import KEPT, Rig, open_to_all, with_presence
 
@@ -258,7 +259,7 @@ steps = st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 7)), min_size
 
 
 @given(steps=steps)
-@settings(max_examples=150)
+@settings(max_examples=times(60))
 def test_nothing_is_lost_doubled_or_out_of_order_however_often_the_stream_breaks(steps: list[tuple[str, int]]) -> None:
     rig = Rig(open_to_all(retention=KEPT), slow=True)
 

@@ -114,6 +114,17 @@ def test_the_application_ends_a_connection_once_with_its_words() -> None:
     assert rig.leftovers == {}
 
 
+@pytest.mark.parametrize("code", [5, 0, 999, 1005, 1006, 1015, 2999, 5000])
+def test_a_close_code_that_cannot_be_sent_is_the_programs_mistake_and_ends_nothing(code: int) -> None:
+    rig, reasons = watched()
+    client = rig.join("a")
+    with pytest.raises(ValueError, match="close code"):
+        client.connection.disconnect("enough", code)
+    assert (client.wire.closed, reasons) == (None, [])
+    client.connection.disconnect("enough", 4321)
+    assert client.wire.closed == (4321, "enough")
+
+
 def test_what_was_queued_goes_out_before_the_close() -> None:
     rig, _ = watched()
     client = rig.join("a")

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openline.hub.tick import Tick
 from openline.testing import FakeClock, FakeWire
 from openline.transports.group import DescriptorGroup
+from tests.effort import times
 from tests.rig import JSON
 
 DOINGS = st.one_of(
@@ -21,7 +23,7 @@ DOINGS = st.one_of(
 
 
 @given(st.lists(DOINGS, min_size=10, max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=times(100))
 def test_every_wire_gets_what_was_queued_for_it_in_the_order_of_the_list(doings: list[tuple[str, int, Any]]) -> None:
     clock = FakeClock()
     tick = Tick(clock.call_soon)
@@ -361,3 +363,23 @@ def test_each_gets_what_was_queued_while_it_was_in_in_the_order_of_the_list(step
     model.flush()
     assert [w.written for w in wires] == model.got
     assert [len(group) for group in groups] == [len(stays) for stays in model.stays]
+
+
+def test_what_was_queued_while_a_delivery_failed_leaves_in_the_next_turn() -> None:
+    turns: list[Callable[[], None]] = []
+    tick, wire = Tick(turns.append), FakeWire(JSON)
+
+    class Failing(CountingGroup):
+        def deliver(self, frames: Sequence[bytes], mark: int, skip: frozenset[Any]) -> None:
+            tick.to_wire(wire, b"queued meanwhile")
+            raise RuntimeError("a fault of ours")
+
+    tick.to_group(Failing(), b"first")
+    with pytest.raises(RuntimeError):
+        turns.pop()()
+    # Nobody need queue anything for that.
+    turns.pop()()
+    assert (wire.written, turns) == ([b"queued meanwhile"], [])
+    tick.to_wire(wire, b"later")
+    turns.pop()()
+    assert wire.written == [b"queued meanwhile", b"later"]

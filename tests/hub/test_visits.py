@@ -12,6 +12,7 @@ from openline.hub.outcome import Outcome, drive
 from openline.hub.settings import HubSettings
 from openline.hub.visits import GapError, Reading, Visits
 from openline.model import Position, Publication, User
+from tests.effort import times
 from tests.rig import KEPT, Rig, open_to_all
 
 NOBODY: Outcome[User | None] = Outcome.of(None)
@@ -53,7 +54,7 @@ steps = st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 7)), min_size
 
 
 @given(steps=steps, channels=st.sampled_from([("a",), ("a", "b")]), limit=st.sampled_from([1, 2, 3, 1000]))
-@settings(max_examples=200)
+@settings(max_examples=times(80))
 def test_short_polls_lose_and_double_nothing_whatever_the_engine_does(
     steps: list[tuple[str, int]], channels: tuple[str, ...], limit: int
 ) -> None:
@@ -106,7 +107,7 @@ def test_short_polls_lose_and_double_nothing_whatever_the_engine_does(
     limit=st.sampled_from([1, 2, 1000]),
     hold_bytes=st.sampled_from([1024, 1_048_576]),
 )
-@settings(max_examples=100)
+@settings(max_examples=times(50))
 def test_long_polls_lose_and_double_nothing(
     bursts: list[list[int]], channels: tuple[str, ...], limit: int, hold_bytes: int
 ) -> None:

@@ -10,6 +10,7 @@ from openline.hub.tick import Tick
 from openline.testing import FakeClock
 from openline.transports import group as group_module
 from openline.transports.group import DescriptorGroup
+from tests.effort import times
 from tests.transports.sockets import Line
 
 WHICH = st.integers(0, 3)
@@ -165,4 +166,4 @@ class Descriptors(RuleBasedStateMachine):
 
 
 TestDescriptors: Any = Descriptors.TestCase
-TestDescriptors.settings = settings(max_examples=150, stateful_step_count=60)
+TestDescriptors.settings = settings(max_examples=times(60), stateful_step_count=60)

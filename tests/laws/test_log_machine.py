@@ -19,6 +19,7 @@ from openline.hub.timers import Timers
 from openline.model import Page, Position, Publication, Retention
 from openline.testing.broker_bench import Bench, texts
 from tests.brokers.stores import NOON, left_behind
+from tests.effort import times
 
 #: Of the same length, so that all publications have the same size.
 A, B, OWN = "room:aaaa", "room:bbbb", "$user:ada"
@@ -267,7 +268,7 @@ class SqliteMachine(LogMachine):
         self.folder.cleanup()
 
 
-@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, 100), (SqliteMachine, 100)])
+@pytest.mark.parametrize(("machine", "examples"), [(MemoryMachine, times(50)), (SqliteMachine, times(50))])
 def test_the_log_is_a_list_of_which_the_newest_part_is_kept(machine: type[LogMachine], examples: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,

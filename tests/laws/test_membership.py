@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openline.app.handlers import Handlers
 from openline.hub.connection import State
 from openline.testing import FakeWire
+from tests.effort import times
 from tests.rig import JSON, WINDOW_SECONDS, Frame, Rig, look, with_presence
 
 CHANNELS = ("a", "b")
@@ -228,12 +229,12 @@ def live(doings: list[tuple[str, int, str]], *, slow: bool) -> None:
 
 
 @given(steps)
-@settings(max_examples=150)
+@settings(max_examples=times(60))
 def test_no_member_is_lost_and_none_stays_with_an_engine_in_process(doings: list[tuple[str, int, str]]) -> None:
     live(doings, slow=False)
 
 
 @given(steps)
-@settings(max_examples=250)
+@settings(max_examples=times(100))
 def test_no_member_is_lost_and_none_stays_with_a_slow_engine(doings: list[tuple[str, int, str]]) -> None:
     live(doings, slow=True)

@@ -11,6 +11,7 @@ from openline.hub import membership, resume
 from openline.hub.outcome import Outcome
 from openline.hub.settings import HubSettings
 from openline.model import NOTHING_KEPT, Position, Retention
+from tests.effort import times
 from tests.laws.client import DIRECT, Wanting
 from tests.rig import KEPT, Rig, look, open_to_all
 
@@ -184,19 +185,19 @@ HOLDS = st.sampled_from([1024, 2048, 1 << 20])
 
 
 @given(doings=steps, hold_bytes=HOLDS)
-@settings(max_examples=150)
+@settings(max_examples=times(60))
 def test_with_an_engine_in_process_nothing_kept_is_ever_missing(doings: list[Step], hold_bytes: int) -> None:
     tell(doings, slow=False, retention=KEPT, hold_bytes=hold_bytes).check(told_allowed=False)
 
 
 @given(doings=steps, hold_bytes=HOLDS)
-@settings(max_examples=200)
+@settings(max_examples=times(80))
 def test_with_a_slow_engine_nothing_kept_is_ever_missing(doings: list[Step], hold_bytes: int) -> None:
     tell(doings, slow=True, retention=KEPT, hold_bytes=hold_bytes).check(told_allowed=False)
 
 
 @given(doings=steps, hold_bytes=HOLDS, count=st.integers(0, 4), slow=st.booleans(), fails=st.booleans())
-@settings(max_examples=200)
+@settings(max_examples=times(80))
 def test_whatever_is_missing_the_client_was_told(
     doings: list[Step], hold_bytes: int, count: int, slow: bool, fails: bool
 ) -> None:

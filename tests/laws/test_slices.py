@@ -15,6 +15,7 @@ from openline.hub.tick import Tick
 from openline.transports import delivery as delivery_module
 from openline.transports.delivery import in_slices
 from openline.transports.group import DescriptorGroup
+from tests.effort import times
 from tests.hub.test_tick import Loop
 from tests.transports.sockets import Line
 
@@ -163,4 +164,4 @@ class Slices(RuleBasedStateMachine):
 
 
 TestSlices: Any = Slices.TestCase
-TestSlices.settings = settings(max_examples=150, stateful_step_count=60)
+TestSlices.settings = settings(max_examples=times(60), stateful_step_count=60)

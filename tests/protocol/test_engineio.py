@@ -1,12 +1,12 @@
 """Engine.IO's packets, payloads and handshakes."""
 
 import json
-import os
 from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import times
 
 from openline.errors import ProtocolError, RequestRefused
 from openline.protocol.engineio import (
@@ -21,8 +21,7 @@ from openline.protocol.engineio import (
 from openline.protocol.websocket import Opcode, encode_frame
 
 BOTH = ("polling", "websocket")
-#: `FUZZ=100000` for the whole program.
-MANY = settings(max_examples=int(os.environ.get("FUZZ", "300")))
+MANY = settings(max_examples=times(150))
 
 
 def refusal(query: str, method: str = "GET", *, upgrade: bool = False, transports: tuple[str, ...] = BOTH) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.effort import times
+from tests.protocol.values import MAX, TEXTS, VALUES
 
 from openline.errors import CommandError, ErrorCode
 from openline.model import Publication
@@ -15,14 +17,7 @@ from openline.protocol.json_codec import JsonCodec, decode_command, push_json, r
 from openline.protocol.strict_json import encode_json
 from openline.protocol.websocket import Opcode, encode_frame
 
-MAX = 2**53 - 1
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 TYPES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-MAX, MAX) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=10,
-)
 IDS = st.integers(0, MAX) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
 NAMES = st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9_\-.~:@]{0,30}\Z")
 CODEC = JsonCodec(lambda text: text)
@@ -313,30 +308,6 @@ def test_where_there_is_no_id_to_read_there_is_none(data: bytes) -> None:
     assert read_id(data) is None
 
 
-# -- several in one message
-
-
-@given(st.lists(VALUES, min_size=1, max_size=5), st.sampled_from(["", " ", "\r\n\t "]))
-def test_an_array_is_its_elements_in_order_whatever_they_are(values: list[Any], space: str) -> None:
-    parts = split_batch((space + json.dumps(values, indent=1)).encode())
-    assert [json.loads(part) for part in parts] == values
-
-
-@pytest.mark.parametrize("data", [b"{}", b" {", b"", b"1", b'"["', b"\x00[", b"\xff"])
-def test_what_is_no_array_is_one_command_to_be_judged_as_it_is(data: bytes) -> None:
-    assert split_batch(data) == [data]
-
-
-@pytest.mark.parametrize(
-    "data", [b"[", b"[]", b" [ \n] ", b"[1,]", b"[1}", b"[1] 2", b"[" * 100_000, b"[" * 5000 + b"]" * 5000]
-)
-def test_an_array_that_is_no_json_or_empty_is_a_bad_message(data: bytes) -> None:
-    with pytest.raises(CommandError) as caught:
-        for part in split_batch(data):
-            decode_command(part)
-    assert caught.value.code == ErrorCode.BAD_MESSAGE
-
-
 # -- hostile input
 
 SEEDS = [
@@ -388,7 +359,7 @@ def test_a_hundred_thousand_mutated_messages_are_commands_or_command_errors() ->
     print(f"seed {seed}")
     source = random.Random(seed)
     taken = refused = 0
-    for _ in range(100_000):
+    for _ in range(times(100_000)):
         data = mutated(source)
         try:
             for part in split_batch(data):

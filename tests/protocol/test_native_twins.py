@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from openline.accelerator import native
 from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
 from openline.protocol.strict_json import is_suspect, is_suspect_in_python
-from openline.transports.fanout import Row, send_many, send_many_in_python, send_rows, send_rows_in_python
+from openline.transports.fanout import (
+    Row,
+    send_many,
+    send_many_in_python,
+    send_rows,
+    send_rows_between,
+    send_rows_between_in_python,
+    send_rows_in_python,
+)
 
 KEYS = st.binary(min_size=4, max_size=4)
 TEXTS = st.text(max_size=80).map(str.encode)
@@ -109,11 +117,31 @@ def test_a_descriptor_in_several_rows_gets_them_in_order_and_shortfalls_name_wha
         pairs[6][1].recv(1)
 
 
+@pytest.mark.parametrize("twin", [send_rows_between_in_python, send_rows_between])
+def test_ranges_of_descriptors_one_behind_the_other_are_all_of_them_once(
+    twin: type(send_rows_between), pairs: list[tuple[socket.socket, socket.socket]]
+) -> None:
+    descriptors = [ours.fileno() for ours, _ in pairs[:8]]
+    rows: list[Row] = [(array("i", [*descriptors, -1]), 9, b"a"), (descriptors[2], 1, b"b"), (array("i"), 0, b"c")]
+    rows.append((array("i", descriptors[5:]), 2, b"d"))
+    start, ranges = 0, 0
+    while start >= 0:
+        short, start = twin(rows, start, start + 3)
+        assert list(short) == []
+        ranges += 1
+    assert ranges > 2
+    heard = [theirs.recv(100) for _, theirs in pairs[:8]]
+    assert heard == [b"a", b"a", b"ab", b"a", b"a", b"ad", b"ad", b"a"]
+    assert (list(twin([], 0, 5)[0]), twin([], 0, 5)[1]) == ([], -1)
+
+
 def test_rows_that_are_none_are_refused_by_the_native_part() -> None:
     for rows in ([(array("i", [1]), 2, b"")], [(1, 2, b"")], [(array("i"), -1, b"")]):
         if native is not None:
             with pytest.raises(ValueError, match="beyond"):
                 native.send_rows(rows)
+            with pytest.raises(ValueError, match="below 0"):
+                native.send_rows_between([], -1, 5)
     assert list(send_rows([])) == []
 
 

@@ -1,7 +1,6 @@
 """Socket.IO's packets: what is one, and the defined answer for everything that is none."""
 
 import json
-import os
 import random
 from contextlib import suppress
 from typing import Any
@@ -9,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.effort import times
 
 from openline.errors import CommandError, ProtocolError
 from openline.protocol.rooms import everybody, room_channel, room_of
 from openline.protocol.socketio import Kind, Packet, PacketReader, encode_packet, read_command, read_event
 
-MANY = settings(max_examples=int(os.environ.get("FUZZ", "300")))
+MANY = settings(max_examples=times(150))
 
 
 def reader(max_bytes: int = 1000) -> PacketReader:

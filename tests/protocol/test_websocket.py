@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.effort import times
 from websockets import exceptions
 from websockets.frames import Frame
 from websockets.frames import Opcode as TheirOpcode
@@ -97,7 +98,7 @@ def agrees(stream: bytes, ours: Verdict, theirs: Verdict, reason: str) -> bool:
 
 
 # The clock belongs to whoever else uses this machine, not to a law.
-law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=200)
+law = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=times(100))
 
 # One to four bytes each, with the ends of every range.
 strings = st.text(alphabet="\0aZ\x7f\x80é\u07ff\u0800€\ud7ff\ue000\ufffe\uffff\U00010000😀\U0010ffff", max_size=75)

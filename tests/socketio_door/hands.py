@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from openline import LineSettings, Openline, Settings, SocketIoSettings
 from tests.server import Served
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 #: What the published suites are written for.
 SUITE = SocketIoSettings(ping_interval_seconds=0.3, ping_timeout_seconds=0.2, connect_within_seconds=1.0)
 #: The same for cases that are not about time, so that a machine with other things to do changes nothing.
@@ -138,3 +138,12 @@ async def spoken(served: Served, query: str = "EIO=4&transport=websocket", **opt
         url, compression=None, proxy=None, open_timeout=PATIENCE, close_timeout=1, ping_interval=None, **options
     ) as socket:
         yield Spoken(socket)
+
+
+async def ask(client: Spoken, number: int, *arguments: Any) -> list[Any]:
+    """An event, and what acknowledges it."""
+    await client.say(f"42{number}{json.dumps(arguments)}")
+    answer = str(await client.past_pings())
+    assert answer.startswith(f"43{number}["), answer
+    parts: list[Any] = json.loads(answer[2 + len(str(number)) :])
+    return parts

@@ -144,6 +144,18 @@ export const scenarios = {
     return { same: socket.id === id, early, late };
   },
 
+  async positions(open) {
+    const counts = [];
+    for (const auth of [{}, { recovery: false }]) {
+      const socket = open("/", { forceNew: true, auth });
+      await next(socket, "connect");
+      const pushed = new Promise((resolve) => socket.once("pushed", (...args) => resolve(args)));
+      socket.emit("push me", 1, "two");
+      counts.push((await pushed).length);
+    }
+    return counts;
+  },
+
   async restart(open, told) {
     const socket = open("/", { reconnectionDelay: 50, reconnectionDelayMax: 100 });
     await next(socket, "connect");

@@ -123,7 +123,7 @@ class Play:
 
     async def line(self) -> dict[str, Any]:
         assert self.child.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             raw = await self.child.stdout.readline()
         assert raw, "the scenario ended without a result"
         said: dict[str, Any] = json.loads(raw)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from contextlib import suppress
 from typing import Any
@@ -11,10 +10,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from openline import Connection
+from tests.effort import times
 from tests.server import serving, until
 from tests.socketio_door.hands import application, polled, spoken
 
-AT_ONCE = 0.25
+AT_ONCE = 2.0
 
 
 async def test_attachments_that_never_come_end_the_session_after_a_while() -> None:
@@ -196,7 +196,6 @@ async def test_clients_that_come_and_go_in_the_middle_of_everything_leave_nothin
 
 
 async def test_mutated_packets_come_to_a_defined_end(caplog: pytest.LogCaptureFixture) -> None:
-    """``FUZZ=100000`` for the whole program."""
     dice = random.Random(5)
     line = application()
     line.of("/").on("*")(lambda socket, type, *arguments: arguments)
@@ -213,7 +212,7 @@ async def test_mutated_packets_come_to_a_defined_end(caplog: pytest.LogCaptureFi
     pieces = ("", "9", "-", ",", "/", "[", "{", '"', "\\ud800", "_", "é", "1e999", "\x1e", "4", "b")
     async with serving(line) as served:
         engine = line.doors.socketio.engine
-        for _ in range(int(os.environ.get("FUZZ", "300")) // 6):
+        for _ in range(times(30)):
             async with spoken(served) as client:
                 await client.enter()
                 for _ in range(6):

@@ -20,6 +20,9 @@ from tests.server import Served
 from tests.socketio_door.hands import PATIENT, SUITE, Polled, Spoken, polled, spoken
 from tests.socketio_door.hosts import HOSTS
 
+#: The suite has short times of its own.
+pytestmark = pytest.mark.alone
+
 AT_ONCE = 0.25
 
 

@@ -100,3 +100,15 @@ async def test_it_comes_back_after_a_cut(transports: list[str]) -> None:
         await until(lambda: not line.connections)
         # Its tasks end a moment after it says that it is through.
         await asyncio.sleep(0.05)
+
+
+async def test_where_others_recover_it_declines_so_that_its_handlers_fit() -> None:
+    line = application(recovery=True)
+    async with serving(line) as served:
+        for auth, count in (({"recovery": False}, 1), ({}, 2)):
+            async with client(served, ["websocket"], auth=auth) as one:
+                got: list[Any] = []
+                one.on("said", lambda *came, got=got: got.extend(came))
+                line.broadcast("said", 1)
+                await until(lambda got=got: got)
+                assert (got[0], len(got)) == (1, count)

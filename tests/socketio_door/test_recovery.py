@@ -63,6 +63,27 @@ async def test_without_recovery_nothing_is_added() -> None:
         assert event(await client.hear()) == ["said", 1]
 
 
+async def test_who_declines_it_gets_events_as_they_are_and_is_somebody_new_when_it_comes_back() -> None:
+    line = recovering()
+    async with serving(line) as served:
+        async with spoken(served) as plain, spoken(served) as stock:
+            told = await enter(stock)
+            assert list(await plain.enter('40{"recovery":false}')) == ["sid"]
+            for client in (plain, stock):
+                await join(client, "chat:1")
+            position = await line.publish("chat:1", "said", 1)
+            assert event(await plain.hear()) == ["said", 1]
+            assert event(await stock.hear()) == ["said", 1, str(position)]
+            plain.cut()
+            await until(lambda: len(line.connections) == 1)
+            stock.cut()
+        await away(line, told["sid"])
+        async with spoken(served) as client:
+            new = await client.enter(f'40{{"pid":"{told["pid"]}","recovery":false}}')
+            assert list(new) == ["sid"]
+            assert new["sid"] != told["sid"]
+
+
 @pytest.mark.parametrize("received", [False, True])
 async def test_who_comes_back_gets_what_it_missed_in_its_rooms_and_for_itself(received: bool) -> None:
     line = recovering()

@@ -18,7 +18,7 @@ from tests.server import Served
 from tests.socketio_door.hands import PATIENT, Spoken, polled, spoken
 from tests.socketio_door.hosts import HOSTS
 
-AT_ONCE = 0.25
+AT_ONCE = 2.0
 
 
 def suite_line(socketio: SocketIoSettings = PATIENT) -> Openline:

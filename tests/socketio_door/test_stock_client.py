@@ -23,6 +23,7 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
         }
 
 
+@pytest.mark.alone
 @transports
 @pytest.mark.parametrize("host", HOSTS)
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:
@@ -110,6 +111,11 @@ async def test_who_comes_back_after_a_cut_has_missed_nothing(transports: str, ho
             "early": {"recovered": True, "came": missed("early")},
             "late": {"recovered": True, "came": missed("late")},
         }
+
+
+async def test_it_does_not_take_the_position_off_so_who_minds_declines_recovery() -> None:
+    async with serving(stock_line(recovery=True)) as served:
+        assert await play("positions", served.http, "websocket") == [3, 2]
 
 
 @transports

@@ -3,7 +3,7 @@
 from openline.model import Publication
 from openline.protocol.json_codec import JsonCodec
 from openline.testing import FakeWire
-from tests.rig import Rig
+from tests.rig import Client, Rig, open_to_all
 
 CODEC = JsonCodec(lambda text: text)
 
@@ -79,3 +79,33 @@ def test_it_takes_part_in_groups_without_a_descriptor() -> None:
     frame = CODEC.publication(Publication("a", "n", b"1"))
     group.deliver([frame], group.mark, frozenset({wires[1]}))
     assert [wire.written for wire in wires] == [[frame], [], [frame]]
+
+
+def flooded() -> Client:
+    """A client that has read nothing of ten publications, of which its line had to let some go."""
+    rig = Rig(open_to_all(when_slow="drop"))
+    client = rig.join("a", outbox_bytes=300)
+    client.heard()
+    client.wire.stall()
+    for number in range(10):
+        rig.say("a", number, volatile=True)
+        rig.pass_time(0)
+    return client
+
+
+def test_a_peer_that_has_read_the_rest_is_told_what_its_line_let_go() -> None:
+    client = flooded()
+    client.wire.drain()
+    *read, gap = client.pushes()
+    lost = 10 - len(read)
+    assert 0 < lost < 10
+    assert [push["payload"] for push in read] == list(range(lost, 10))
+    assert (gap["type"], gap["channel"], gap["payload"]) == ("$gap", "a", {"lost": lost})
+
+
+def test_a_peer_whose_line_was_lost_before_is_told_when_it_comes_back() -> None:
+    client = flooded()
+    client.wire.lose()
+    client.come_back()
+    gaps = [push for push in client.pushes() if push["type"] == "$gap" and "lost" in push["payload"]]
+    assert [(gap["channel"], gap["payload"]["lost"] > 0) for gap in gaps] == [("a", True)]

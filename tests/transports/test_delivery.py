@@ -123,6 +123,61 @@ def test_who_stands_aside_and_is_back_between_two_slices_gets_it_once_and_in_ord
     assert [got[0], pairs[4].drain()[pairs[4].filled :]] == [b"before x", b"before x"]
 
 
+def test_large_groups_and_replies_that_take_turns_leave_in_one_system_call_per_member_in_order(tick, loop) -> None:
+    pairs = [PacketTransport() for _ in range(7)]
+    wires = [pair.make_wire() for pair in pairs]
+    sockets, streams = DescriptorGroup(), DescriptorGroup()
+    for wire in wires[:3]:
+        sockets.join(wire)
+    for wire in wires[3:6]:
+        streams.join(wire)
+    for number in range(3):
+        tick.to_group(sockets, b"%d" % number)
+        tick.to_wire(wires[0], b"reply %d " % number)
+        tick.to_group(streams, b"data: %d " % number, frozenset({wires[4]}) if number == 1 else frozenset())
+    tick.to_wire(wires[6], b"alone")
+    turns = 0
+    while loop.soon:
+        loop.run()
+        turns += 1
+    heard = [pair.calls() for pair in pairs]
+    for pair in pairs:
+        pair.close()
+    assert heard == [
+        [b"0reply 0 1reply 1 2reply 2 "],
+        [b"012"],
+        [b"012"],
+        [b"data: 0 data: 1 data: 2 "],
+        [b"data: 0 data: 2 "],
+        [b"data: 0 data: 1 data: 2 "],
+        [b"alone"],
+    ]
+    assert turns >= 4, "two descriptors a turn"
+
+
+def test_a_member_that_stands_aside_does_not_cost_the_others_their_one_call(tick, loop, open_pair) -> None:
+    quick = [PacketTransport() for _ in range(3)]
+    slow = open_pair()
+    group, other = DescriptorGroup(), DescriptorGroup()
+    for pair in (*quick, slow):
+        wire = pair.wire or pair.make_wire()
+        group.join(wire)
+        other.join(wire)
+    filled = slow.fill()
+    slow.wire.deliver([b"before "])
+    assert slow.wire.descriptor < 0
+    for number in range(4):
+        tick.to_group((group, other)[number % 2], b"%d" % number)
+    loop.run()
+    slow.drain()
+    assert slow.wire.descriptor >= 0, "back in the middle of it"
+    tick.flush()
+    assert slow.drain()[filled:] == b"before 0123"
+    assert [pair.calls() for pair in quick] == [[b"0123"]] * 3
+    for pair in quick:
+        pair.close()
+
+
 def test_who_falls_short_in_the_middle_of_several_frames_gets_the_rest_later(loop, open_pair) -> None:
     tick = Tick(loop.call_soon, in_slices)
     groups = [DescriptorGroup(), DescriptorGroup()]

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast, get_type_hints
 
-from openline.app.payloads import payload_reader
+from openline.app.payloads import payload_reader, quick_decoder
 from openline.app.threads import Threads
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
@@ -61,6 +61,9 @@ class Handler:
             hints = get_type_hints(function)
             self._readers = [payload_reader(hints.get(p.name, Any)) for p in arguments]
             self._read_rest = payload_reader(hints.get(rest.name, Any)) if rest else None
+            # The short way of most: the connection, one JSON value, and nothing else.
+            short = len(parameters) == 2 and fixed == 1 and not (thread or in_channel or rest)
+            self._decode = quick_decoder(hints.get(arguments[0].name, Any)) if short else None
         except (TypeError, NameError) as error:
             raise SettingsError(name, f"payloads cannot be checked by its annotation: {error}") from error
 
@@ -78,8 +81,24 @@ class Handler:
         try:
             return self._function(*arguments)
         except asyncio.CancelledError as error:
-            # It would pass for the end of whatever runs here; no task of ours was cancelled.
-            raise RuntimeError("the handler raised CancelledError") from error
+            raise _not_ours(error) from error
+
+    def take(self, tasks: Tasks, connection: Connection, command: Command) -> Any:
+        """Call the function as :meth:`begin` does, with what ``command`` brings.
+
+        Raises :class:`~openline.errors.CommandError` (``bad_payload``) where that does not fit, and what it raises.
+        """
+        payload = command.payload
+        if self._decode is None or payload == b"null" or command.binary or command.more or command.attachments:
+            return self.begin(tasks, connection, *self.arguments(command))
+        try:
+            argument = self._decode(payload)
+        except Exception:  # the reader says what is wrong
+            return self.begin(tasks, connection, *self.arguments(command))
+        try:
+            return self._function(connection if self._view is None else self._view(connection), argument)
+        except asyncio.CancelledError as error:
+            raise _not_ours(error) from error
 
     async def call(self, tasks: Tasks, connection: Connection, *given: Any) -> Any:
         """Call the function and wait for what comes of it; raises what it raises."""
@@ -110,6 +129,11 @@ class Handler:
 
     def _read(self, reader: Callable[..., Any], command: Command) -> Any:
         return reader(command.payload, binary=command.binary, attachments=command.attachments)
+
+
+def _not_ours(error: asyncio.CancelledError) -> RuntimeError:
+    """What is raised instead: it would pass for the end of whatever runs here, and no task of ours was cancelled."""
+    return RuntimeError("the handler raised CancelledError")
 
 
 async def come(tasks: Tasks, result: Any) -> Any:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, cast
 
+from openline.app.background import Background
 from openline.app.handler import Handler, come
 from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
@@ -28,6 +29,8 @@ AskHandshake = Callable[[Request], Mapping[str, str] | Awaitable[Mapping[str, st
 
 _log = logging.getLogger("openline")
 _NO_HANDLERS: Final = Table()
+#: What is an answer as it stands, as most are.
+_VALUES: Final = frozenset((str, int, float, bool, dict, list, tuple, type(None)))
 _NOBODY: Final[Outcome[User | None]] = Outcome.of(None)
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 
@@ -48,6 +51,8 @@ class Handlers:
         self._handshake: list[AskHandshake] = []
         self._publications: dict[str, dict[str, Handler]] = {}
         self.tasks: Tasks | None = None
+        #: What runs beside them.
+        self.background = Background()
 
     # -- registering
 
@@ -181,7 +186,7 @@ class Handlers:
         return drive(self._take_leave(connection, reason))
 
     def _of(self, connection: Connection) -> Table:
-        return self._found(connection.namespace) or _NO_HANDLERS
+        return self._tables.get(connection.namespace) or self._found(connection.namespace) or _NO_HANDLERS
 
     async def _run(self, handlers: Sequence[Handler], connection: Connection) -> None:
         for handler in handlers:
@@ -206,15 +211,21 @@ class Handlers:
         pattern = best_pattern(channel, patterns) if patterns else None
         return patterns[pattern] if patterns and pattern is not None else None
 
-    def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+    def event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
-        if command.channel is None and self._of(connection).listeners:
+        table = self._of(connection) if command.channel is None else _NO_HANDLERS
+        if table.listeners:
             return drive(self._answer_later(command, self._call(connection, command)))
         try:
-            result = self._begin(connection, command)
-            if isinstance(result, (Outcome, Awaitable)):
+            handler = table.named(command.type)
+            if handler is None:
+                result = self._begin(connection, command)
+            else:
+                result = handler.take(self._tasks(), connection, command)
+            # Not asked of what is plainly there: whether it can be awaited takes longer to find out than to encode it.
+            if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
                 return drive(self._answer_later(command, come(self._tasks(), result)))
-            return Outcome.of(_answer(command, result))
+            return _answer(command, result)
         except Exception as error:
             return Outcome.failed(error)
 
@@ -223,16 +234,16 @@ class Handlers:
 
     def _begin(self, connection: Connection, command: Command) -> Any:
         """Call the handler of ``command``, and nobody else; see :meth:`Handler.begin`."""
-        front: tuple[str, ...] = ()
         if command.channel is not None:
             handler = self._find_publication(command.type, command.channel)
         else:
             table = self._of(connection)
             handler = table.find(command.type)
-            front = (command.type,) if handler is table.otherwise else ()
+            if handler is not None and handler is table.otherwise:
+                return handler.begin(self._tasks(), connection, command.type, *handler.arguments(command))
         if handler is None:
             raise CommandError(ErrorCode.UNKNOWN_EVENT, f"There is no handler for {command.type!r}.", field="type")
-        return handler.begin(self._tasks(), connection, *front, *handler.arguments(command))
+        return handler.take(self._tasks(), connection, command)
 
     def call(self, connection: Connection, command: Command) -> Outcome[Any]:
         """See :class:`~openline.hub.ports.Application`."""
@@ -259,7 +270,7 @@ def _answer(command: Command, result: Any) -> JsonBytes:
     """What a handler returned, as its client is told."""
     if isinstance(result, (bytes, bytearray, memoryview)):
         raise TypeError("a handler cannot return bytes: publish or emit them")
-    answer = encode_json(_plain(result))
+    answer = encode_json(result if result.__class__ in _VALUES else _plain(result))
     if len(answer) > MAX_PAYLOAD_BYTES:
         _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
         raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")

@@ -1,7 +1,8 @@
 """What Openline answers over plain HTTP: health, its pages, and a clear word for everything else."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from openline.app.pages import Page, lacks_client, respond, text_page
@@ -49,7 +50,7 @@ async def serve_http(
         await respond(_DOOR, scope, send, status=426)
     elif path in runtime.endpoints:
         await runtime.endpoints[path](scope, receive, send)
-    elif path in pages:
+    elif path in pages or runtime.doors.is_door(path):
         await respond(_METHOD, scope, send, status=405)
     elif lacks_client(runtime.doors.socketio.settings.path, path):
         await respond(_NO_CLIENT, scope, send, status=404)
@@ -57,17 +58,18 @@ async def serve_http(
         await respond(_NOTHING, scope, send, status=404)
 
 
-async def serve_lifespan(line: "Openline", receive: Receive, send: Send) -> None:
+async def serve_lifespan(lines: "Sequence[Openline]", receive: Receive, send: Send) -> None:
     """Start with the server and stop with it (ASGI lifespan)."""
     await receive()
     try:
-        line.start()
+        for line in lines:
+            line.start()
     except SettingsError as error:
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         return
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await line.stop()
+    await asyncio.gather(*(line.stop() for line in lines))
     await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -30,6 +30,7 @@ from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
 from openline.transports.engineio_http import serve_engine
+from openline.transports.forwarding import is_passed_on, line_named, session_named
 
 __all__ = ["Openline"]
 
@@ -210,6 +211,15 @@ class Openline:
 
         return register
 
+    def task(self, function: F) -> F:
+        """Decorate ``async function()``: it runs beside the handlers, from the server's start to its end.
+
+        Then it is cancelled. If it raises, that is logged, and the server goes on without it. Raises
+        :class:`~openline.errors.SettingsError` for a function that is not async, or wants arguments.
+        """
+        self._handlers.background.add(function)
+        return function
+
     def of(self, name: str | re.Pattern[str]) -> Namespace:
         """A namespace for Socket.IO's clients, made at the first call.
 
@@ -379,7 +389,7 @@ class Openline:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application: mount it, or give it to a server."""
         if scope["type"] == "lifespan":
-            await serve_lifespan(self, receive, send)
+            await serve_lifespan((self,), receive, send)
             return
         try:
             self.start()
@@ -406,8 +416,12 @@ class Openline:
         forwarding = self.doors.forwarding
         if forwarding is None:
             return False
-        query: str = scope["query_string"].decode("latin-1")
-        owner = forwarding.owner(query, scope["headers"], engine=self.doors.is_engine(path))
+        headers = scope["headers"]
+        if is_passed_on(headers):
+            return False
+        engine = self.doors.is_engine(path)
+        named = session_named(scope["query_string"].decode("latin-1")) if engine else line_named(headers)
+        owner = forwarding.owner(named)
         return owner is not None and await forwarding.forward(owner, scope, receive, send, path)
 
 

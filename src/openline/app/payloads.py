@@ -11,7 +11,7 @@ from openline.errors import CommandError, ErrorCode
 from openline.model import JsonBytes
 from openline.protocol.attachments import put_back
 
-__all__ = ["Reader", "payload_reader"]
+__all__ = ["Reader", "payload_reader", "quick_decoder"]
 
 
 class Reader(Protocol):
@@ -40,6 +40,11 @@ def payload_reader(kind: Any) -> Reader:
         decode = partial(_by_msgspec, msgspec.json.Decoder(kind).decode)
         convert = partial(_by_msgspec, partial(msgspec.convert, type=kind))
     return partial(_read, decode, convert, kind is Any)
+
+
+def quick_decoder(kind: Any) -> Callable[[JsonBytes], Any] | None:
+    """What decodes JSON to ``kind``, raising anything where it does not fit; None where only the reader can."""
+    return None if kind is bytes or _has_pydantic(kind) else msgspec.json.Decoder(kind).decode
 
 
 def _read_bytes(payload: bytes, binary: bool, attachments: Sequence[bytes] = ()) -> bytes:  # noqa: FBT001

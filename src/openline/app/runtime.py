@@ -107,6 +107,7 @@ class Runtime:
         started = self._broker.start(self.hub)
         if cluster is not None:
             started.then(lambda _: cluster.begin())
+        handlers.background.start(self._tasks)
 
     @property
     def trouble(self) -> str | None:
@@ -119,9 +120,13 @@ class Runtime:
         return trouble
 
     def drain(self) -> None:
-        """Close every line with 1012 and end every connection; nobody new is let in. Later calls change nothing."""
+        """Close every line with 1012, end every connection and the application's tasks; nobody new is let in.
+
+        Later calls change nothing.
+        """
         if not self.draining:
             self.draining = True
+            self._tasks.dismiss()
             self.hub.lifecycle.close()
             self.doors.stop_waiting()
             self.doors.socketio.engine.close()

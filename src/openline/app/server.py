@@ -1,16 +1,20 @@
 """Runs one application in this process on uvicorn, natively, with our words at start and end."""
 
+import asyncio
 import gc
 import logging
 import os
+from functools import partial
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
 from openline.errors import OpenlineError, SettingsError
+from openline.transports.listener import Listener
+from openline.transports.receiver import Receiver
 from openline.transports.uvicorn_host import NativeHttpProtocol
 from openline.version import VERSION
 
@@ -52,6 +56,7 @@ class Server(uvicorn.Server):
         if sockets is not None:
             self._log_started_message(sockets)
         self._tell_application(sockets)
+        self._listen_below_the_loop()
 
     def _tell_application(self, sockets: list[socket] | None) -> None:
         """Let the application know where it is reached, where that is one of ours."""
@@ -62,6 +67,13 @@ class Server(uvicorn.Server):
         host, port = listeners[0].getsockname()[:2]
         shown = _own_address() if host in _EVERYWHERE else host
         listens(f"{'https' if self.config.is_ssl else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}")
+
+    def _listen_below_the_loop(self) -> None:
+        """Where it can be, connections are accepted and read by our receiver; TLS is for the event loop."""
+        receiver = None if self.config.is_ssl else Receiver.of(asyncio.get_running_loop())
+        if receiver is not None:
+            make = partial(NativeHttpProtocol, self.config, self.server_state, self.lifespan.state)
+            self.servers = cast("list[Any]", Listener.instead_of(self.servers, receiver, make))
 
     def run_reloaded(self, sockets: list[socket] | None = None) -> None:
         """Run in a child process, which ends with one line that says why when it cannot."""

@@ -27,6 +27,10 @@ class Table:
         self.otherwise: Handler | None = None
         self._events: dict[str, Handler] = {}
 
+    def named(self, type: str) -> Handler | None:
+        """Who takes events of ``type`` and no others."""
+        return self._events.get(type)
+
     def find(self, type: str) -> Handler | None:
         """Who takes events of ``type``."""
         return self._events.get(type, self.otherwise)

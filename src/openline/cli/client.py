@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from openline.client import LineClosedError
+from openline.client import LineClosedError, Retry, StatusChange
 from openline.errors import CloseCode, CommandError, OpenlineError
 
-__all__ = ["client_options", "printable", "run", "say"]
+__all__ = ["Weather", "client_options", "printable", "run", "say"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -61,6 +61,39 @@ def say(text: str) -> None:
     click.echo(printable(text), err=True)
 
 
+class Weather:
+    """Tells that the line is broken and that it is back, and that the server takes nothing: each once."""
+
+    def __init__(self) -> None:
+        self._broken = False
+        self._refusing = False
+
+    def tell(self, change: StatusChange) -> None:
+        """What the line says of itself."""
+        if change.status == "waiting" and not self._broken:
+            self._broken = True
+            say(f"The line broke ({_clause(change.reason)}); trying again.")
+        elif change.status == "open" and self._broken:
+            self._broken = False
+            say("The line is back.")
+
+    def tell_retry(self, retry: Retry) -> None:
+        """What the server says when it cannot take something."""
+        if not self._refusing:
+            self._refusing = True
+            reason = f"{retry.code}: {_clause(retry.message)}" if retry.message else retry.code
+            say(f"The server cannot take it now ({reason}); trying again, for 4 minutes at most.")
+
+    def clear_up(self) -> None:
+        """The server has taken something."""
+        self._refusing = False
+
+
+def _clause(reason: str) -> str:
+    """``reason`` inside of a sentence of ours."""
+    return reason.removesuffix(".")
+
+
 def run(work: Coroutine[Any, Any, None], loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
     """Do ``work``; what goes wrong is said in one line, and a signal ends it quietly, with a goodbye to the server.
 
@@ -94,10 +127,10 @@ def _sentence(error: OpenlineError) -> str:
     if not isinstance(error, LineClosedError):
         return str(error)
     if error.code == CloseCode.UNAUTHORIZED:
-        return f"The server wants another token ({error.reason}); give one with --token or in OPENLINE_TOKEN."
+        return f"The server wants another token ({_clause(error.reason)}); give one with --token or in OPENLINE_TOKEN."
     if error.code == CloseCode.ABNORMAL:
         return (
-            f"There is no line to {error.url}: {error.reason}. "
+            f"There is no line to {error.url}: {_clause(error.reason)}. "
             "Start a server with openline demo or openline serve, or say with --url where one is."
         )
-    return f"The line was closed: {error.reason}."
+    return f"The line was closed: {_clause(error.reason)}."

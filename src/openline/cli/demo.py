@@ -1,4 +1,4 @@
-"""``openline demo``: the chat."""
+"""``openline demo``: the chat, and the examples below it."""
 
 import os
 from importlib.resources import files
@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from openline.app.mounts import Mounts
 from openline.app.openline import Openline
 from openline.app.pages import Page, tree
 from openline.app.server import serve as run
 from openline.app.settings import Paths, Settings
 from openline.app.socketio import Socket
+from openline.cli.examples import FOLDER, examples, gallery
 from openline.cli.options import apply, serving_options
 from openline.errors import CommandError, SettingsError
 from openline.hub.policy import History
@@ -96,13 +98,16 @@ def chat_file() -> Path:
 
 @click.command()
 @serving_options
-def demo(host: str, port: int, log_level: str, **options: Any) -> None:
-    """Run the chat: open it in two browser windows.
+def demo(host: str, port: int, log_level: str, engine: str | None, **options: Any) -> None:
+    """Run the chat, and the examples: open it in two browser windows.
 
     It remembers what was said in a file of your own; --engine memory forgets it at the end.
     """
-    line = demo_line()
-    if options["engine"] is None:
-        options["engine"] = f"sqlite:{chat_file()}"
-    apply(line, **options)
-    run(line, host=host, port=port, log_level=log_level)
+    line, below = demo_line(), examples()
+    apply(line, engine=engine or f"sqlite:{chat_file()}", **options)
+    line.add_pages(gallery(below))
+    for example in below.values():
+        # What is drawn and noted there is not the chat's, and ends with the server.
+        apply(example, engine=None, **options)
+    mounts = Mounts(line, {f"{FOLDER}/{name}": example for name, example in below.items()})
+    run(mounts, host=host, port=port, log_level=log_level)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from openline.cli.client import client_options, printable, run
+from openline.cli.client import Weather, client_options, printable, run
 from openline.client import Line, connect
 from openline.errors import CommandError
 
@@ -62,6 +62,7 @@ async def _publish_one(
     channel: str, payload: Any, key: str | None, *, url: str, token: str | None, event_type: str
 ) -> None:
     async with connect(url, token=token, patience=0.0) as line:
+        _watch(line)
         _print(await line.publish(channel, event_type, payload, key=key))
 
 
@@ -69,10 +70,20 @@ async def _publish_lines(
     channel: str, payload: Callable[[str], Any], *, url: str, token: str | None, event_type: str
 ) -> None:
     async with connect(url, token=token, patience=0.0) as line, _lines() as lines:
+        weather = _watch(line)
         number = 0
         async for text in lines:
             number += 1
             await _publish_line(line, channel, event_type, payload, text, number)
+            weather.clear_up()
+
+
+def _watch(line: Line) -> Weather:
+    """What keeps a publication waiting is told."""
+    weather = Weather()
+    line.on_status(weather.tell)
+    line.on_retry(weather.tell_retry)
+    return weather
 
 
 async def _publish_line(

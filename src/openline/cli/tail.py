@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, cast
 import click
 import msgspec
 
-from openline.cli.client import client_options, printable, run, say
-from openline.client import Event, Member, StatusChange, connect
+from openline.cli.client import Weather, client_options, printable, run, say
+from openline.client import Event, Member, connect
 
 __all__ = ["tail"]
 
@@ -54,7 +54,7 @@ async def _follow(
     count: int | None,
 ) -> None:
     async with connect(url, token=token, patience=0.0) as line:
-        line.on_status(_Weather().tell)
+        line.on_status(Weather().tell)
         chat = await line.subscribe(channel, last=last, since=since)
         seen = 0
         async for event in chat:
@@ -66,21 +66,6 @@ async def _follow(
             seen += 1
             if seen == count:
                 return
-
-
-class _Weather:
-    """Tells that the line is broken, and that it is back: each once."""
-
-    def __init__(self) -> None:
-        self._broken = False
-
-    def tell(self, change: StatusChange) -> None:
-        if change.status == "waiting" and not self._broken:
-            self._broken = True
-            say(f"The line broke ({change.reason}); trying again.")
-        elif change.status == "open" and self._broken:
-            self._broken = False
-            say("The line is back.")
 
 
 def _tell(event: Event) -> None:

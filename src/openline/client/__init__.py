@@ -2,7 +2,7 @@
 
 from openline.client.channel import Channel
 from openline.client.ending import LineClosedError
-from openline.client.events import Event, History, Member, Presence, Status, StatusChange
+from openline.client.events import Event, History, Member, Presence, Retry, Status, StatusChange
 from openline.client.line import Line, connect
 from openline.client.outbox import OutboxLimits
 from openline.client.surroundings import Clock, Surroundings
@@ -17,6 +17,7 @@ __all__ = [
     "Member",
     "OutboxLimits",
     "Presence",
+    "Retry",
     "Status",
     "StatusChange",
     "Surroundings",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-__all__ = ["Event", "History", "Member", "Presence", "Status", "StatusChange"]
+__all__ = ["Event", "History", "Member", "Presence", "Retry", "Status", "StatusChange"]
 
 Status = Literal["connecting", "open", "waiting", "closed"]
 
@@ -73,3 +73,12 @@ class StatusChange:
     reason: str = ""
     resumed: bool = False
     restarted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """What the server could not take just now, and when it is sent again: in ``seconds``, if the line is open then."""
+
+    code: str
+    message: str
+    seconds: float

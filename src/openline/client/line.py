@@ -1,7 +1,6 @@
 """A line: one connection to a server that outlives its sockets."""
 
 import asyncio
-import logging
 import math
 import ssl as tls
 from collections.abc import AsyncIterator, Callable
@@ -12,9 +11,10 @@ from openline.client.answers import Answers
 from openline.client.attempt import Attempt, Token
 from openline.client.channel import Channel, SubscribeOptions
 from openline.client.ending import LineClosedError, Lost, comes_back, delay
-from openline.client.events import Event, History, Presence, Status, StatusChange
+from openline.client.events import Event, History, Presence, Retry, Status, StatusChange
 from openline.client.frames import ConnectReply, Frame, error_of, same_epoch
 from openline.client.inbox import Inbox
+from openline.client.listeners import Listeners
 from openline.client.outbox import Outbox, OutboxLimits
 from openline.client.requests import Requests
 from openline.client.socket import address_of, opener
@@ -24,7 +24,6 @@ from openline.errors import CloseCode, CommandError, SettingsError
 
 __all__ = ["Line", "connect"]
 
-_log = logging.getLogger("openline.client")
 #: The server said that it is too busy: as if so many tries had failed already.
 _BUSY_TRIES: Final = 3
 _STEADY_SECONDS: Final = 5.0
@@ -91,11 +90,12 @@ class Line:
         self._clock = surroundings.clock
         self._dial = surroundings.dial or opener(url, ssl)
         self._inbox = Inbox(inbox_bytes)
-        self._outbox = Outbox(surroundings, limits)
+        self._on_status: Listeners[StatusChange] = Listeners()
+        self._on_retry: Listeners[Retry] = Listeners()
+        self._outbox = Outbox(surroundings, limits, self._on_retry.tell)
         self._requests = Requests(self._outbox)
         self._channels = Subscriptions(surroundings, self._outbox, self._requests, inbox_bytes, self._kind)
         self._answers = Answers(self._outbox)
-        self._on_status: list[Callable[[StatusChange], object]] = []
         self._attempt: Attempt | None = None
         self._rest: asyncio.Future[None] | None = None
         self._tries = 0
@@ -162,6 +162,9 @@ class Line:
         minutes is the same publication. A ``volatile`` one is dropped where it cannot leave at once, and gives None.
         ``echo=False``: not to this line itself.
 
+        What was tried in vain for 4 minutes raises :class:`CommandError` (``unavailable``): the server may have it,
+        and forgets keys. :meth:`on_retry` hears of the tries.
+
         Cancelled before the answer came, it may or may not have been applied. Raises :class:`CommandError`,
         :class:`GoneError`.
         """
@@ -210,7 +213,12 @@ class Line:
 
     def on_status(self, function: F) -> F:
         """Call ``function`` with every :class:`StatusChange` from now on. What it raises is logged."""
-        self._on_status.append(function)
+        self._on_status.add(function)
+        return function
+
+    def on_retry(self, function: F) -> F:
+        """Call ``function`` with a :class:`Retry` whenever the server could not take something, and it goes again."""
+        self._on_retry.add(function)
         return function
 
     async def close(self) -> None:
@@ -329,12 +337,7 @@ class Line:
 
     def _become(self, status: Status, **details: Any) -> None:
         self.status = status
-        change = StatusChange(status=status, **details)
-        for function in tuple(self._on_status):
-            try:
-                function(change)
-            except Exception:
-                _log.exception("A function that was to hear of the status failed")
+        self._on_status.tell(StatusChange(status=status, **details))
 
     # -- what comes
 

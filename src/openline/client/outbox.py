@@ -1,6 +1,7 @@
 """What is under way to the server: kept until it is answered, sent again after a reconnect, applied once."""
 
 import asyncio
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from openline.client.ending import delay
+from openline.client.events import Retry
 from openline.client.frames import Frame, error_of, wrap, write
 from openline.client.surroundings import Handle, Surroundings
 from openline.errors import CommandError, ErrorCode
@@ -26,18 +28,20 @@ _BUFFERED: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How commands are kept: how many of a lane may be under way, with a key or not, and who remembers it.
+    """How commands are kept: how many of a lane may be under way, with a key or not, who remembers it and how long.
 
-    ``bound``: the connection does, so that the key is worth nothing on another one.
+    ``bound``: the connection does, so that the key is worth nothing on another one. ``life``: for so many seconds.
     """
 
     width: int
     keyed: bool = True
     bound: bool = False
+    life: float = math.inf
 
 
 #: One at a time in a channel: if the engine did not answer the first, the second must not overtake its repetition.
-PUBLICATION: Final = Kind(width=1)
+#: The server knows its key for 5 minutes; one of them is for what is under way, and for its clock.
+PUBLICATION: Final = Kind(width=1, life=240.0)
 #: The server remembers the last 256 keys of a connection: no more may be under way when the line breaks.
 EVENT: Final = Kind(width=128, bound=True)
 READ: Final = Kind(width=128, keyed=False)
@@ -79,7 +83,7 @@ class _Entry:
         self.key = key
         self.answer = answer
         self.away = False
-        self.tried = False
+        self.tried: float | None = None
         self.tries = 0
         self.id = 0
         self.rest: Handle | None = None
@@ -94,6 +98,10 @@ def _new_key() -> str:
     return secrets.token_hex(16)
 
 
+def _unknown(reason: str) -> CommandError:
+    return CommandError(ErrorCode.UNAVAILABLE, f"{reason}; the outcome is unknown.", retry=True)
+
+
 def _too_large() -> CommandError:
     return CommandError(ErrorCode.TOO_LARGE, "It would not fit into a message.")
 
@@ -101,10 +109,11 @@ def _too_large() -> CommandError:
 class Outbox:
     """Sends commands when there is a line, the oldest of a lane first, and gives the answers to who waits for them."""
 
-    def __init__(self, surroundings: Surroundings, limits: OutboxLimits) -> None:
+    def __init__(self, surroundings: Surroundings, limits: OutboxLimits, tell: Callable[[Retry], None]) -> None:
         self._clock = surroundings.clock
         self._chance = surroundings.chance
         self._limits = limits
+        self._tell = tell
         self._transport: Transport | None = None
         self._last_id = 0
         self._waiting: dict[CommandId, Answer] = {}
@@ -199,13 +208,12 @@ class Outbox:
     def opened(self, *, resumed: bool, message: int) -> None:
         """Let everything leave that waits; ``message`` is the longest that the server takes."""
         self._message = message
-        unknown = CommandError(ErrorCode.UNAVAILABLE, "The connection was lost; the outcome is unknown.", retry=True)
         for lane in tuple(self._lanes):
             for entry in tuple(self._lanes[lane]):
                 if len(entry.text) + len(msgspec.json.encode(entry.key)) + _ROOM > message:
                     self._refuse(entry, _too_large())
-                elif not resumed and entry.tried and entry.kind.bound:
-                    self._refuse(entry, unknown)
+                elif not resumed and entry.tried is not None and entry.kind.bound:
+                    self._refuse(entry, _unknown("The connection was lost"))
             self._flush(lane)
 
     def lost(self) -> None:
@@ -246,14 +254,20 @@ class Outbox:
     def _flush(self, lane: str) -> None:
         if self._transport is None:
             return
-        for entry in self._lanes.get(lane, ()):
+        now = self._clock.now()
+        for entry in tuple(self._lanes.get(lane, ())):
             busy = self._busy.get(lane, 0)
             if busy >= entry.kind.width:
                 return
             # One that was cancelled this moment is still here.
-            if not entry.away and not entry.answer.done():
+            if entry.away or entry.answer.done():
+                continue
+            if entry.tried is not None and now - entry.tried >= entry.kind.life:
+                self._refuse(entry, _unknown("It was tried in vain for too long"))
+            else:
                 self._busy[lane] = busy + 1
-                entry.away = entry.tried = True
+                entry.away = True
+                entry.tried = now if entry.tried is None else entry.tried
                 entry.id = self._send(self._transport, self._text(entry), partial(self._settle, entry))
 
     @staticmethod
@@ -270,18 +284,20 @@ class Outbox:
             if not entry.answer.done():
                 entry.answer.set_result(frame)
         elif frame.retry is True:
-            self._rest(entry)
+            self._rest(entry, error_of(frame))
         else:
             self._refuse(entry, error_of(frame))
         self._flush(entry.lane)
 
-    def _rest(self, entry: _Entry) -> None:
+    def _rest(self, entry: _Entry, error: CommandError) -> None:
         """It keeps its place meanwhile, and the lane waits for it."""
         # A handler's answer is remembered under its key: only a new one makes the server try again.
         if entry.kind.bound:
             entry.key = _new_key()
-        entry.rest = self._clock.call_later(delay(entry.tries, self._chance), partial(self._again, entry))
+        pause = delay(entry.tries, self._chance)
+        entry.rest = self._clock.call_later(pause, partial(self._again, entry))
         entry.tries += 1
+        self._tell(Retry(code=error.code, message=error.message, seconds=pause))
 
     def _again(self, entry: _Entry) -> None:
         entry.rest = None

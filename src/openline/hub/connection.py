@@ -1,6 +1,5 @@
 """One client as the hub knows it: it keeps its identity, subscriptions and order of commands across transports."""
 
-import secrets
 from collections import deque
 from collections.abc import Iterable, MutableMapping
 from enum import Enum
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openline.errors import CloseCode, CommandError
 from openline.hub.few import Few
+from openline.hub.names import new_name
 from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold
@@ -15,6 +15,7 @@ from openline.hub.timers import Timer
 from openline.model import JsonBytes, Position, User
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command
+from openline.protocol.frames import may_be_sent
 from openline.protocol.socketio import DEFAULT
 from openline.protocol.strict_json import encode_json
 
@@ -88,7 +89,7 @@ class Connection:
     )
 
     def __init__(self, hub: "Hub", wire: Wire | None) -> None:
-        self.id = secrets.token_urlsafe(9)
+        self.id = new_name(9)
         self.user: User | None = None
         self.namespace = DEFAULT
         self._hub = hub
@@ -192,6 +193,9 @@ class Connection:
     def disconnect(self, reason: str = "", code: int = CloseCode.DISCONNECTED) -> None:
         """End this connection for good.
 
-        ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410).
+        ``reason`` (at most 123 bytes) reaches the client with close code ``code`` (4410). Raises :class:`ValueError`
+        for a code that no close frame may carry (RFC 6455 §7.4).
         """
+        if not may_be_sent(code):
+            raise ValueError(f"close code {code} may not be sent; 4000 to 4999 are an application's own")
         self._hub.tasks.on_loop(lambda: self._hub.disconnect(self, code, reason))

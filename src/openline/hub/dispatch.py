@@ -14,11 +14,14 @@ from openline.hub.ports import Wire
 from openline.hub.requests import Requests
 from openline.hub.turns import Turns
 from openline.model import JsonBytes
+from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, Word
 
 __all__ = ["Dispatch"]
 
 _ANSWERS: Final = frozenset((Word.REPLY, Word.ERROR, Word.PONG))
+# As globals: a lookup through the enum costs more than the comparison, once per command.
+_OPENING, _ENDED = State.OPENING, State.ENDED
 
 
 class Dispatch:
@@ -38,12 +41,17 @@ class Dispatch:
         Answers to asks are taken out of turn, so that a handler may await one.
         """
         connection = wire.connection
-        if connection is None or connection.stage is State.ENDED:
+        if connection is None or connection.stage is _ENDED:
             return
-        if command.type in _ANSWERS:
+        word = command.type[0] == INTERNAL
+        if word and command.type in _ANSWERS:
             self._take_answer(connection, command)
+        elif connection.busy:
+            self._turns.wait(connection, wire, command)
+        elif word or connection.stage is _OPENING:
+            self._carry_out(connection, wire, command)
         else:
-            self._turns.take(connection, wire, command)
+            self._perform(connection, wire, command)
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -75,7 +83,7 @@ class Dispatch:
             self._answers.refuse(wire, connection, None, self._answers.explain(error, connection, Word.CONNECT))
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
-        if connection.stage is State.OPENING:
+        if connection.stage is _OPENING:
             self._turns.run(connection, self._open(connection, wire, command))
         elif command.type == Word.PING:
             self._answers.pong(wire, connection, command.id)
@@ -98,7 +106,13 @@ class Dispatch:
     def _perform(self, connection: Connection, wire: Wire, command: Command) -> None:
         connection.busy += 1
         answer = self._requests.perform(connection, command)
-        if answer.done:
+        if isinstance(answer, bytes):
+            if command.id is not None:
+                self._answers.reply(wire, connection, command.id, answer)
+            connection.busy -= 1
+            if connection.farewell is not None:
+                self._turns.end_if_over(connection)
+        elif answer.done:
             self._answer(connection, wire, command, answer)
             self._turns.let_go(connection)
         else:

@@ -48,6 +48,8 @@ class Few(MutableMapping[K, V]):
         entries = self._entries
         if isinstance(entries, dict):
             entries[key] = value
+        elif not entries:
+            self._entries = (key, value)
         elif key in entries[::2]:
             place = _place(entries, key)
             self._entries = (*entries[: place + 1], value, *entries[place + 2 :])

@@ -1,7 +1,6 @@
 """How a connection begins, loses its line, comes back, and ends: once each, whatever happens in between."""
 
 import logging
-import secrets
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
+from openline.hub.names import new_name
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Wire
@@ -59,7 +59,10 @@ class Lifecycle:
     async def let_in(self, connection: Connection, user: User | None) -> None:
         """Let ``connection`` in as ``user``; raises :class:`CommandError` where its line has ended meanwhile."""
         connection.user = user
-        await self._hub.application.admitting(connection).step()
+        admitting = self._hub.application.admitting(connection)
+        if not admitting.done:
+            await admitting.step()
+        admitting.result()
         self._look_again(connection)
         await self._hub.membership.join(connection, everybody(connection.namespace), self._everybody)
         self._look_again(connection)
@@ -83,7 +86,8 @@ class Lifecycle:
             self.users.setdefault(connection.user.id, {})[connection] = None
 
     async def _authenticated(self, connection: Connection, token: str | None, request: Request) -> User | None:
-        user = await self._hub.application.authenticate(token, request).step()
+        asked = self._hub.application.authenticate(token, request)
+        user = asked.result() if asked.done else await asked.step()
         self._look_again(connection)
         return user
 
@@ -110,7 +114,7 @@ class Lifecycle:
         for secret in connection.resume:
             if secret != used:
                 self._resumable.pop(secret, None)
-        secret = secrets.token_urlsafe(24)
+        secret = new_name(24)
         connection.resume = (secret,) if used is None else (secret, used)
         self._resumable[secret] = connection
         if self._hub.cluster is not None:

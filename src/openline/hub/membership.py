@@ -94,11 +94,17 @@ class Membership:
         if connection.stage is State.ENDED:
             raise CommandError(ErrorCode.FAILED, "The connection has ended.")
         previous = connection.subscriptions.get(name)
-        subscription = self._hold(connection, name, options, presence=presence)
+        confirmed = self._broker.subscribe(name)
+        subscription = self._place(connection, name, options, presence=presence)
+        if confirmed.good and self.registry is None and not (after or last):
+            # Nothing has to be waited for, so nothing can come in meanwhile.
+            self.seat(subscription)
+            return Joined([], complete=True)
+        self.hold(subscription, Hold(self._hold_bytes))
         hold = subscription.hold
+        written = _DONE if self.registry is None else self.registry.subscribed(subscription)
         try:
-            written = _DONE if self.registry is None else self.registry.subscribed(subscription)
-            await self._broker.subscribe(name).step()
+            await confirmed.step()
             await written.step()
             page = await self._read(name, after, last).step() if after or last else _NOTHING
             lost = not page.complete
@@ -127,7 +133,7 @@ class Membership:
 
         Settled when nothing published from now on is missed.
         """
-        self.hold(self._hold(connection, name, options, presence=False), hold)
+        self.hold(self._place(connection, name, options, presence=False), hold)
         return self._broker.subscribe(name)
 
     def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
@@ -135,7 +141,7 @@ class Membership:
             return self._broker.read(name, after=after, limit=MAX_PAGE)
         return self._broker.read(name, limit=min(last, MAX_PAGE))
 
-    def _hold(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
+    def _place(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = Channel(name, options, self._tick)
@@ -147,7 +153,6 @@ class Membership:
         subscription = Subscription(connection, channel, presence=presence)
         # The channel's own string, which all its members share.
         connection.subscriptions[channel.name] = subscription
-        self.hold(subscription, Hold(self._hold_bytes))
         return subscription
 
     def hold(self, subscription: Subscription, hold: Hold) -> None:

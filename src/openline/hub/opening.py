@@ -31,7 +31,9 @@ class Opening:
         """``go_on`` lets a connection carry out the commands that waited while it was taken up again."""
         self._hub = hub
         self._answers = answers
-        self._facts = facts
+        self._facts: Mapping[str, object] = {"window": hub.settings.window_seconds, **facts}
+        # What everybody new is told, in front of the end of its object.
+        self._same: JsonBytes = b',"resumed":false,' + _encode(self._facts)[1:-1]
         self._go_on = go_on
 
     async def connect_silently(self, connection: Connection) -> None:
@@ -68,12 +70,15 @@ class Opening:
             return
         await lifecycle.admit(newcomer, token, wire.request)
         wire.request = None
-        self._answers.reply(wire, newcomer, command.id, self._greeting(newcomer, None))
+        self._answers.reply(wire, newcomer, command.id, self._first_greeting(newcomer))
         await self._welcome(newcomer)
 
     async def _welcome(self, connection: Connection) -> None:
         try:
-            await self._hub.application.connected(connection).step()
+            connected = self._hub.application.connected(connection)
+            if not connected.done:
+                await connected.step()
+            connected.result()
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
             if connection.wire is not None:
@@ -100,19 +105,25 @@ class Opening:
         finally:
             self._go_on(connection)
 
-    def _greeting(self, connection: Connection, resumption: Resumption | None, secret: str | None = None) -> JsonBytes:
+    def _first_greeting(self, connection: Connection) -> JsonBytes:
+        """What somebody new is told; ids, secrets and positions need no escapes."""
+        secret = self._hub.lifecycle.make_resumable(connection)
+        user = b"" if connection.user is None else b',"user":' + _encode(connection.user.id)
+        own = f'{{"connection":"{connection.id}","resume":"{secret}","position":"{self._hub.broker.position}"'
+        return b"%b%b%b}" % (own.encode(), self._same, user)
+
+    def _greeting(self, connection: Connection, resumption: Resumption, secret: str | None) -> JsonBytes:
+        """What somebody is told who is back."""
+        lost = resumption.lost
         said: dict[str, object] = {
             "connection": connection.id,
             "resume": self._hub.lifecycle.make_resumable(connection, secret),
-            "window": self._hub.settings.window_seconds,
-            "position": str(self._hub.broker.position if resumption is None else resumption.position),
-            "resumed": resumption is not None,
+            "position": str(resumption.position),
+            "resumed": True,
             **self._facts,
+            "recovered": not any(name.startswith(INTERNAL) for name in lost),
+            "subscriptions": [{"channel": name, "recovered": name not in lost} for name in connection.channels],
         }
         if connection.user is not None:
             said["user"] = connection.user.id
-        if resumption is not None:
-            lost = resumption.lost
-            said["recovered"] = not any(name.startswith(INTERNAL) for name in lost)
-            said["subscriptions"] = [{"channel": name, "recovered": name not in lost} for name in connection.channels]
         return _encode(said)

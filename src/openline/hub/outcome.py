@@ -47,6 +47,11 @@ class Outcome(Generic[T]):
         outcome.done = True
         return outcome
 
+    @property
+    def good(self) -> bool:
+        """Whether it has come out well already."""
+        return self.done and self._failure is None
+
     def settle(self, value: T) -> None:
         """It came out well."""
         if not self.done:

@@ -64,8 +64,11 @@ class Application(Protocol):
         """Whether a handler takes events of this type (sent to this channel)."""
         ...
 
-    def event(self, connection: "Connection", command: Command) -> Outcome[JsonBytes]:
-        """Run the handler and encode what it returns; fails with what the client is to be told."""
+    def event(self, connection: "Connection", command: Command) -> JsonBytes | Outcome[JsonBytes]:
+        """Run the handler and encode what it returns: what is there now comes as it is, anything else as an outcome.
+
+        That fails with what the client is to be told.
+        """
         ...
 
     def call(self, connection: "Connection", command: Command) -> Outcome[Any]:

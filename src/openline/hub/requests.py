@@ -1,7 +1,7 @@
 """What a client may ask of the hub once it is in: channels, their history and presence, publications, events."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from openline.errors import BrokerError, CommandError, ErrorCode, our_failure
 from openline.hub.connection import Connection
@@ -13,7 +13,7 @@ from openline.protocol.channel_name import INTERNAL, check_channel
 from openline.protocol.commands import Command, Word
 from openline.protocol.json_codec import push_json
 
-__all__ = ["Requests"]
+__all__ = ["Requests", "said"]
 
 _REMEMBERED_ANSWERS: Final = 256
 _REMEMBERED_BYTES: Final = 524_288
@@ -21,12 +21,15 @@ _HISTORY_LIMIT: Final = 100
 _MAX_HISTORY: Final = 1000
 
 
+_Steps = Coroutine[Outcome[Any], None, JsonBytes]
+
+
 class Requests:
     """Performs one command; the payload of its reply comes out, or what it is refused with."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._words: dict[str, Callable[[Connection, Command], Awaitable[JsonBytes]]] = {
+        self._words: dict[str, Callable[[Connection, Command], _Steps]] = {
             Word.CONNECT: self._connect_again,
             Word.SUBSCRIBE: self._subscribe,
             Word.UNSUBSCRIBE: self._unsubscribe,
@@ -34,15 +37,17 @@ class Requests:
             Word.PRESENCE: self._presence,
         }
 
-    def perform(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
-        """Perform ``command``, at once where nothing has to be waited for.
+    def perform(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
+        """Perform ``command``, at once where nothing has to be waited for; the payload itself, where it is there.
 
-        The outcome fails with :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application
+        An outcome fails with :class:`CommandError`, :class:`~openline.errors.BrokerError`, or what the application
         raised.
         """
         channel = command.channel
+        if channel is None and command.key is None and command.type[0] != INTERNAL:
+            return self._hub.application.event(connection, command)
         if command.type[0] == INTERNAL:
-            return drive(self._perform_word(connection, command))
+            return drive(self._words.get(command.type, self._unknown)(connection, command))
         try:
             if channel is None:
                 return self._event(connection, command)
@@ -52,11 +57,8 @@ class Requests:
             return Outcome.failed(error)
         return drive(self._publish_if_allowed(connection, command, channel))
 
-    async def _perform_word(self, connection: Connection, command: Command) -> JsonBytes:
-        word = self._words.get(command.type)
-        if word is None:
-            raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
-        return await word(connection, command)
+    async def _unknown(self, connection: Connection, command: Command) -> JsonBytes:
+        raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
 
     async def _connect_again(self, connection: Connection, command: Command) -> JsonBytes:
         raise CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
@@ -66,14 +68,16 @@ class Requests:
     async def _subscribe(self, connection: Connection, command: Command) -> JsonBytes:
         name, hub = self._channel(command), self._hub
         since = None if command.since is None else Position.parse(command.since)
-        options = await hub.policy.demand(connection, name, Action.SUBSCRIBE)
+        options = hub.policy.options(name)
+        if options.subscribe is not True:
+            await hub.policy.demand(connection, name, Action.SUBSCRIBE)
         if command.presence and options.presence is not None:
             await hub.policy.demand(connection, name, Action.SEE_PRESENCE)
         if name not in connection.subscriptions and len(connection.subscriptions) > hub.settings.max_subscriptions:
             raise CommandError(
                 ErrorCode.TOO_MANY, f"A connection has {hub.settings.max_subscriptions} subscriptions at most."
             )
-        sees = await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
+        sees = options.see_history is True or await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
         newest = 1 if options.last_value and since is None else 0
         joined = await hub.membership.join(
             connection,
@@ -153,9 +157,9 @@ class Requests:
 
     async def _publish_if_allowed(self, connection: Connection, command: Command, channel: str) -> JsonBytes:
         await self._hub.policy.demand(connection, channel, Action.PUBLISH)
-        return await self._publish(connection, command, channel).step()
+        return await said(self._publish(connection, command, channel))
 
-    def _publish(self, connection: Connection, command: Command, channel: str) -> Outcome[JsonBytes]:
+    def _publish(self, connection: Connection, command: Command, channel: str) -> JsonBytes | Outcome[JsonBytes]:
         if self._hub.application.handles(command.type, channel):
             return self._event(connection, command)
         published = self._hub.publish(
@@ -171,9 +175,9 @@ class Requests:
         if not published.done:
             return drive(_told_later(published))
         position = published.result()
-        return Outcome.of(_told(position) if command.id is not None else b"")
+        return _told(position) if command.id is not None else b""
 
-    def _event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+    def _event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         if command.key is None:
             return self._hub.application.event(connection, command)
         return drive(self._event_once(connection, command))
@@ -186,7 +190,7 @@ class Requests:
                 raise first
             return first
         try:
-            payload = await self._hub.application.event(connection, command).step()
+            payload = await said(self._hub.application.event(connection, command))
         except CommandError as error:
             self._remember(connection, command, error)
             raise
@@ -217,6 +221,11 @@ def _key_of(connection: Connection, key: str) -> str:
     A user's id holds no line feed, and neither do the application's own keys.
     """
     return f"{'' if connection.user is None else connection.user.id}\n{key}"
+
+
+async def said(answer: JsonBytes | Outcome[JsonBytes]) -> JsonBytes:
+    """The answer itself, for coroutines that :func:`~openline.hub.outcome.drive` runs."""
+    return answer if isinstance(answer, bytes) else await answer.step()
 
 
 async def _told_later(published: Outcome[Position | None]) -> JsonBytes:

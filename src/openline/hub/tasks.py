@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
@@ -39,6 +39,7 @@ class Tasks:
         self._loop = loop
         self._thread = threading.get_ident()
         self._running: set[asyncio.Future[Any]] = set()
+        self._kept: set[asyncio.Future[Any]] = set()
 
     def __len__(self) -> int:
         return len(self._running)
@@ -46,6 +47,17 @@ class Tasks:
     def start(self, awaitable: Awaitable[T]) -> Outcome[T]:
         """Run ``awaitable`` as a task; cancelled, its outcome fails with :class:`CommandError`."""
         return self._watch(self._loop.create_task(_await(awaitable)))
+
+    def keep(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run what is to last as long as the server, and handles its own failures; :meth:`dismiss` cancels it."""
+        task = self._loop.create_task(coroutine)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    def dismiss(self) -> None:
+        """Cancel what was to last; nobody waits for it yet."""
+        for task in self._kept:
+            task.cancel()
 
     def on_loop(self, call: Callable[[], Outcome[T]]) -> Outcome[T]:
         """Make ``call`` on the loop: at once there, in a moment from another thread.
@@ -74,10 +86,14 @@ class Tasks:
             outcome.settle(future.result())
 
     async def close(self, patience: float) -> int:
-        """Wait ``patience`` seconds for what still runs, then cancel it; returns how many had to be."""
-        if self._running:
-            await asyncio.wait(tuple(self._running), timeout=patience)
-        late = tuple(self._running)
+        """Wait ``patience`` seconds for what still runs, then cancel it; returns how many had to be.
+
+        What was to last is told at once that this is the end.
+        """
+        self.dismiss()
+        if self._running or self._kept:
+            await asyncio.wait((*self._running, *self._kept), timeout=patience)
+        late = (*self._running, *self._kept)
         for task in late:
             task.cancel()
         if late:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from openline.hub.ports import Group, Wire
 
 __all__ = ["HOLD_SECONDS", "Call", "Entry", "Steps", "Tick", "ToGroup", "ToWire", "one_by_one"]
@@ -36,14 +38,11 @@ class ToGroup:
         self.target.deliver(self.frames, self.mark, self.skip)
 
 
-class ToWire:
-    """Frames for one wire."""
+class ToWire(msgspec.Struct):
+    """Frames for one wire; made for every answer, which msgspec's constructor does in a third of the time."""
 
-    __slots__ = ("frames", "target")
-
-    def __init__(self, target: Wire, frame: bytes) -> None:
-        self.target = target
-        self.frames = [frame]
+    target: Wire
+    frames: list[bytes]
 
     def deliver(self) -> None:
         """Write them."""
@@ -104,7 +103,10 @@ class Tick:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last(frame)
+        self._bytes += len(frame)
+        if self._bytes > _LIMIT_BYTES or not self._entries:
+            self._begin(frame)
+        last = self._entries[-1] if self._entries else None
         if isinstance(last, ToGroup) and last.target is group and last.mark == group.mark and last.skip == skip:
             last.frames.append(frame)
         else:
@@ -114,23 +116,23 @@ class Tick:
         """Queue ``frame`` for one wire; nothing for ``b""``."""
         if not frame:
             return
-        last = self._last(frame)
+        self._bytes += len(frame)
+        if self._bytes > _LIMIT_BYTES or not self._entries:
+            self._begin(frame)
+        entries = self._entries
+        last = entries[-1] if entries else None
         if isinstance(last, ToWire) and last.target is wire:
             last.frames.append(frame)
         else:
-            self._entries.append(ToWire(wire, frame))
+            entries.append(ToWire(wire, [frame]))
 
-    def _last(self, frame: bytes) -> Entry | None:
-        """The entry that ``frame`` may join. Beyond the limit the list is flushed at once instead of growing."""
-        self._bytes += len(frame)
+    def _begin(self, frame: bytes) -> None:
+        """Begin a list with ``frame``. Beyond the limit the list is flushed at once instead of growing."""
         if self._bytes > _LIMIT_BYTES:
             self.flush()
             self._bytes = len(frame)
-        if self._entries:
-            return self._entries[-1]
-        if not self._flushing and self._under_way is None:
+        if not self._entries and not self._flushing and self._under_way is None:
             self._call_soon(self._turn)
-        return None
 
     def behind(self, call: Callable[[], None]) -> None:
         """Make ``call`` behind everything queued so far: at once, or, inside a flush, as soon as that comes to it."""
@@ -173,11 +175,14 @@ class Tick:
         try:
             while self._entries or self._under_way is not None:
                 if not self._advance(until):
-                    self._call_soon(self._turn)
-                    return
+                    break
         finally:
             self._flushing = False
-        self._tidy()
+            # Also where a step failed, which is a fault of ours: what was queued meanwhile asked for no turn.
+            if self._entries or self._under_way is not None:
+                self._call_soon(self._turn)
+            else:
+                self._tidy()
 
     def _advance(self, until: float | None) -> bool:
         """Deliver what is under way, or else what is queued; False where it was interrupted."""

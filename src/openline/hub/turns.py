@@ -28,13 +28,17 @@ class Turns:
         self._carry_out = carry_out
 
     def take(self, connection: Connection, wire: Wire, command: Command) -> None:
-        """Carry out ``command``: now, or behind those that came before.
+        """Carry out ``command``: now, or behind those that came before."""
+        if connection.busy:
+            self.wait(connection, wire, command)
+        else:
+            self._carry_out(connection, wire, command)
+
+    def wait(self, connection: Connection, wire: Wire, command: Command) -> None:
+        """Carry out ``command`` behind those that came before, for ``connection`` is busy.
 
         Beyond the limit of what may wait, the line is not read.
         """
-        if not connection.busy:
-            self._carry_out(connection, wire, command)
-            return
         if connection.backlog is None:
             connection.backlog = deque()
         connection.backlog.append((wire, command))
@@ -55,7 +59,8 @@ class Turns:
     def let_go(self, connection: Connection) -> None:
         """What made ``connection`` busy just now is through already, so nothing can wait behind it."""
         connection.busy -= 1
-        self._end_if_over(connection)
+        if connection.farewell is not None:
+            self.end_if_over(connection)
 
     def _go_on_after(self, connection: Connection, outcome: Outcome[None]) -> None:
         outcome.result()
@@ -72,9 +77,9 @@ class Turns:
             if not connection.backlog:
                 connection.backlog = None
             self._carry_out(connection, wire, command)
-        self._end_if_over(connection)
+        self.end_if_over(connection)
 
-    def _end_if_over(self, connection: Connection) -> None:
+    def end_if_over(self, connection: Connection) -> None:
         """End a connection that has gone, once everything it had sent has been carried out."""
         if connection.farewell is not None and not connection.busy and not connection.backlog:
             self._hub.lifecycle.end(connection, connection.farewell)

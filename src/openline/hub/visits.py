@@ -11,7 +11,7 @@ from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import ChannelOptions
 from openline.hub.recovery import Hold
-from openline.hub.requests import Requests
+from openline.hub.requests import Requests, said
 from openline.model import JsonBytes, Page, Position, Publication, User
 from openline.protocol.channel_name import check_event
 from openline.protocol.commands import Command
@@ -197,7 +197,7 @@ class Visits:
             raise CommandError(ErrorCode.BAD_FIELD, "`channel` is missing.", field="channel")
         check_event(command.type)
         if command.key is None or not self._hub.application.handles(command.type, command.channel):
-            return await self._requests.perform(visitor, command).step()
+            return await said(self._requests.perform(visitor, command))
         place = (visitor.user.id if visitor.user is not None else "", command.channel, command.key)
         return await self._answers.once(place, visitor, command, self._requests).step()
 
@@ -219,6 +219,8 @@ class _RememberedAnswers:
         if known is not None:
             return known[1]
         answer = requests.perform(visitor, command)
+        if isinstance(answer, bytes):
+            answer = Outcome.of(answer)
         self._known[place] = (self._hub.timers.now + _ANSWER_SECONDS, answer)
         answer.then(lambda done: self._done(place, done))
         return answer

@@ -19,6 +19,7 @@ __all__ = [
     "is_utf8",
     "length_field_end",
     "mask",
+    "may_be_sent",
     "parse_frames",
     "parse_frames_in_python",
     "read_header",
@@ -211,7 +212,7 @@ def encode_close(code: int | None, reason: str = "") -> bytes:
     """
     if code is None:
         return encode_frame(Opcode.CLOSE, b"")
-    if not _may_be_sent(code):
+    if not may_be_sent(code):
         raise ValueError(f"close code {code} may not be sent")
     return encode_frame(Opcode.CLOSE, code.to_bytes(2) + fit_reason(reason).encode())
 
@@ -231,11 +232,11 @@ def decode_close(payload: bytes) -> tuple[int | None, str]:
     if not is_utf8(payload[2:]):
         raise ProtocolError(CloseCode.INVALID_DATA, "close reason is not UTF-8")
     code = int.from_bytes(payload[:2])
-    if len(payload) < 2 or not _may_be_sent(code):
+    if len(payload) < 2 or not may_be_sent(code):
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, "close code that may not be sent")
     return code, payload[2:].decode()
 
 
-def _may_be_sent(code: int) -> bool:
+def may_be_sent(code: int) -> bool:
     """Tell whether a close code may stand on the wire (§7.4 and the registry: 1012 to 1014 came later)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

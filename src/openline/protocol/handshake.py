@@ -11,7 +11,15 @@ import msgspec
 
 from openline.errors import RequestRefused
 
-__all__ = ["Upgrade", "accept_key", "read_upgrade", "refusal", "response_head", "switching_protocols"]
+__all__ = [
+    "Upgrade",
+    "accept_key",
+    "read_subprotocols",
+    "read_upgrade",
+    "refusal",
+    "response_head",
+    "switching_protocols",
+]
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # §1.3
 
@@ -66,7 +74,9 @@ def read_upgrade(method: str, http_version: str, headers: Sequence[tuple[bytes, 
     key = _single(given, b"sec-websocket-key", KEY)
     if key is None:
         raise RequestRefused(400, "The Sec-WebSocket-Key header is missing.")
-    return Upgrade(key.encode(), _subprotocols(given), _single(given, b"origin", VISIBLE), host)
+    offered = given.get(b"sec-websocket-protocol")
+    subprotocols = read_subprotocols(None if offered is None else b",".join(offered))
+    return Upgrade(key.encode(), subprotocols, _single(given, b"origin", VISIBLE), host)
 
 
 def _by_name(headers: Sequence[tuple[bytes, bytes]]) -> Given:
@@ -101,12 +111,14 @@ def _refuse_body(given: Given) -> None:
         raise RequestRefused(400, "A WebSocket begins with a request without a body.")
 
 
-def _subprotocols(given: Given) -> tuple[str, ...]:
-    """Return what was offered, the client's favourite first; §4.1 wants tokens, each once."""
-    values = given.get(b"sec-websocket-protocol")
-    if values is None:
+def read_subprotocols(value: bytes | None) -> tuple[str, ...]:
+    """Return what was offered, the client's favourite first; §4.1 wants tokens, each once.
+
+    ``value`` is that of the header, None where it was not sent. Raises :class:`~openline.errors.RequestRefused`.
+    """
+    if value is None:
         return ()
-    names = [name.strip(b" \t") for name in b",".join(values).split(b",")]
+    names = [name.strip(b" \t") for name in value.split(b",")]
     if len(set(names)) < len(names) or not all(map(TOKEN.fullmatch, names)):
         raise RequestRefused(400, "Sec-WebSocket-Protocol is a list of different tokens, separated by commas.")
     return tuple(name.decode() for name in names)

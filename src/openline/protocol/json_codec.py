@@ -14,7 +14,7 @@ from openline.protocol.attachments import show_attachments
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, CommandId
 from openline.protocol.frames import encode_text
-from openline.protocol.strict_json import check_json
+from openline.protocol.strict_json import check_json, is_suspect
 
 __all__ = [
     "SUBPROTOCOL",
@@ -100,7 +100,13 @@ def decode_command(data: bytes) -> Command:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object in a text frame.") from error
     if not frame.type.isprintable() and _CONTROL.search(frame.type) is not None:
         raise CommandError(ErrorCode.BAD_FIELD, "A type holds no control characters.", field="type")
-    payload, binary = read_payload(frame.payload, frame.encoding)
+    payload, binary = b"null", False
+    if frame.encoding is not None:
+        payload, binary = read_payload(frame.payload, frame.encoding)
+    elif frame.payload:
+        payload = bytes(frame.payload)
+        if is_suspect(payload):
+            check_json(payload)
     if frame.type[0] != INTERNAL:
         # The other fields belong to words of the protocol, and a command with fewer of them is made in half the time.
         return Command(
@@ -246,8 +252,9 @@ class JsonCodec:
 
     def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
-        number = b"%d" % command_id if isinstance(command_id, int) else _encode(command_id)
-        return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (number, payload))
+        if isinstance(command_id, int):
+            return self._frame(b'{"type":"$reply","id":%d,"payload":%b}' % (command_id, payload))
+        return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (_encode(command_id), payload))
 
     def error(self, command_id: CommandId | None, error: CommandError) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""

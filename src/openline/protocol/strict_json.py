@@ -55,6 +55,9 @@ def check_json(data: bytes) -> bytes:
     return data
 
 
+_FINITE: Final = frozenset((str, int, bool, type(None)))
+
+
 def encode_json(value: Any) -> bytes:
     """``value`` as JSON text within the limits.
 
@@ -63,12 +66,15 @@ def encode_json(value: Any) -> bytes:
     """
     try:
         data = _encode(value)
-        if b"null" in data:
+        # find() is the quickest way to ask, and the commonest values need not be asked.
+        if value.__class__ not in _FINITE and data.find(b"null") >= 0:
             _check_finite(value)
     except RecursionError:
         raise ValueError("the value is nested too deep") from None
     except UnicodeEncodeError:
         raise ValueError("a string holds a lone surrogate") from None
+    if not is_suspect(data):
+        return data
     try:
         return check_json(data)
     except CommandError as error:

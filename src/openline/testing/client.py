@@ -105,7 +105,7 @@ class Client(_Reader, Line):
             if change.status != "connecting" and not tried.done():
                 tried.set_result(change)
 
-        self._on_status.append(look)
+        self._on_status.add(look)
         try:
             self._network.mend()
             self._network.hold(held=False)

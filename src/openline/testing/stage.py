@@ -94,7 +94,7 @@ class _Doorkeeper:
     def handles(self, type: str, channel: str | None) -> bool:
         return self._application.handles(type, channel)
 
-    def event(self, connection: Connection, command: Command) -> Outcome[JsonBytes]:
+    def event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         return self._application.event(connection, command)
 
     def call(self, connection: Connection, command: Command) -> Outcome[Any]:

@@ -20,8 +20,10 @@ _DONE: Final[Outcome[None]] = Outcome.of(None)
 class FakeWire:
     """See :class:`openline.hub.ports.Wire`; with a ``hub``, it tells it when the line is gone, as real lines do.
 
-    ``written`` holds the frames that the peer has read. ``closed`` is the code and the reason with which the line was
-    ended from our side, None while it was not. ``reading`` is false while the hub wants to hear nothing.
+    What its channels let go while the peer is slow, the peer is told with a ``$gap`` when it has read all the rest, or
+    when its connection comes back. ``written`` holds the frames that the peer has read. ``closed`` is the code and the
+    reason with which the line was ended from our side, None while it was not. ``reading`` is false while the hub wants
+    to hear nothing.
     """
 
     def __init__(self, codec: Codec, *, hub: Hub | None = None, outbox_bytes: int = 1_048_576) -> None:
@@ -100,6 +102,7 @@ class FakeWire:
         for _ in range(min(frames, len(self._outbox))):
             self.written.append(self._outbox.take(1))
         if not len(self._outbox):
+            self.written += self._outbox.take_gaps(self.codec)
             self._settle_drained()
 
     def lose(self, *, clean: bool = False) -> None:
@@ -119,6 +122,8 @@ class FakeWire:
         self.open = False
         for group in tuple(self.places):
             group.leave(self)
+        if self.connection is not None:
+            self.connection.tell_later(self._outbox.lost)
         self._settle_drained()
 
     def _settle_drained(self) -> None:

@@ -3,7 +3,7 @@
 Judged before anything is made for a request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -12,7 +12,7 @@ from openline.model import Request
 from openline.transports.settings import GateSettings
 from openline.transports.vouching import HEADER, Vouching
 
-__all__ = ["TOKEN_PREFIX", "Gate"]
+__all__ = ["TOKEN_PREFIX", "Gate", "join_headers"]
 
 #: A subprotocol that begins with it carries the token behind it.
 TOKEN_PREFIX = "openline.token."  # noqa: S105  a name, no secret
@@ -53,8 +53,22 @@ class Gate:
         ``subprotocols`` are those that a WebSocket's client offers. Raises :class:`RequestRefused` (403, 400) with the
         remedy in its text.
         """
-        given = _joined(headers)
-        passed_on = given.pop(HEADER, None)
+        given = join_headers(headers)
+        return self.judge(path, query, given, peer=peer, secure=secure, subprotocols=subprotocols, method=method)
+
+    def judge(
+        self,
+        path: str,
+        query: str,
+        given: Mapping[str, str],
+        *,
+        peer: str,
+        secure: bool,
+        subprotocols: Sequence[str] = (),
+        method: str = "GET",
+    ) -> Request:
+        """As :meth:`admit`, for headers that are joined by name."""
+        passed_on = given.get(HEADER)
         if passed_on is not None and self._vouching is not None:
             vouched = self._vouching.read(passed_on, method, path, query)
             peer, secure = (peer, secure) if vouched is None else vouched
@@ -150,7 +164,7 @@ class Gate:
 _HIDDEN = frozenset({"authorization", "proxy-authorization", "sec-websocket-protocol", "sec-websocket-key"})
 
 
-def _joined(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+def join_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """The headers by name; a list that is spread over several lines is one list (RFC 9110 §5.3).
 
     Raises :class:`RequestRefused` (400) for two hosts or two origins: somebody on the way may have read the other.

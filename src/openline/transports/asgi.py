@@ -18,6 +18,7 @@ from openline.protocol.websocket import Opcode
 from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.group import DescriptorGroup
+from openline.transports.underneath import answered
 from openline.transports.uvicorn_host import Host, take_over
 
 __all__ = ["Endpoint", "Receive", "Scope", "Send", "refuse", "serve_websocket"]
@@ -279,6 +280,7 @@ async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send
             await _serve_plain(host, scope, receive, send, path)
     except RequestRefused as error:
         await refuse(scope, send, error)
+        answered(receive)
 
 
 async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:

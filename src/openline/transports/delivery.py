@@ -2,17 +2,19 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
-from openline.hub.tick import Entry, ToGroup, ToWire
-from openline.transports.fanout import Row, send_rows
-from openline.transports.group import DescriptorGroup
+from openline.hub.tick import Call, Entry, ToGroup, ToWire
+from openline.transports.fanout import Row, Shortfall, send_rows, send_rows_between
+from openline.transports.group import DescriptorGroup, Member
 from openline.transports.wire import SocketWire
 
 __all__ = ["in_slices"]
 
 #: How many members are written to before the event loop may have its turn.
 SLICE: Final = 512
+#: How many entries leave side by side: each of them is looked at in every slice.
+_ABREAST: Final = 256
 
 
 def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
@@ -26,7 +28,13 @@ def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
         yield from _alone(entries[0])
         return
     step = _Step()
-    for entry in entries:
+    done = 0
+    for number, entry in enumerate(entries):
+        if number < done:
+            continue
+        # As most are, so the question is put here.
+        if isinstance(entry, ToWire) and step.take_wire(entry):
+            continue
         if step.take(entry):
             continue
         if step.send():
@@ -34,9 +42,31 @@ def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
             step = _Step()
             if step.take(entry):
                 continue
-        yield from _alone(entry)
+        done = _abreast(entries, number)
+        if done > number + 1:
+            yield from _SideBySide(entries[number:done]).steps()
+        else:
+            yield from _alone(entry)
     if step.send():
         yield
+
+
+def _abreast(entries: Sequence[Entry], first: int) -> int:
+    """The end of those that leave side by side with the one at ``first``: where that is large, all that can."""
+    if not _is_large(entries[first]):
+        return first + 1
+    end = first + 1
+    while end < min(len(entries), first + _ABREAST) and _has_descriptors(entries[end]):
+        end += 1
+    return end
+
+
+def _is_large(entry: Entry) -> bool:
+    return isinstance(entry, ToGroup) and entry.mark > SLICE and isinstance(entry.target, DescriptorGroup)
+
+
+def _has_descriptors(entry: Entry) -> bool:
+    return not isinstance(entry, Call) and isinstance(entry.target, DescriptorGroup | SocketWire)
 
 
 def _alone(entry: Entry) -> Iterator[None]:
@@ -62,11 +92,7 @@ class _Step:
     def take(self, entry: Entry) -> bool:
         """Whether ``entry`` goes straight to descriptors, all of it, and there is room for it here."""
         if isinstance(entry, ToWire):
-            wire = entry.target
-            if not isinstance(wire, SocketWire) or wire.descriptor < 0 or not self._room:
-                return False
-            self._add(wire, wire.descriptor, 1, entry.frames)
-            return True
+            return self.take_wire(entry)
         if isinstance(entry, ToGroup):
             group = entry.target
             if not isinstance(group, DescriptorGroup) or not group.straight or entry.mark > self._room:
@@ -75,13 +101,18 @@ class _Step:
             return True
         return False
 
-    def _add(
-        self,
-        target: DescriptorGroup | SocketWire,
-        descriptors: "array[int] | int",
-        count: int,
-        frames: Sequence[bytes],
-    ) -> None:
+    def take_wire(self, entry: ToWire) -> bool:
+        """As :meth:`take`."""
+        wire = entry.target
+        if not isinstance(wire, SocketWire) or wire.descriptor < 0 or not self._room:
+            return False
+        frames = entry.frames
+        self._targets.append(wire)
+        self._rows.append((wire.descriptor, 1, frames[0] if len(frames) == 1 else b"".join(frames)))
+        self._room -= 1
+        return True
+
+    def _add(self, target: DescriptorGroup, descriptors: "array[int]", count: int, frames: Sequence[bytes]) -> None:
         self._targets.append(target)
         self._rows.append((descriptors, count, frames[0] if len(frames) == 1 else b"".join(frames)))
         self._room -= count
@@ -92,13 +123,80 @@ class _Step:
         if len(rows) == 1:
             _send_alone(self._targets[0], *rows[0])
         elif rows:
-            for number, place, taken, mine in send_rows(rows):
-                target = self._targets[number]
-                wire = target.member_at(place) if isinstance(target, DescriptorGroup) else target
-                # Looked at again: a member that fell just now may have taken others with it.
-                if wire is not None:
-                    wire.fell_short(b"".join([rows[row][2] for row in mine]), taken)
+            _tell_short(self._targets, rows, send_rows(rows))
         return bool(rows)
+
+
+class _SideBySide:
+    """Entries that large groups are among: whoever is in several of them gets all at once, slice by slice.
+
+    A slice is a range of descriptors, because these are what a member has one of, however many groups it is in. Who
+    stands aside when this begins takes its bytes itself, first of all, and nothing later, even if it is back by then.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._data = [
+            (entry, entry.frames[0] if len(entry.frames) == 1 else b"".join(entry.frames))
+            for entry in entries
+            if not isinstance(entry, Call)
+        ]
+
+    def steps(self) -> Iterator[None]:
+        """See :func:`in_slices`."""
+        done = frozenset(self._aside())
+        if done:
+            for wire in done:
+                self._deliver_to(wire)
+            yield
+        start = 0
+        while start >= 0:
+            start = self._send_slice(start, done)
+            yield
+
+    def _aside(self) -> Iterator[Member]:
+        for entry, _ in self._data:
+            if isinstance(entry.target, DescriptorGroup):
+                yield from entry.target.aside
+            elif isinstance(entry.target, SocketWire) and entry.target.descriptor < 0:
+                yield entry.target
+
+    def _deliver_to(self, wire: Member | SocketWire) -> None:
+        for entry, _ in self._data:
+            if isinstance(entry, ToWire):
+                mine = entry.target is wire
+            else:
+                # Looked at again: what it was just given may have been too much, or somebody else's end.
+                place = wire.places.get(entry.target) if isinstance(entry.target, DescriptorGroup) else None
+                mine = place is not None and place < entry.mark and wire not in entry.skip
+            if mine:
+                wire.deliver(entry.frames)
+
+    def _send_slice(self, start: int, done: frozenset[Any]) -> int:
+        """Write to the descriptors of a slice; where the next one begins, -1 where there is none."""
+        targets: list[DescriptorGroup | SocketWire] = []
+        rows: list[Row] = []
+        for entry, data in self._data:
+            target = entry.target
+            if isinstance(entry, ToGroup) and isinstance(target, DescriptorGroup):
+                targets.append(target)
+                rows.append((target.descriptors(entry.skip | done), entry.mark, data))
+            elif isinstance(target, SocketWire) and target.descriptor >= 0 and target not in done:
+                targets.append(target)
+                rows.append((target.descriptor, 1, data))
+        short, following = send_rows_between(rows, start, start + SLICE)
+        _tell_short(targets, rows, short)
+        return following
+
+
+def _tell_short(
+    targets: Sequence[DescriptorGroup | SocketWire], rows: Sequence[Row], short: Sequence[Shortfall]
+) -> None:
+    for number, place, taken, mine in short:
+        target = targets[number]
+        wire = target.member_at(place) if isinstance(target, DescriptorGroup) else target
+        # Looked at again: a member that fell just now may have taken others with it.
+        if wire is not None:
+            wire.fell_short(b"".join([rows[row][2] for row in mine]), taken)
 
 
 def _send_alone(target: DescriptorGroup | SocketWire, descriptors: "array[int] | int", count: int, data: bytes) -> None:

@@ -87,20 +87,31 @@ class JsonDoor:
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
+        self._receive = doors.dispatch.receive
+        # One bound method for all timers, which keep it as long as the window for $connect.
+        self._silent = doors.connect_silently
 
     def opened(self, line: Line) -> None:
         """See :class:`Door`."""
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
-        connection = doors.open(line)
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
         if silent or doors.hub.application.anonymous:
-            doors.timers.after(settings.silent_after_seconds, doors.dispatch.connect_silently, connection)
+            # One timer, and another where this one finds it still outside.
+            connection = doors.hub.lifecycle.open(line.wire)
+            doors.timers.after(settings.silent_after_seconds, self._silent, connection)
+        else:
+            doors.open(line)
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
         if opcode is TEXT and payload[:1] == b"{":
-            self._command(line, payload)
+            try:
+                command = decode_command(payload)
+            except CommandError as error:
+                self._refuse(line, payload, error)
+            else:
+                self._receive(line.wire, command)
             return
         try:
             if opcode is not TEXT:
@@ -116,9 +127,12 @@ class JsonDoor:
         try:
             command = decode_command(text)
         except CommandError as error:
-            self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
+            self._refuse(line, text, error)
             return
-        self._doors.dispatch.receive(line.wire, command)
+        self._receive(line.wire, command)
+
+    def _refuse(self, line: Line, text: bytes, error: CommandError) -> None:
+        self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
 
     def ping(self, line: Line) -> bytes:
         """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
@@ -245,6 +259,13 @@ class Doors:
         connection = self.hub.lifecycle.open(line.wire)
         self.timers.after(self.settings.connect_within_seconds, _close_unless_in, connection)
         return connection
+
+    def connect_silently(self, connection: Connection) -> None:
+        """The client of a line that was opened a moment ago has not said ``$connect``: it is whoever its request says."""
+        if connection.stage is State.OPENING:
+            self.dispatch.connect_silently(connection)
+            rest = self.settings.connect_within_seconds - self.settings.silent_after_seconds
+            self.timers.after(rest, _close_unless_in, connection)
 
     def stop_waiting(self) -> None:
         """The server stops: answer every request that waits."""

@@ -1,13 +1,23 @@
 """The inner loops of fan-out: the same bytes to many descriptors, and several bytes to several such lists at once."""
 
 import os
+import sys
 from array import array
 from collections.abc import Sequence
 from typing import Final
 
 from openline.accelerator import native
 
-__all__ = ["Row", "Shortfall", "send_many", "send_many_in_python", "send_rows", "send_rows_in_python"]
+__all__ = [
+    "Row",
+    "Shortfall",
+    "send_many",
+    "send_many_in_python",
+    "send_rows",
+    "send_rows_between",
+    "send_rows_between_in_python",
+    "send_rows_in_python",
+]
 
 #: Descriptors, how many of them count, and what they get; or one descriptor, 1, and what it gets.
 Row = tuple["array[int] | int", int, bytes]
@@ -48,24 +58,34 @@ def send_rows_in_python(rows: list[Row]) -> Sequence[Shortfall]:
     Returns a :data:`Shortfall` for each that did not take everything; -1 bytes where the peer is gone, and had taken
     nothing. Never raises, never blocks.
     """
+    return send_rows_between_in_python(rows, 0, sys.maxsize)[0]
+
+
+def send_rows_between_in_python(rows: list[Row], start: int, stop: int) -> tuple[Sequence[Shortfall], int]:
+    """As :func:`send_rows`, to the descriptors from ``start`` to ``stop`` only; and the least from ``stop`` on, or -1.
+
+    ``start`` is 0 or more.
+    """
     members: dict[int, list[int]] = {}
     places: dict[int, int] = {}
+    following = -1
     for number, (target, count, _) in enumerate(rows):
         for place, descriptor in enumerate((target,) if isinstance(target, int) else target[:count]):
-            if descriptor < 0:
-                continue
-            mine = members.get(descriptor)
-            if mine is None:
-                members[descriptor] = [number]
-                places[descriptor] = place
-            else:
-                mine.append(number)
+            if descriptor >= stop:
+                following = descriptor if following < 0 else min(following, descriptor)
+            elif descriptor >= start:
+                mine = members.get(descriptor)
+                if mine is None:
+                    members[descriptor] = [number]
+                    places[descriptor] = place
+                else:
+                    mine.append(number)
     short: list[Shortfall] = []
     for descriptor, mine in members.items():
         taken = _send_all(descriptor, [rows[number][2] for number in mine])
         if taken is not None:
             short.append((mine[0], places[descriptor], taken, mine))
-    return short
+    return short, following
 
 
 def _send_all(descriptor: int, pieces: Sequence[bytes]) -> int | None:
@@ -87,3 +107,4 @@ def _send_all(descriptor: int, pieces: Sequence[bytes]) -> int | None:
 
 send_many = send_many_in_python if native is None else native.send_many
 send_rows = send_rows_in_python if native is None else native.send_rows
+send_rows_between = send_rows_between_in_python if native is None else native.send_rows_between

@@ -11,7 +11,7 @@ import h11
 from openline.hub.hub import Hub
 from openline.transports.vouching import HEADER, Vouched, Vouching
 
-__all__ = ["Forwarding", "connect"]
+__all__ = ["Forwarding", "connect", "is_passed_on", "line_named", "session_named"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,20 +35,11 @@ class Forwarding:
         self._hub = hub
         self._vouching = vouching
 
-    def owner(self, query: str, headers: Headers, *, engine: bool) -> str | None:
-        """The address of another node, which lives, that has the session or line which is named; None where none is.
-
-        ``engine``: it is a request of Socket.IO's clients, who name it in the query.
-        """
+    def owner(self, named: str) -> str | None:
+        """The address of another node, which lives, that has the session or line ``named``; None where none is."""
         cluster = self._hub.cluster
-        if cluster is None or any(name == _OURS for name, _ in headers):
-            return None
-        if engine:
-            named = parse_qs(query).get("sid", [""])[-1] if "sid=" in query else ""
-        else:
-            named = next((value.decode("latin-1") for name, value in headers if name == _LINE), "")
         node, dot, _ = named.partition(".")
-        if not dot or node == cluster.node:
+        if cluster is None or not dot or node == cluster.node:
             return None
         return cluster.nodes.get(node) or None
 
@@ -95,6 +86,21 @@ async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWri
     tls = ssl.create_default_context() if url.scheme == "https" else None
     async with asyncio.timeout(_CONNECT_SECONDS):
         return await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls)
+
+
+def session_named(query: str) -> str:
+    """The id of the session that a request of Socket.IO's clients is for, empty where it is for none."""
+    return parse_qs(query).get("sid", [""])[-1] if "sid=" in query else ""
+
+
+def line_named(headers: Headers) -> str:
+    """The token of the line that a request is for, empty where it is for none."""
+    return next((value.decode("latin-1") for name, value in headers if name == _LINE), "")
+
+
+def is_passed_on(headers: Headers) -> bool:
+    """Whether another node has passed the request on, or somebody says so: it is not passed on again."""
+    return any(name == _OURS for name, _ in headers)
 
 
 def _request(other: h11.Connection, scope: Scope, voucher: str) -> bytes:

@@ -1,7 +1,7 @@
 """Wires that get the same bytes, as a list of descriptors: one call sends to all of them."""
 
 from array import array
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from openline.transports.fanout import send_many
@@ -94,6 +94,11 @@ class DescriptorGroup:
     def straight(self) -> bool:
         """Whether nobody stands aside."""
         return not self._aside
+
+    @property
+    def aside(self) -> Iterable[Member]:
+        """Who takes its bytes itself."""
+        return self._aside.values()
 
     def member_at(self, place: int) -> Member | None:
         """Who has a place; None when it was left."""

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, Final, cast
 from weakref import WeakValueDictionary
 
 from openline.errors import CommandError, ErrorCode
@@ -25,6 +26,7 @@ from openline.transports.socketio_peer import SocketIoPeer
 __all__ = ["SocketIo"]
 
 _log = logging.getLogger("openline")
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class SocketIo:
@@ -41,13 +43,13 @@ class SocketIo:
         self.settings = settings
         self.timers = hub.timers
         self.turns = Turns(hub, self._carry_out)
-        self.entry = Entry(hub, self.turns, self.codec, recovery=settings.recovery)
+        self.entry = Entry(hub, self.turns, self.codec, self.recovers)
         #: Reads what is complete in itself; who waits for attachments takes it along.
         self.reader = self.make_reader()
         self._answers = Answers(hub.tick)
         self._spellings = spellings
         # Namespaces come by pattern, too: a codec lives as long as a wire has it.
-        self._codecs: WeakValueDictionary[str, SocketIoCodec] = WeakValueDictionary()
+        self._codecs: WeakValueDictionary[tuple[str, bool], SocketIoCodec] = WeakValueDictionary()
         self._default = self.codec(DEFAULT)
         self.engine = EngineDoor(
             tick=hub.tick,
@@ -76,12 +78,20 @@ class SocketIo:
             _log.exception("The handshake handler failed")
             raise fault(Fault.FORBIDDEN, "The server failed to handle this") from error
 
-    def codec(self, namespace: str) -> SocketIoCodec:
-        """What the clients of ``namespace`` understand."""
-        codec = self._codecs.get(namespace)
+    def recovers(self, auth: Mapping[str, Any]) -> bool:
+        """Whether a client that brings ``auth`` may come back as who it was, and is told positions for it.
+
+        One that cannot have them behind its events says ``recovery: false``.
+        """
+        return self.settings.recovery and auth.get("recovery") is not False
+
+    def codec(self, namespace: str, auth: Mapping[str, Any] = _NOTHING) -> SocketIoCodec:
+        """What the clients of ``namespace`` understand that bring such an ``auth``."""
+        key = namespace, self.recovers(auth)
+        codec = self._codecs.get(key)
         if codec is None:
-            codec = SocketIoCodec(namespace, recovery=self.settings.recovery, spellings=self._spellings)
-            self._codecs[namespace] = codec
+            codec = SocketIoCodec(namespace, recovery=key[1], spellings=self._spellings)
+            self._codecs[key] = codec
         return codec
 
     def make_reader(self) -> PacketReader:

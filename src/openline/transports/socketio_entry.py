@@ -79,12 +79,18 @@ class Handshake:
 class Entry:
     """Carries out CONNECT."""
 
-    def __init__(self, hub: Hub, turns: Turns, codec_of: Callable[[str], SocketIoCodec], *, recovery: bool) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        turns: Turns,
+        codec_of: Callable[[str], SocketIoCodec],
+        recovers: Callable[[Mapping[str, Any]], bool],
+    ) -> None:
         self._hub = hub
         self._turns = turns
         self._codec_of = codec_of
         self._answers = Answers(hub.tick)
-        self._recovery = recovery
+        self._recovers = recovers
 
     def begin(self, peer: "SocketIoPeer", wire: "SocketWires", namespace: str, auth: dict[str, Any]) -> None:
         """Let the client of ``wire`` into ``namespace``, or tell it why not."""
@@ -103,7 +109,7 @@ class Entry:
         try:
             if not await self._hub.application.has_namespace(connection.namespace, auth).step():
                 raise ConnectError(_NO_NAMESPACE)
-            if not (self._recovery and await self._take_up(peer, connection, wire)):
+            if not (self._recovers(auth) and await self._take_up(peer, connection, wire)):
                 await self._admit(peer, connection, wire)
         except Exception as error:
             self._refuse(peer, connection, wire, error)
@@ -113,7 +119,7 @@ class Entry:
         connection.since = self._hub.broker.position
         welcome = Welcome(self._hub, connection, lambda: self._tell(connection, wire))
         await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request)
-        if self._recovery:
+        if self._recovers(handshake.auth):
             self._hub.lifecycle.make_resumable(connection)
         await self._hub.application.connected(connection).step()
         welcome.accept()

@@ -154,7 +154,8 @@ class SocketIoPeer:
     def _connect(self, packet: Packet, wire: SocketWires | None) -> None:
         if wire is not None:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "CONNECT came twice for one namespace")
-        codec = self._door.codec(packet.namespace)
+        auth = packet.auth or {}
+        codec = self._door.codec(packet.namespace, auth)
         if len(self._wires) >= self._door.settings.max_namespaces:
             self.session.write(codec.refused("Too many namespaces on one connection"))
             return
@@ -163,7 +164,7 @@ class SocketIoPeer:
             own = NamespaceWire(self, codec)
         own.codec = codec
         self._wires[packet.namespace] = own
-        self._door.entry.begin(self, own, packet.namespace, packet.auth or {})
+        self._door.entry.begin(self, own, packet.namespace, auth)
 
     # -- ending
 

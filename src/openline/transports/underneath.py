@@ -1,13 +1,14 @@
-"""Reaches into uvicorn, as only ``uvicorn_host`` does besides: takes the transport from under an HTTP request."""
+"""Reaches into uvicorn, as only ``uvicorn_host`` does besides: what is under a request whose ASGI call has arrived."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from openline.transports.uvicorn_host import NativeHttpProtocol
 
-__all__ = ["Underneath"]
+__all__ = ["Underneath", "answered"]
 
 
 class Underneath:
@@ -52,3 +53,14 @@ class Underneath:
 #: What of uvicorn's HTTP protocol and of one request on it is used.
 _NEEDED_OF_HTTP: Final = ("transport", "connections", "pipeline", "_unset_keepalive_if_required")
 _NEEDED_OF_CYCLE: Final = ("on_response", "disconnected")
+
+
+def answered(receive: Callable[[], Awaitable[Any]]) -> None:
+    """The upgrade of the ASGI call with this ``receive`` has been refused with an answer of its own.
+
+    uvicorn sends such answers, and then writes into the log that there was no handshake. Its word for "there is nothing
+    more to be answered" is that there was one.
+    """
+    protocol = getattr(receive, "__self__", None)
+    if isinstance(protocol, WebSocketsSansIOProtocol) and getattr(protocol, "close_sent", False):
+        protocol.handshake_complete = True

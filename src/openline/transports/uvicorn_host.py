@@ -11,7 +11,6 @@ import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
-from functools import cached_property
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -24,23 +23,27 @@ from uvicorn.server import ServerState
 
 from openline.errors import CommandError, RequestRefused
 from openline.hub.outcome import Outcome
+from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.engineio import Fault, fault
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
-from openline.transports.forwarding import Forwarding
+from openline.transports.forwarding import session_named
 from openline.transports.pipe import Pipe, passed_on
 from openline.transports.settings import LineSettings
-from openline.transports.vouching import Vouched
+from openline.transports.socket_transport import SocketTransport
+from openline.transports.vouching import HEADER, Vouched
 from openline.transports.websocket import WebSocketLine
-from openline.transports.whole_head import WholeHead, split_target
+from openline.transports.whole_head import Asked, read_asked, split_target
 
 __all__ = ["Host", "NativeHttpProtocol", "take_over"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
+#: Where a server's configuration has its application, if that is one of ours.
+_HOST: Final = "_openline_host"
 #: For applications that an Openline is only mounted in.
 _DEFAULT_LIMITS: Final = LineSettings()
 
@@ -64,6 +67,8 @@ def _peer(transport: Transport) -> str:
 
     The system is asked: uvloop would keep its answer as long as the connection.
     """
+    if isinstance(transport, SocketTransport):
+        return transport.peer
     ours: Any = transport.get_extra_info("socket")
     if ours is None or ours.family not in (AF_INET, AF_INET6):
         return ""
@@ -106,6 +111,7 @@ def _upgrade(
     line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols), more)])
     connections.add(line)
     transport.set_protocol(line)
+    line.read_below()
     return line
 
 
@@ -119,7 +125,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     # What uvicorn asks of a protocol whose HTTP is not made yet.
     cycle: RequestResponseCycle = None  # type: ignore[assignment]
     _is_http = False
-    _deadline: TimerHandle | None = None
+    _deadline: TimerHandle | Timer | None = None
     _refused: RequestRefused | None = None
     _head_bytes = 0
     _unparsed = 0
@@ -143,10 +149,14 @@ class NativeHttpProtocol(HttpToolsProtocol):
         super().__init__(*self._given)
         super().connection_made(transport)
 
-    @cached_property
+    @property
     def _host(self) -> Host | None:
-        app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
-        return cast("Host", app) if isinstance(getattr(app, "doors", None), Doors) else None
+        # Found once for all connections of a server.
+        known = self.config.__dict__
+        if _HOST not in known:
+            app = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
+            known[_HOST] = app if isinstance(getattr(app, "doors", None), Doors) else None
+        return cast("Host | None", known[_HOST])
 
     @property
     def _limits(self) -> LineSettings:
@@ -234,7 +244,13 @@ class NativeHttpProtocol(HttpToolsProtocol):
         self._refuse(self._refused or RequestRefused(400, f"{msg}\n"))
 
     def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(self._limits.head_within_seconds, self._head_is_late)
+        host = self._host
+        if host is None:
+            self._deadline = self.loop.call_later(_DEFAULT_LIMITS.head_within_seconds, self._head_is_late)
+        else:
+            doors = host.doors
+            seconds = doors.settings.head_within_seconds
+            self._deadline = doors.timers.after(seconds, NativeHttpProtocol._head_is_late, self)
 
     def _head_is_there(self) -> None:
         self._unparsed = 0
@@ -261,7 +277,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Take the upgrade if an application of ours is served; leave it to uvicorn where one is only mounted."""
         host = self._host
-        if host is None or _takes_time(host, self.url):
+        if host is None or _is_elsewhere(host, unquote(self.url.decode("latin-1"))) or _takes_time(host, self.url):
             super().handle_websocket_upgrade()
             return
         try:
@@ -284,48 +300,53 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def _take_at_once(self, data: bytes) -> bool:
         """Take the upgrade that ``data`` is all of, if it is one; False, and nothing done, for anything else."""
         host = self._host
-        if host is None or len(data) > self._limits.max_head_bytes:
+        if host is None:
             return False
-        head = WholeHead.read(data)
-        if head is None:
+        doors = host.doors
+        if len(data) > doors.settings.max_head_bytes:
             return False
-        address = self._elsewhere(host, head)
-        if address is not None:
-            self._head_is_there()
-            self._pass_on(host, address, head, data)
-            return True
-        if _takes_time(host, head.target):
-            return False
-        self._head_is_there()
         try:
-            upgrade = read_upgrade(head.method, head.version, head.headers)
-            line = self._make_line(host, head.target, upgrade, head.headers)
+            asked = read_asked(data)
+            if asked is None or _is_elsewhere(host, asked.path):
+                return False
+            if self._passed_on(doors, asked, data):
+                return True
+            if doors.socketio.asks and doors.is_engine(asked.path):
+                return False
+            self._head_is_there()
+            transport = self.transport
+            request = host.gate.judge(
+                asked.path,
+                asked.query,
+                asked.headers,
+                peer=_peer(transport),
+                secure=transport.get_extra_info("ssl_object") is not None,
+                subprotocols=asked.upgrade.subprotocols,
+            )
+            line = _upgrade(doors, transport, request, asked.upgrade, self.connections)
         except RequestRefused as error:
+            self._head_is_there()
             self._refuse(error)
         else:
-            self._begin(line, data[head.size :])
+            self._begin(line, data[asked.size :])
         return True
 
-    def _elsewhere(self, host: Host, head: WholeHead) -> str | None:
-        """Where the session is that is to be carried on, if that is at another node."""
-        forwarding = host.doors.forwarding
-        if forwarding is None or b"sid=" not in head.target:
-            return None
-        try:
-            path, query = split_target(head.target)
-        except RequestRefused:
-            return None
-        return forwarding.owner(query, head.headers, engine=True) if host.doors.is_engine(unquote(path)) else None
-
-    def _pass_on(self, host: Host, address: str, head: WholeHead, data: bytes) -> None:
-        forwarding = cast("Forwarding", host.doors.forwarding)
-        path, query = split_target(head.target)
+    def _passed_on(self, doors: Doors, asked: Asked, data: bytes) -> bool:
+        """Whether a WebSocket that is to carry on another node's session has been given to that one."""
+        forwarding = doors.forwarding
+        if forwarding is None or "sid=" not in asked.query or HEADER in asked.headers:
+            return False
+        address = forwarding.owner(session_named(asked.query)) if doors.is_engine(asked.path) else None
+        if address is None:
+            return False
+        self._head_is_there()
         client = Vouched(_peer(self.transport), self.transport.get_extra_info("ssl_object") is not None)
-        voucher = forwarding.voucher(head.method, unquote(path), query, client)
+        voucher = forwarding.voucher("GET", asked.path, asked.query, client)
         self.connections.discard(self)
         pipe = Pipe(self.transport, self.connections)
         opening = pipe.open(address, passed_on(data, voucher), fault(Fault.SESSION))
-        host.doors.hub.tasks.start(opening).then(_look)
+        doors.hub.tasks.start(opening).then(_look)
+        return True
 
     def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
         path, query = split_target(target)
@@ -343,6 +364,12 @@ def _look(outcome: Outcome[None]) -> None:
     """The pipe tells its client by itself; at the end of the server it is closed."""
     with suppress(CommandError):
         outcome.result()
+
+
+def _is_elsewhere(host: Host, path: str) -> bool:
+    """Whether another application answers there, below the one that is served: an ASGI call finds it."""
+    mounts: Sequence[str] = getattr(host, "mounts", ())
+    return any(path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _takes_time(host: Host, target: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from asyncio import BufferedProtocol, Transport
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from openline.errors import CloseCode
 from openline.hub.outcome import Outcome
@@ -10,6 +10,7 @@ from openline.hub.timers import Timer
 from openline.protocol.frames import BINARY, parse_frames
 from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_close, encode_frame
 from openline.transports.engineio_wire import EngineWire
+from openline.transports.socket_transport import SocketTransport
 from openline.transports.wire import SocketWire
 
 if TYPE_CHECKING:
@@ -92,19 +93,65 @@ class WebSocketLine(BufferedProtocol):
         """Bytes have come."""
         self.feed(_BUFFER[:nbytes])
 
+    def read_below(self) -> None:
+        """Have the transport's frames read below the event loop, where it can; called once it is ours."""
+        if isinstance(self._transport, SocketTransport):
+            self._transport.expect(self, self.door.max_message_bytes)
+
+    def found(self, what: Any, more: Any) -> None:
+        """See :class:`~openline.transports.receiver.Reader`."""
+        if what is None:
+            self._socket.found(None, more)
+            return
+        if more:
+            self._go_on(what, more)
+            return
+        # As most reads are: one plain frame, or several.
+        self._heard = True
+        for opcode, payload in what:
+            if opcode <= BINARY and not self._closing:
+                self.door.message(self, opcode, payload)
+            else:
+                self._control(opcode, payload)
+
+    def failed(self, error: Exception) -> None:
+        """See :class:`~openline.transports.receiver.Reader`."""
+        self._socket.failed(error)
+
+    @property
+    def _socket(self) -> SocketTransport:
+        return cast("SocketTransport", self._transport)
+
+    def _go_on(self, items: list[Item], rest: bytes) -> None:
+        """Take plain frames, and behind them what is none, or not whole: that is read as bytes, as long as it is so."""
+        if self._reader is None:
+            items += self._read_on(rest)
+            self._socket.expect(self, -1)
+        else:
+            items = self._reader.feed(rest)
+        self._take(items)
+        if self._reader is None:
+            self._socket.expect(self, self.door.max_message_bytes)
+
     def feed(self, data: memoryview | bytes) -> None:
         """Take what the peer sent, in whatever pieces; a break of the protocol closes the line."""
-        self._heard = True
+        if isinstance(self._transport, SocketTransport):
+            # What came with the head, before anything was read below.
+            self._go_on([], bytes(data))
+            return
         if self._reader is None:
             items, end = parse_frames(data, 0, self.door.max_message_bytes)
             if end < len(data):
                 items += self._read_on(data[end:])
         else:
             items = self._reader.feed(data)
+        self._take(items)
+
+    def _take(self, items: list[Item]) -> None:
+        self._heard = True
         for opcode, payload in items:
-            if opcode <= BINARY:
-                if not self._closing:
-                    self.door.message(self, opcode, payload)
+            if opcode <= BINARY and not self._closing:
+                self.door.message(self, opcode, payload)
             else:
                 self._control(opcode, payload)
         if self._reader is not None:
@@ -124,6 +171,7 @@ class WebSocketLine(BufferedProtocol):
             self._reader = None
 
     def _control(self, opcode: Opcode, payload: bytes) -> None:
+        """Take a control frame; a message that comes while the line closes is none, and dropped."""
         if opcode is Opcode.CLOSE:
             self._closed_by_peer(payload)
         elif opcode is Opcode.PING and not self._closing:

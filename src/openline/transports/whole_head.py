@@ -1,10 +1,56 @@
 """The head of a request for a WebSocket that came in one piece, as most do: read without making a server's HTTP."""
 
+from urllib.parse import unquote
+
 import httptools
 
+from openline.accelerator import native
 from openline.errors import RequestRefused
+from openline.protocol.handshake import Upgrade, read_subprotocols, read_upgrade
+from openline.transports.admission import join_headers
 
-__all__ = ["WholeHead", "split_target"]
+__all__ = ["Asked", "WholeHead", "read_asked", "split_target"]
+
+
+class Asked:
+    """A request for a WebSocket, read and checked: where to, with which headers, and how many bytes its head has.
+
+    ``path`` is unquoted. ``headers`` are by name in lower case, a list that was spread over several lines as one.
+    """
+
+    __slots__ = ("headers", "path", "query", "size", "upgrade")
+
+    def __init__(self, path: str, query: str, headers: dict[str, str], upgrade: Upgrade, size: int) -> None:
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.upgrade = upgrade
+        self.size = size
+
+
+def read_asked(data: bytes) -> Asked | None:
+    """What ``data`` asks for, if that is a WebSocket, and the head is whole; None for anything else.
+
+    Raises :class:`RequestRefused` where it asks for one in a way that cannot be.
+    """
+    plain = None if native is None else native.read_head(data)
+    if plain is not None:
+        return _plainly_asked(*plain)
+    head = WholeHead.read(data)
+    if head is None:
+        return None
+    upgrade = read_upgrade(head.method, head.version, head.headers)
+    path, query = split_target(head.target)
+    return Asked(unquote(path), query, join_headers(head.headers), upgrade, head.size)
+
+
+def _plainly_asked(target: str, headers: dict[str, str], size: int) -> Asked:
+    """What the native part has read and found good, but for subprotocols."""
+    path, _, query = target.partition("?")
+    offered = headers.get("sec-websocket-protocol")
+    subprotocols = () if offered is None else read_subprotocols(offered.encode("latin-1"))
+    upgrade = Upgrade(headers["sec-websocket-key"].encode(), subprotocols, headers.get("origin"), headers["host"])
+    return Asked(unquote(path) if "%" in path else path, query, headers, upgrade, size)
 
 
 class WholeHead:

@@ -12,6 +12,7 @@ from openline.hub.outcome import Outcome
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.transports.group import DescriptorGroup
+from openline.transports.socket_transport import SocketTransport
 
 __all__ = ["Owner", "SocketWire"]
 
@@ -208,5 +209,7 @@ class SocketWire:
 
 def _descriptor(transport: Transport) -> int:
     """Where a transport writes, -1 if that is not ours to write to: TLS encrypts in the transport."""
+    if isinstance(transport, SocketTransport):
+        return transport.descriptor
     socket = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket")
     return -1 if socket is None else int(socket.fileno())

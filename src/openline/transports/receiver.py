@@ -1,0 +1,94 @@
+"""Reads all sockets of one event loop below it: at each wake-up, in one call, whatever has come on any of them.
+
+The event loop watches one descriptor, an epoll of our own. Linux with the native part only; elsewhere the loop's own
+transports read, one after the other.
+"""
+
+import os
+from asyncio import AbstractEventLoop
+from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
+
+from openline.accelerator import native
+
+__all__ = ["WRITABLE", "Reader", "Receiver"]
+
+#: Beside None: what waits may be written now.
+WRITABLE: Final = -1
+
+
+class Reader(Protocol):
+    """Who reads a seated socket."""
+
+    def found(self, what: Any, more: Any) -> None:
+        """Something was found there.
+
+        A list and bytes: plain frames, as ``protocol.frames.parse_frames`` gives them, and what is left; where none
+        were asked for, the list is empty. None and a number: :data:`WRITABLE`, 0 at the end of what the peer writes,
+        or an ``errno``. Where it listens, a number and an address: who was accepted, or below 0 an ``errno``.
+        """
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """:meth:`found` has raised ``error``, which it is not meant to."""
+        ...
+
+
+class Receiver:
+    """The sockets of one loop, each seated under its descriptor; it lives as long as any is seated.
+
+    A socket leaves its seat before it is closed, so a number that is used again has nothing of the one before. Of one
+    socket 32 KiB are read in one turn, and then the others are looked at.
+    """
+
+    _by_loop: "Final[WeakKeyDictionary[AbstractEventLoop, Receiver]]" = WeakKeyDictionary()
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self.loop = loop
+        self._seated = 0
+        self._epoll: int = native.open_epoll()
+        loop.add_reader(self._epoll, self._turn)
+
+    @classmethod
+    def of(cls, loop: AbstractEventLoop) -> "Receiver | None":
+        """The receiver of ``loop``; None where there can be none."""
+        receiver = cls._by_loop.get(loop)
+        if receiver is None and native is not None:
+            try:
+                receiver = cls._by_loop[loop] = cls(loop)
+            except NotImplementedError:
+                return None
+        return receiver
+
+    def seat(self, descriptor: int, reader: Reader, *, listens: bool = False) -> None:
+        """Let ``reader`` hear of ``descriptor``, a socket that does not block; where it ``listens``, of who comes."""
+        native.seat(self._epoll, descriptor, reader, listens)
+        self._seated += 1
+
+    def unseat(self, descriptor: int) -> None:
+        """Nobody hears of ``descriptor`` any more, which may be closed now; it must be seated."""
+        native.unseat(self._epoll, descriptor)
+        self._seated -= 1
+        if not self._seated:
+            self.loop.call_soon(self._end)
+
+    def watch(self, descriptor: int, *, reading: bool, writing: bool) -> None:
+        """What its reader wants to hear of; at first it is reading alone."""
+        native.watch(self._epoll, descriptor, reading, writing)
+
+    @staticmethod
+    def expect(descriptor: int, reader: Reader, limit: int) -> None:
+        """From now on ``reader`` gets plain frames of at most ``limit`` bytes, or with -1 bytes as they come."""
+        native.expect(descriptor, reader, limit)
+
+    def _turn(self) -> None:
+        for reader, what, more in native.receive(self._epoll):
+            try:
+                reader.found(what, more)
+            except Exception as error:
+                reader.failed(error)
+
+    def _end(self) -> None:
+        if not self._seated and self._by_loop.pop(self.loop, None) is not None:
+            self.loop.remove_reader(self._epoll)
+            os.close(self._epoll)

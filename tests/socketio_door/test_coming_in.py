@@ -1,0 +1,132 @@
+"""How clients come in: what the connect handler and the guards say, and what they brought."""
+
+import asyncio
+from typing import Any
+
+from openline import CommandError, ConnectError, Socket
+from tests.clients import json_client
+from tests.server import serving
+from tests.socketio_door.hands import application, ask, spoken
+
+
+async def test_what_the_connect_handler_says_comes_behind_connect_also_when_it_takes_its_time() -> None:
+    line = application()
+
+    @line.of("/").on_connect
+    async def connected(socket: Socket) -> None:
+        socket.emit("one")
+        await socket.join("chat:1")
+        line.publish("chat:1", "two")
+        await asyncio.sleep(0.02)
+        line.broadcast("three")
+
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        assert [await client.hear() for _ in range(3)] == ['42["one"]', '42["two"]', '42["three"]']
+        line.publish("chat:1", "live")
+        assert await client.hear() == '42["live"]'
+
+
+async def test_a_connect_handler_that_raises_is_a_connect_error_and_no_connect() -> None:
+    line = application()
+    gone: list[str] = []
+
+    @line.of("/").on_connect
+    async def connected(socket: Socket) -> None:
+        socket.emit("never seen")
+        await asyncio.sleep(0)
+        raise ConnectError("full", {"retry": 5})
+
+    line.on_disconnect(lambda connection, reason: gone.append(reason))
+    async with serving(line) as served, spoken(served) as client:
+        await client.hear()
+        await client.say("40")
+        assert await client.hear() == '44{"message":"full","data":{"retry":5}}'
+        assert not line.connections
+        assert gone == ["disconnected"]
+
+
+async def test_a_connect_handler_may_ask_the_client_which_is_then_in() -> None:
+    line = application()
+
+    @line.of("/").on_connect
+    async def connected(socket: Socket) -> None:
+        socket.emit("first")
+        if await socket.emit_with_ack("password") != "sesame":
+            raise ConnectError("no")
+
+    async with serving(line) as served:
+        for answer, end in (("sesame", "2"), ("wrong", "41")):
+            async with spoken(served) as client:
+                await client.enter()
+                assert await client.hear() == '42["first"]'
+                number = str(await client.hear())[2:].partition("[")[0]
+                await client.say(f'43{number}["{answer}"]')
+                if end == "41":
+                    assert await client.hear() == "41"
+
+
+async def test_a_guard_stands_before_every_door_of_the_default_namespace() -> None:
+    line = application()
+
+    @line.of("/").use
+    def guard(socket: Socket) -> None:
+        if socket.user is None:
+            raise ConnectError("log in", {"at": "/login"})
+
+    line.authenticate(lambda token, request: token)
+    line._handlers.let_in(anonymous=True)
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            await client.hear()
+            await client.say("40")
+            assert await client.hear() == '44{"message":"log in","data":{"at":"/login"}}'
+            await client.connect('40{"token":"ada"}')
+        async with json_client(served.ws) as other:
+            assert (await other.ask("$connect"))["code"] == "forbidden"
+        async with json_client(served.ws) as other:
+            assert (await other.get("$connect", token="ada"))["user"] == "ada"
+
+
+async def test_a_refusal_with_a_code_says_the_code() -> None:
+    line = application()
+
+    @line.of("/").use
+    def guard(socket: Socket) -> None:
+        raise CommandError("muted", "Not today.")
+
+    @line.of("/broken").use
+    def broken(socket: Socket) -> None:
+        raise RuntimeError("a secret")
+
+    async with serving(line) as served, spoken(served) as client:
+        await client.hear()
+        await client.say("40")
+        assert await client.hear() == '44{"message":"Not today.","data":{"code":"muted"}}'
+        await client.say("40/broken,")
+        assert "secret" not in str(await client.hear())
+
+
+async def test_the_handshake_is_there_as_long_as_the_socket() -> None:
+    line = application()
+    space = line.of("/")
+    found: list[Any] = []
+
+    @space.on("look")
+    def look(socket: Socket) -> bool:
+        h = socket.handshake
+        assert h is not None
+        found.append((h.auth, dict(h.query), h.headers["x-mine"], h.address, h.time > 1e9, h.url[:12]))
+        return True
+
+    async with (
+        serving(line) as served,
+        spoken(served, "EIO=4&transport=websocket&room=7", additional_headers={"x-mine": "yes"}) as client,
+    ):
+        await client.enter('40{"a":[1]}')
+        await ask(client, 1, "look")
+        query = {"EIO": "4", "transport": "websocket", "room": "7"}
+        assert found == [({"a": [1]}, query, "yes", "127.0.0.1", True, "/socket.io/?")]
+        async with json_client(served.ws) as other:
+            await other.get("$connect")
+            assert sorted(s.handshake is None for s in space.fetch_sockets()) == [False, True]
