@@ -27,12 +27,14 @@ def free_port() -> int:
 class RedisServer:
     """One ``redis-server`` on a free port of loopback; ``options`` are its own, with ``_`` for ``-``."""
 
-    def __init__(self, *words: str, **options: str) -> None:
+    def __init__(self, *words: str, config: str = "", **options: str) -> None:
         self.folder = Path(mkdtemp(prefix="openline-redis-"))
-        self.port = free_port()
+        (self.folder / "redis.conf").write_text(config)
+        self.port = int(options.pop("port", free_port()))
         self.password = options.get("requirepass", "")
         self._words = words
-        self._options = {"save": "", "appendonly": "no", "enable_debug_command": "yes", **options}
+        kept = {} if "--sentinel" in words else {"save": "", "appendonly": "no", "dbfilename": "dump.rdb"}
+        self._options = {**kept, **options}
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -51,7 +53,10 @@ class RedisServer:
         words = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", value)]
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(
-            ["redis-server", *self._words, *words], stdout=log, stderr=log, cwd=self.folder
+            ["redis-server", str(self.folder / "redis.conf"), *self._words, *words],
+            stdout=log,
+            stderr=log,
+            cwd=self.folder,
         )
         log.close()
         self._wait_until_there()
@@ -95,8 +100,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*words: str, **options: str) -> Iterator[RedisServer]:
-    server = RedisServer(*words, **options)
+def redis_server(*words: str, config: str = "", **options: str) -> Iterator[RedisServer]:
+    server = RedisServer(*words, config=config, **options)
     try:
         yield server
     finally:

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -29,6 +30,8 @@ __all__ = ["RedisBroker"]
 
 #: What a publication costs beside its bytes as it waits, about.
 _COST: Final = 512
+#: Channels whose heads are compared at a time.
+_LOOKED_AT: Final = 100
 _NO_EPOCH: Final = "none"
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 _log = logging.getLogger("openline")
@@ -66,9 +69,11 @@ class RedisBroker:
         self._epoch, self._stamp = _NO_EPOCH, 0
         #: The run of the server in which this node last stood.
         self._run = ""
+        #: Channels whose heads are yet to be compared in this round.
+        self._looked_at: Iterator[str] = iter(())
         #: How often the link went up.
         self._ups = 0
-        #: Wanted channels, with the newest stamp of each that was handed over; -1 where that is not known.
+        #: Wanted channels, and up to which stamp nothing of each is missing; -1 where that is not known.
         self._wanted: dict[str, int] = {}
         #: Who waits until this node has heard everything that was published up to now, and what they want.
         self._asking: list[tuple[str, Outcome[None]]] = []
@@ -119,7 +124,7 @@ class RedisBroker:
             self._asking.clear()
             self._started.settle(None)
             self._closing = self._loop.create_task(self.link.close())
-            self._closing.add_done_callback(lambda _: self._closed and self._closed.settle(None))
+            self._closing.add_done_callback(partial(_closed, self._closed))
         return self._closed
 
     # -- publishing
@@ -235,7 +240,7 @@ class RedisBroker:
         channel = publication.channel
         last = self._wanted.get(channel)
         if last is not None:
-            if not fresh and last not in (-1, publication.previous):
+            if not fresh and 0 <= last < publication.previous:
                 self.link.abort(f"something published in {channel!r} did not come")
                 return False
             self._wanted[channel] = publication.stamp
@@ -312,7 +317,7 @@ class RedisBroker:
         self._stamp = max(self._stamp, newest)
         for name, head in zip(new, heads, strict=True):
             if self._wanted.get(name) == -1:
-                self._wanted[name] = head
+                self._wanted[name] = newest if head < 0 else head
         for _, outcome in asking:
             outcome.settle(None)
 
@@ -394,6 +399,18 @@ class RedisBroker:
             return
         keys = (self._name("epoch"), self._name("stamp", self._epoch), self._name("sent", self.link.name))
         self.link.send(KEEP.command(keys, (self._epoch,)), self._kept)
+        some = tuple(islice(self._looked_at, _LOOKED_AT))
+        if len(some) < _LOOKED_AT:
+            self._looked_at = iter(tuple(self._wanted))
+        heads = (self._name("stamp", self._epoch), *(self._name("head", name) for name in some))
+        self.link.send(HEADS.command(heads, ()), partial(self._compare, some))
+
+    def _compare(self, names: Sequence[str], reply: Reply) -> None:
+        """Everything that was published in these channels must have come by now."""
+        if isinstance(reply, list):
+            for name, head in zip(names, cast("list[int]", reply)[1:], strict=True):
+                if 0 <= self._wanted.get(name, -1) < head:
+                    self.link.abort(f"something published in {name!r} did not come")
 
     def _kept(self, reply: Reply) -> None:
         if isinstance(reply, int):
@@ -402,6 +419,10 @@ class RedisBroker:
             self._stamp = max(self._stamp, reply)
         elif not isinstance(reply, BrokerError):
             self.link.abort(str(reply))
+
+
+def _closed(outcome: Outcome[None], _: asyncio.Task[None]) -> None:
+    outcome.settle(None)
 
 
 def _pass_over(_: Reply) -> None:

@@ -22,8 +22,8 @@ _PAGE: Final = 1000
 
 @dataclass(slots=True)
 class Missed:
-    """``publications`` in the order of their stamps, up to ``newest``; the ``heads`` of wanted channels there, -1 where
-    that is not known; and the channels in which something is ``lost``.
+    """``publications`` in the order of their stamps, up to ``newest``; the ``heads`` of wanted channels, up to where
+    nothing is missing, -1 where that is not known; and the channels in which something is ``lost``.
     """
 
     newest: int
@@ -63,31 +63,40 @@ class CatchUp:
             if missed.newest < 0:
                 missed.newest = newest
             for name, head in zip(some, heads, strict=True):
-                if known and head > max(after, wanted.get(name, head)):
-                    missed.heads[name] = await self._read(epoch, after, name, missed)
+                last = wanted.get(name, head)
+                if known and head > (after if last < 0 else last):
+                    missed.heads[name] = await self._read(epoch, after, name, last, missed)
                 else:
-                    missed.heads[name] = head if head <= missed.newest else -1
+                    missed.heads[name] = missed.newest if head <= missed.newest else -1
             some = tuple(islice(names, _HEADS_AT_ONCE))
         missed.publications.sort(key=lambda publication: publication.stamp)
         return missed
 
-    async def _read(self, epoch: str, after: int, name: str, missed: Missed) -> int:
-        """Add what is missed in one channel; the stamp up to which that goes, or -1 where it is not known."""
-        prefix = self._prefix
-        keys = (f"{prefix}:stamp:{epoch}", f"{prefix}:head:{name}", f"{prefix}:log:{name}", f"{prefix}:epoch")
-        last, more = -1, True
+    async def _read(self, epoch: str, after: int, name: str, last: int, missed: Missed) -> int:
+        """Add what is missed in one channel behind its ``last``; the stamp up to which that goes, -1 where not known.
+
+        What should have come before ``after`` cannot be told any more: clients have positions behind it.
+        """
+        behind, more = (after if last < 0 else min(last, after)), True
         while more:
-            page = self.page(name, epoch, await self._link.run(READ, keys, (after, -1, _PAGE, _PAGE_BYTES)))
+            reply = await self._link.run(READ, self._keys(epoch, name), (behind, -1, _PAGE, _PAGE_BYTES))
+            page = self.page(name, epoch, reply)
             if self._room < 0 or not page.complete:
                 missed.lost.add(name)
                 return -1
             found = [publication for publication in page.publications if publication.stamp <= missed.newest]
             self._room -= sum(publication.size for publication in found)
-            missed.publications += found
             if found:
-                last = after = found[-1].stamp
+                behind = found[-1].stamp
+                if found[0].stamp <= after:
+                    missed.lost.add(name)
+            missed.publications += (publication for publication in found if publication.stamp > after)
             more = page.more and len(found) == len(page.publications)
-        return last
+        return missed.newest
+
+    def _keys(self, epoch: str, name: str) -> tuple[str, ...]:
+        prefix = self._prefix
+        return f"{prefix}:stamp:{epoch}", f"{prefix}:head:{name}", f"{prefix}:log:{name}", f"{prefix}:epoch"
 
     def page(self, channel: str, epoch: str, reply: Reply, *, forward: bool = True) -> Page:
         """The page that the script READ returned; where something in it cannot be opened, it is not complete."""

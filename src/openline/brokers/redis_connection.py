@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See :class:`asyncio.Protocol`."""
-        # uvloop's is none by its class.
+        # uvloop's are no subclasses.
         self._transport = cast("asyncio.Transport", transport)
         self.connected = True
         self.heard_at = self._loop.time()

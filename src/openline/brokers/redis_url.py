@@ -40,7 +40,7 @@ class RedisUrl:
     db: int = 0
     prefix: str = "openline"
     probe: float = 2.0
-    timeout: float = 4.5
+    timeout: float = 4.0
 
     @property
     def shown(self) -> str:
@@ -90,7 +90,7 @@ _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
     "db": _database,
     "prefix": _prefix,
     "probe": _seconds(0.25, 3.0),
-    "timeout": _seconds(0.5, 4.5),
+    "timeout": _seconds(0.5, 4.0),
     "ca": str,
     "username": str,
     "password": str,
@@ -100,7 +100,10 @@ _OPTIONS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """What ``url`` says; raises :class:`SettingsError`, which does not repeat passwords."""
+    """What ``url`` says; raises :class:`SettingsError`, which does not repeat passwords.
+
+    The file of ``ca`` must be there.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in SCHEMES or not rest:
         raise _refused("it looks like redis://HOST:PORT/DB, rediss://…, or redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
@@ -131,7 +134,9 @@ def parse_redis_url(url: str) -> RedisUrl:
     addresses = tuple(_address(place, _SENTINEL_PORT if sentinel else _PORT) for place in places.split(","))
     if len(addresses) > 1 and not sentinel:
         raise _refused("several addresses are for redis+sentinel://")
-    return RedisUrl(addresses=addresses, tls=scheme.startswith(("rediss", "valkeys")), **told)
+    made = RedisUrl(addresses=addresses, tls=scheme.startswith(("rediss", "valkeys")), **told)
+    made.tls_context()
+    return made
 
 
 def _told(options: Mapping[str, str]) -> dict[str, Any]:

@@ -169,14 +169,13 @@ class Hub:
         Who is catching up loses its line: what it was about to be given may lack something, too.
         """
         payload = b'{"position":"%b"}' % str(self.broker.position).encode()
-        told: list[Connection] = []
         if channels is None:
             told = list(self.lifecycle.connections.values())
-            names: Collection[str] = tuple(self.membership.names("*"))
+            names = tuple(self.membership.names("*"))
         else:
             told = [connection for name in channels for connection in self._addressed(name)]
-            names = channels
-        for name in tuple(names):
+            names = tuple(channels)
+        for name in names:
             channel = self.membership.get(name)
             if channel is not None:
                 channel.seats.notify(Word.GAP, name, payload)
