@@ -67,7 +67,7 @@ async def ready(process: Process) -> str:
             break
     else:
         raise AssertionError(process.said)
-    async with asyncio.timeout(30), httpx.AsyncClient() as http:
+    async with asyncio.timeout(30), httpx.AsyncClient(timeout=20) as http:
         while (await http.get(f"{address}/readyz")).status_code != 200:
             await asyncio.sleep(0.1)
     return address.replace("http", "ws", 1)
@@ -184,9 +184,7 @@ async def stock(url: str, transports: str) -> AsyncIterator[Stock]:
 
 
 @pytest.mark.parametrize("transports", ["polling", "polling,websocket"])
-async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node(
-    nodes: Nodes, transports: str
-) -> None:
+async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node(nodes: Nodes, transports: str) -> None:
     processes = [nodes.start(), nodes.start()]
     for each in processes:
         await ready(each)
@@ -218,4 +216,3 @@ async def test_the_stock_client_needs_no_stickiness_and_recovers_at_another_node
                 await me.until("event")
         assert me.said == list(range(12))
         assert not [who for who in nodes.gone if who.startswith(greeting["connect"])]
-

@@ -1,4 +1,4 @@
-"""Whatever becomes of nodes, of their engine and of what lies between: nobody misses anything, and everybody ends once."""
+"""Whatever becomes of nodes, of their engine and of the way there: nobody misses anything, and everybody ends once."""
 
 import json
 from collections import Counter
@@ -145,7 +145,7 @@ class World:
             ]
             assert len(owners) <= 1, "it is owned by one node at a time"
             assert each.got == list(range(len(each.got))), "in order, without holes, each once"
-        assert max(Counter(id for id, _ in self.cluster.ended).values(), default=0) <= 1, "everybody ends once"
+        assert max(Counter(who for who, _ in self.cluster.ended).values(), default=0) <= 1, "everybody ends once"
 
 
 steps = st.lists(

@@ -410,7 +410,6 @@ class Openline:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
 
-
     async def _passed_on(self, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
         """Whether another node has answered, whose session or line it is."""
         forwarding = self.doors.forwarding

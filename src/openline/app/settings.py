@@ -45,7 +45,8 @@ class Settings:
     ``sqlite:PATH`` (``?synced=1``: each commit waits for the disk), or ``redis://HOST`` and its kin (docs/redis.md).
     ``cluster_key`` is a secret that all nodes share: they believe nothing that is not signed with it; unless given, it
     is the environment's ``OPENLINE_CLUSTER_KEY``. ``advertise`` is where other nodes reach this one, such as
-    ``http://10.0.0.7:8000``; unless given, it is the environment's ``OPENLINE_ADVERTISE``. The others are told apart by whom they concern.
+    ``http://10.0.0.7:8000``; unless given, it is the environment's ``OPENLINE_ADVERTISE``. The others are told apart by
+    whom they concern.
     """
 
     engine: str = "memory"

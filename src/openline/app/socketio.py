@@ -114,8 +114,8 @@ class Audience:
         here = {socket.id: socket for socket in self.fetch_sockets()}
         left_out = [self._address(hub, room) for room in self.left_out]
         asked = await hub.everywhere.ask(self._addresses(hub), type, payload, self.seconds, left_out)
-        answered = {here.get(id, id): value for id, value in asked.answered.items()}
-        return Answers(answered, tuple(here.get(id, id) for id in asked.missing), tuple(asked.silent))
+        answered = {here.get(name, name): value for name, value in asked.answered.items()}
+        return Answers(answered, tuple(here.get(name, name) for name in asked.missing), tuple(asked.silent))
 
     # -- who they are
 

@@ -70,8 +70,8 @@ class Hub:
 
     @property
     def mark(self) -> str:
-        """What the ids of sessions and lines of this node begin with, so that others find it; nothing at a lone one."""
-        return "" if self.cluster is None else f"{self.cluster.node}."
+        """What the ids of sessions and lines begin with, so that other nodes find this one, while they know of it."""
+        return "" if self.cluster is None or not self.cluster.node else f"{self.cluster.node}."
 
     # -- publishing
 

@@ -251,8 +251,7 @@ class Membership:
             if options.presence is not None and self.attendance is not None:
                 self.attendance.exit(name, connection.id, "unsubscribed")
             return
-        subscription = self._hold(connection, name, options, presence=place.presence)
-        subscription.channel.release(subscription)
+        subscription = self._place(connection, name, options, presence=place.presence)
         subscription.begun = place.begun
         if options.presence is not None:
             subscription.channel.members.add(connection.id, connection.member)

@@ -33,8 +33,8 @@ class Place(msgspec.Struct, frozen=True, gc=False):
 class Record(msgspec.Struct, frozen=True):
     """A connection as every node may take it up.
 
-    ``owner`` is the node that serves it, ``fence`` grows whenever that changes. ``secrets`` are digests of what takes it
-    up again. ``since`` is where it began, for a door whose clients do not always say where they stand.
+    ``owner`` is the node that serves it, ``fence`` grows whenever that changes. ``secrets`` are digests of what takes
+    it up again. ``since`` is where it began, for a door whose clients do not always say where they stand.
     """
 
     id: str
