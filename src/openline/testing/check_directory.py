@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -60,7 +60,7 @@ class Nodes:
         for _ in range(round(seconds / step) + 1):
             await self.pass_time(step)
             beat = await self.of(node.beat(), "beat")
-        return beat
+        return cast("Beat", beat)
 
 
 def _record(name: str = "c", *secrets: str, **fields: Any) -> Record:

@@ -65,10 +65,11 @@ class Pipe(_End):
         """Connect to the node at ``address``; where that cannot be, the client is told ``otherwise``."""
         url = urlsplit(address)
         tls = ssl.create_default_context() if url.scheme == "https" else None
+        host, port = url.hostname or "", url.port or (443 if tls else 80)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                _, other = await loop.create_connection(_End, url.hostname, url.port or (443 if tls else 80), ssl=tls)
+                _, other = await loop.create_connection(_End, host, port, ssl=tls)
         except (OSError, TimeoutError):
             if self.transport is not None:
                 self.transport.write(refusal(otherwise))
