@@ -42,7 +42,7 @@ class Cluster:
         self.post.on("here", self._hear_of)
         self._era: str = ""
         self._epoch: str = ""
-        self._joining = False
+        self._joining = self._doubtful = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
         self._awake = self._confirmed = hub.timers.now
@@ -107,18 +107,35 @@ class Cluster:
             self._wake()
             drive(self._renew())
 
-    def _wake(self) -> None:
-        """The process runs: where it stood still for a lease, others have what it had, and it serves nobody of them."""
+    def _wake(self) -> bool:
+        """The process runs; whether anything may leave it.
+
+        Where it stood still for a lease, others may have what it had: nothing leaves before that is known.
+        """
         now = self._hub.timers.now
         asleep, self._awake = now - self._awake, now
-        if asleep >= LEASE_SECONDS and self.node:
-            _log.warning("This node stood still for %.1f s: its clients are told to come back", asleep)
-            self._hub.tick.discard()
-            self._start_over()
+        if asleep >= LEASE_SECONDS and self.node and not self._doubtful:
+            _log.warning("This node stood still for %.1f s", asleep)
+            self._doubtful = True
+            drive(self._find_out(self.node))
+        return not self._doubtful
+
+    async def _find_out(self, node: str) -> None:
+        try:
+            await self._beat(node)
+        except BrokerError:
+            # Nobody can have heard of others either: they are told when the engine is there again.
+            pass
+        finally:
+            self._doubtful = False
+            self._hub.tick.flush()
 
     def _start_over(self) -> None:
         """The lease is lost: close what is here, and be another node from now on."""
         self.node, self.nodes = "", {}
+        if self._doubtful:
+            self._doubtful = False
+            self._hub.tick.discard()
         self.registry.abandon()
         self.attendance.abandon()
         for connection in tuple(self._hub.lifecycle.connections.values()):

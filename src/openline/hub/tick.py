@@ -96,8 +96,8 @@ class Tick:
         self._under_way: Iterator[None] | None = None
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
-        #: Called before anything leaves; it may :meth:`discard` that.
-        self.guard: Callable[[], None] | None = None
+        #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
+        self.guard: Callable[[], bool] | None = None
 
     def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
@@ -169,8 +169,8 @@ class Tick:
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
             return
-        if self.guard is not None:
-            self.guard()
+        if self.guard is not None and not self.guard():
+            return
         self._flushing = True
         try:
             while self._entries or self._under_way is not None:

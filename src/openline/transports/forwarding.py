@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -130,7 +131,9 @@ async def _pass_body(other: h11.Connection, writer: asyncio.StreamWriter, receiv
         if not more:
             parts.append(other.send(h11.EndOfMessage()))
         writer.write(b"".join(part or b"" for part in parts))
-        await writer.drain()
+        # Who answers ahead of the body's end does not read the rest.
+        with suppress(OSError):
+            await writer.drain()
 
 
 async def _pass_answer(other: h11.Connection, reader: asyncio.StreamReader, send: Send) -> bool:
