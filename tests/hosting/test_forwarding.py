@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
-
-from openline import Openline, Settings
 from tests.clients import opened
 from tests.redis_servers import RedisServer, redis_server
 from tests.server import Served, serving, until
+from websockets.exceptions import InvalidStatus
+
+from openline import Openline, Settings
 
 pytestmark = pytest.mark.redis
 
@@ -70,9 +70,10 @@ async def test_a_session_is_polled_and_posted_to_at_either_node(server: RedisSer
     async with two_nodes(server) as pair:
         session = await pair.handshake()
         here, there = f"{pair.a.http}{session}polling", f"{pair.b.http}{session}polling"
-        waiting = asyncio.create_task(pair.http.get(there))
-        assert (await pair.http.post(there, content="40")).text == "ok"
-        assert (await waiting).text.startswith('40{"sid":')
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(pair.http.get(there))
+            assert (await pair.http.post(there, content="40")).text == "ok"
+        assert waiting.result().text.startswith('40{"sid":')
         await pair.http.post(here, content='421["echo","déjà"]')
         assert (await pair.http.get(there)).text == '431["déjà"]'
         assert (await pair.http.put(there)).status_code == 400

@@ -30,7 +30,7 @@ from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
 from openline.transports.engineio_http import serve_engine
-from openline.transports.forwarding import is_passed_on, line_named, session_named
+from openline.transports.passing_on import passed_on
 
 __all__ = ["Openline"]
 
@@ -399,7 +399,7 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
-        elif scope["type"] == "http" and await self._passed_on(scope, receive, send, path):
+        elif scope["type"] == "http" and await passed_on(self.doors, scope, receive, send, path):
             return
         elif scope["type"] == "http" and self.doors.is_engine(path):
             await serve_engine(self, scope, receive, send, path)
@@ -409,19 +409,6 @@ class Openline:
         if self._runtime is not None and self._runtime.draining:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
-
-    async def _passed_on(self, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
-        """Whether another node has answered, whose session or line it is."""
-        forwarding = self.doors.forwarding
-        if forwarding is None:
-            return False
-        headers = scope["headers"]
-        if is_passed_on(headers):
-            return False
-        engine = self.doors.is_engine(path)
-        named = session_named(scope["query_string"].decode("latin-1")) if engine else line_named(headers)
-        owner = forwarding.owner(named)
-        return owner is not None and await forwarding.forward(owner, scope, receive, send, path)
 
 
 def _keys_of_environment() -> list[str]:

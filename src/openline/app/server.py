@@ -61,7 +61,8 @@ class Server(uvicorn.Server):
     def _tell_application(self, sockets: list[socket] | None) -> None:
         """Let the application know where it is reached, where that is one of ours."""
         listeners = sockets or [each for server in self.servers for each in server.sockets]
-        listens: object = getattr(self.config.loaded_app, "listens", None)
+        application = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
+        listens: object = getattr(application, "listens", None)
         if not callable(listens) or not listeners or listeners[0].family not in (AF_INET, AF_INET6):
             return
         host, port = listeners[0].getsockname()[:2]

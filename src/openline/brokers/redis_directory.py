@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -154,7 +154,7 @@ def _pairs(reply: Sequence[bytes]) -> dict[str, bytes]:
 def _beat(reply: Sequence[Any]) -> Beat:
     held, era, nodes, gone = reply
     addresses = {name: address.decode() for name, address in _pairs(nodes).items()}
-    fates = {name: cast("Fate", fate.decode()) for name, fate in _pairs(gone).items()}
+    fates: dict[str, Fate] = {name: "left" if fate == b"left" else "lost" for name, fate in _pairs(gone).items()}
     return Beat(bool(held), era.decode(), addresses, fates)
 
 

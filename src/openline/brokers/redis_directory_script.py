@@ -3,9 +3,10 @@
 Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, when a beat came last; ``spare``, until
 when no lease runs out; ``version``, how often presence has changed), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
-its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between, ``r``
-the rest as JSON, ``s:CHANNEL`` a subscription as JSON), ``secret:DIGEST`` (the connection that it takes up),
-``present:CHANNEL`` (a hash: members by connection) and ``came:CHANNEL`` (a sorted set: with which version each came).
+its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
+``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
+that it takes up), ``present:CHANNEL`` (a hash: members by connection) and ``came:CHANNEL`` (a sorted set: with which
+version each came).
 """
 
 from typing import Final

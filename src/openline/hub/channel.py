@@ -77,7 +77,7 @@ class Channel:
         self.watchers = Seats(tick)
         self.members = Members()
         #: How many are present on all nodes, behind the version of which that is known.
-        self.newest = (0, 0)
+        self.newest: tuple[int, int] = (0, 0)
         #: How many subscriptions there are, seated, holding, or away without a line.
         self.size = 0
         #: Those whose hold keeps what comes in.

@@ -15,6 +15,7 @@ from openline.testing.broker_bench import holds, same
 __all__ = ["CHECKS", "check_directory"]
 
 _ADDRESS: Final = "http://10.0.0.1:8000"
+_NOBODY: Final[dict[str, str]] = {}
 _MEMBER: Final = b'{"connection":"c"}'
 
 
@@ -208,7 +209,7 @@ async def a_lease_runs_out_when_others_beat_and_its_node_does_not(nodes: Nodes) 
     a, b = await nodes.pair()
     await nodes.of(a.put(_record()), "put")
     beat = await nodes.beats(b, nodes.lease * 0.5)
-    same((set(beat.nodes), dict(beat.gone)), ({"a", "b"}, {}), "who lives within a lease")
+    same((set(beat.nodes), dict(beat.gone)), ({"a", "b"}, _NOBODY), "who lives within a lease")
     same(beat.nodes["a"], f"{_ADDRESS}/a", "its address")
     beat = await nodes.beats(b, nodes.lease)
     same((set(beat.nodes), dict(beat.gone)), ({"b"}, {"a": "lost"}), "who lives behind it")
@@ -226,7 +227,7 @@ async def no_lease_runs_out_while_nobody_was_heard(nodes: Nodes) -> None:
     await nodes.pass_time(nodes.lease * 2)
     for node, name in ((b, "b"), (a, "a")):
         beat = await nodes.of(node.beat(), "beat")
-        same((beat.held, dict(beat.gone)), (True, {}), f"what {name} is told")
+        same((beat.held, dict(beat.gone)), (True, _NOBODY), f"what {name} is told")
     beat = await nodes.beats(b, nodes.lease * 1.5)
     same(dict(beat.gone), {"a": "lost"}, "who is gone a lease later")
 

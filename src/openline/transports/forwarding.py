@@ -12,7 +12,7 @@ import h11
 from openline.hub.hub import Hub
 from openline.transports.vouching import HEADER, Vouched, Vouching
 
-__all__ = ["Forwarding", "connect", "is_passed_on", "line_named", "session_named"]
+__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "session_named"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

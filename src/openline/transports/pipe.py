@@ -9,12 +9,12 @@ from openline.errors import RequestRefused
 from openline.protocol.handshake import refusal
 from openline.transports.vouching import HEADER
 
-__all__ = ["Pipe", "passed_on"]
+__all__ = ["Pipe", "with_voucher"]
 
 _CONNECT_SECONDS: Final = 3.0
 
 
-def passed_on(head: bytes, voucher: str) -> bytes:
+def with_voucher(head: bytes, voucher: str) -> bytes:
     """The ``head`` of a request with what the other node is told of its client."""
     line, end, rest = head.partition(b"\r\n")
     return line + end + f"{HEADER}: {voucher}\r\n".encode("latin-1") + rest

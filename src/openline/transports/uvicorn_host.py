@@ -10,7 +10,6 @@ import asyncio
 import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextlib import suppress
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -21,22 +20,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from openline.errors import CommandError, RequestRefused
-from openline.hub.outcome import Outcome
+from openline.errors import RequestRefused
 from openline.hub.timers import Timer
 from openline.model import Request
-from openline.protocol.engineio import Fault, fault
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
-from openline.transports.forwarding import session_named
-from openline.transports.pipe import Pipe, passed_on
+from openline.transports.passing_on import piped
 from openline.transports.settings import LineSettings
 from openline.transports.socket_transport import SocketTransport
-from openline.transports.vouching import HEADER, Vouched
 from openline.transports.websocket import WebSocketLine
-from openline.transports.whole_head import Asked, read_asked, split_target
+from openline.transports.whole_head import read_asked, split_target
 
 __all__ = ["Host", "NativeHttpProtocol", "take_over"]
 
@@ -309,7 +304,9 @@ class NativeHttpProtocol(HttpToolsProtocol):
             asked = read_asked(data)
             if asked is None or _is_elsewhere(host, asked.path):
                 return False
-            if self._passed_on(doors, asked, data):
+            if piped(doors, asked, data, self.transport, _peer(self.transport), self.connections):
+                self._head_is_there()
+                self.connections.discard(self)
                 return True
             if doors.socketio.asks and doors.is_engine(asked.path):
                 return False
@@ -331,23 +328,6 @@ class NativeHttpProtocol(HttpToolsProtocol):
             self._begin(line, data[asked.size :])
         return True
 
-    def _passed_on(self, doors: Doors, asked: Asked, data: bytes) -> bool:
-        """Whether a WebSocket that is to carry on another node's session has been given to that one."""
-        forwarding = doors.forwarding
-        if forwarding is None or "sid=" not in asked.query or HEADER in asked.headers:
-            return False
-        address = forwarding.owner(session_named(asked.query)) if doors.is_engine(asked.path) else None
-        if address is None:
-            return False
-        self._head_is_there()
-        client = Vouched(_peer(self.transport), self.transport.get_extra_info("ssl_object") is not None)
-        voucher = forwarding.voucher("GET", asked.path, asked.query, client)
-        self.connections.discard(self)
-        pipe = Pipe(self.transport, self.connections)
-        opening = pipe.open(address, passed_on(data, voucher), fault(Fault.SESSION))
-        doors.hub.tasks.start(opening).then(_look)
-        return True
-
     def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
         path, query = split_target(target)
         request = _admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
@@ -358,12 +338,6 @@ class NativeHttpProtocol(HttpToolsProtocol):
         line.begin()
         if early:
             line.feed(early)
-
-
-def _look(outcome: Outcome[None]) -> None:
-    """The pipe tells its client by itself; at the end of the server it is closed."""
-    with suppress(CommandError):
-        outcome.result()
 
 
 def _is_elsewhere(host: Host, path: str) -> bool:
