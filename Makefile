@@ -7,11 +7,15 @@ ROWS ?=
 QUICK ?=
 RESUME ?=
 EFFORT ?= 20
+SECONDS ?= 20
+TRIALS ?= 3
+SEED ?=
+FAULTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint chaos bench foundation clean
+.PHONY: help run test lint fuzz chaos bench foundation clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,11 +29,14 @@ test: $(VENV)/installed ## Set up what the tests need, and run all of them
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
 
+chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py
 
-chaos: $(VENV)/installed ## Everything random, EFFORT times as often as in `make test` (20)
-	@OPENLINE_EFFORT=$(EFFORT) $(BIN)/python tests/run.py chaos
+fuzz: $(VENV)/installed ## Everything random, EFFORT times as often as in `make test` (20)
+	@OPENLINE_EFFORT=$(EFFORT) $(BIN)/python tests/run.py fuzz
 
 bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
 	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)

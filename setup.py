@@ -1,6 +1,7 @@
 """Builds the optional accelerator; everything else about the package stands in pyproject.toml."""
 
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
@@ -8,7 +9,7 @@ from setuptools import Extension, setup
 native = Extension(
     "openline._native",
     sources=["src/openline/_native.c"],
-    depends=["src/openline/_native_frames.h", "src/openline/_native_heads.h", "src/openline/_native_receiving.h", "src/openline/_native_sending.h"],
+    depends=sorted(glob("src/openline/_native_*.h")),
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
     py_limited_api=True,
     optional=True,

@@ -37,16 +37,18 @@ HEAD = (
 SETTLES_IN_SECONDS = 11.0
 #: What is allocated in C is counted where Python was left: in the loop that runs.
 OWNERS: Mapping[str, str] = {
-    "asyncio/runners.py": "uvloop: the transport, libuv's handle",
-    "weakref.py": "uvloop: its table of transports",
-    "transports/uvicorn_host.py": "the line and its wire: what reads, what writes, the socket's object",
-    "transports/websocket.py": "the line and its wire: what reads, what writes, the socket's object",
+    "transports/listener.py": "the transport: the number of its descriptor, what waits to be written",
+    "transports/socket_transport.py": "the transport: the number of its descriptor, what waits to be written",
+    "transports/receiver.py": "the transport: the number of its descriptor, what waits to be written",
+    "asyncio/runners.py": "what the event loop or its caller allocated",
+    "transports/uvicorn_host.py": "the line and its wire: what reads, what writes",
+    "transports/websocket.py": "the line and its wire: what reads, what writes",
     "transports/wire.py": "the number of its descriptor, and where its places stand",
     "transports/group.py": "its place in two groups, its channel's and everybody's",
     "hub/few.py": "two small mappings: places in groups, subscriptions",
     "hub/connection.py": "the connection",
     "hub/lifecycle.py": "the connection",
-    "secrets.py": "its id, and the secret that takes it up again",
+    "hub/names.py": "its id, and the secret that takes it up again",
     "hub/membership.py": "two subscriptions, to its channel and to everybody's",
     "hub/timers.py": "the timer of the next ping",
 }

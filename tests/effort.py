@@ -1,4 +1,4 @@
-"""How often what is random is tried: little in everyday runs, much more in ``make chaos``."""
+"""How often what is random is tried: little in everyday runs, much more in ``make fuzz``."""
 
 import os
 from typing import Final

@@ -22,6 +22,12 @@ CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-m")
 #: Checks that run beside the tests.
 BESIDE = ("lint", "web")
+#: By the mark of the tests that start them: the command, and the Debian package that has it.
+DAEMONS = {
+    "nginx": ("nginx", "nginx-light"),
+    "haproxy": ("haproxy", "haproxy"),
+    "systemd": ("systemd-analyze", "systemd"),
+}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -33,13 +39,13 @@ class Report:
     skipped: list[str] = field(default_factory=list)
 
     def run(self, name: str, command: Sequence[str]) -> None:
-        """Run one check beside others: what it says is shown when it has ended."""
+        """Run one check beside others: what it says is shown when it has ended, and only if it failed."""
         self._begin(name, command)
         begun = time.monotonic()
         done = subprocess.run(
             command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self._end(name, done.returncode == 0, time.monotonic() - begun, done.stdout)
+        self._end(name, done.returncode == 0, time.monotonic() - begun, "" if done.returncode == 0 else done.stdout)
 
     def watch(self, name: str, command: Sequence[str]) -> None:
         """Run one check with its output in view."""
@@ -120,13 +126,13 @@ def set_up_chromium() -> bool:
     return quietly("apt-get", "update") and quietly(*install)
 
 
-def set_up_nginx() -> bool:
-    """The proxy that the page about serving names, from Debian's packages when root."""
-    if shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"):
+def set_up_daemon(command: str, package: str) -> bool:
+    """What the pages about serving and deploying name, from Debian's packages when root."""
+    if shutil.which(command) or shutil.which(command, path="/usr/sbin:/usr/local/sbin"):
         return True
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return False
-    install = ("apt-get", "install", "--yes", "--no-install-recommends", "nginx-light")
+    install = ("apt-get", "install", "--yes", "--no-install-recommends", package)
     return quietly("apt-get", "update") and quietly(*install)
 
 
@@ -167,14 +173,10 @@ def python(report: Report) -> None:
     if not set_up_chromium():
         without.append("not browser")
         report.skipped.append("tests in a browser: need chromium (Debian, as root: apt-get install chromium)")
-    if not set_up_nginx():
-        without.append("not nginx")
-        report.skipped.append("tests behind nginx: need it (Debian, as root: apt-get install nginx-light)")
-    if not set_up_redis():
-        without.append("not redis")
-        report.skipped.append(
-            "tests with Redis: need it (Debian, as root: apt-get install redis-server redis-sentinel)"
-        )
+    for mark, (command, package) in DAEMONS.items():
+        if not set_up_daemon(command, package):
+            without.append(f"not {mark}")
+            report.skipped.append(f"tests with {mark}: need it (Debian, as root: apt-get install {package})")
     # Many tests wait for something most of the time, so there are more processes than cores.
     processes = (os.cpu_count() or 1) * 3 // 2 + 1
     report.watch("tests", [*PYTEST, " and ".join(without), *shared(processes)])
@@ -190,19 +192,21 @@ def alone(report: Report) -> None:
     report.watch("tests that run alone", [*PYTEST, "alone"])
 
 
-def chaos(report: Report) -> None:
+def fuzz(report: Report) -> None:
     """Everything that is random, as often as OPENLINE_EFFORT says."""
     print(f"Everything random is tried {os.environ.get('OPENLINE_EFFORT', '1')} times as often as in `make test`.")
-    report.watch("chaos", [*PYTEST, "random", "--timeout", "0", *shared(os.cpu_count() or 1)])
+    report.watch("fuzz", [*PYTEST, "random", "--timeout", "0", *shared(os.cpu_count() or 1)])
 
 
 def main() -> int:
-    """Run the checks named on the command line; all but chaos without a name."""
+    """Run the checks named on the command line; all but fuzz without a name."""
     report = Report()
     checks: dict[str, Callable[[Report], None]] = {
-        "lint": lint, "web": web, "python": python, "alone": alone, "chaos": chaos
+        "lint": lint, "web": web, "python": python, "alone": alone, "fuzz": fuzz
     }  # fmt: skip
-    wanted = sys.argv[1:] or [name for name in checks if name != "chaos"]
+    wanted = sys.argv[1:] or [name for name in checks if name != "fuzz"]
+    if wanted == ["packages"]:  # for what is no check, and needs them all the same
+        return 0 if set_up_python() else 1
     unknown = [name for name in wanted if name not in checks]
     if unknown:
         print(f"There is no check {unknown[0]!r}; there are: {', '.join(checks)}", file=sys.stderr)
@@ -217,7 +221,7 @@ def main() -> int:
     if "python" in wanted:
         python(report)
     beside.join()
-    for name in ("alone", "chaos"):
+    for name in ("alone", "fuzz"):
         if name in wanted:
             checks[name](report)
     return report.close()

@@ -20,6 +20,8 @@ from openline.app.server import Server, configure
 READY = re.compile(r"ready on (https?)://([^ :]+|\[[^ ]+\]):(\d+)")
 #: What no step of a test may take longer than.
 PATIENCE = 60.0
+#: Nor may the start of a process, on a machine that has other things to do.
+START_PATIENCE = 60.0
 
 
 class Served:
@@ -111,7 +113,7 @@ class Process:
 
     def wait_for(self, pattern: re.Pattern[str], beyond: int = 0) -> re.Match[str]:
         """Wait until ``pattern`` stands in the log behind its first ``beyond`` characters."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_PATIENCE
         while time.monotonic() < deadline:
             found = pattern.search(self.said, beyond)
             if found is not None:

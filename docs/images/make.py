@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -129,9 +130,9 @@ def whiteboard(browser: Browser, url: str) -> None:
     wren, otter = (visit(browser, url, "whiteboard/", height=560) for _ in range(2))
     for page, name in ((wren, "Wren"), (otter, "Otter")):
         page.get_by_label("Your name").fill(name)
-    walls = [(0.22, 0.7), (0.22, 0.46), (0.33, 0.28), (0.44, 0.46), (0.44, 0.7), (0.22, 0.7), (0.22, 0.46), (0.44, 0.46)]
-    corners = zip(walls, walls[1:], strict=False)
-    for (x, y), (to_x, to_y) in corners:
+    left, right, ground, eaves = 0.22, 0.44, 0.7, 0.46
+    walls = [(left, ground), (left, eaves), (0.33, 0.28), (right, eaves), (right, ground), (left, ground)]
+    for (x, y), (to_x, to_y) in pairwise([*walls, (left, eaves), (right, eaves)]):
         draw(wren, "Ink", *((x + (to_x - x) * step / 9, y + (to_y - y) * step / 9) for step in range(10)))
     draw(wren, "Red", (0.3, 0.7), (0.3, 0.56), (0.36, 0.56), (0.36, 0.7))
     turns = [step / 40 * math.tau for step in range(41)]
@@ -164,7 +165,7 @@ def game(browser: Browser, url: str) -> None:
 
 def notifications(browser: Browser, url: str) -> None:
     """What came to ada, some of it read."""
-    ada, jonas = (visit(browser, url, f"notifications/?name={name}", height=540) for name in ("ada", "jonas"))
+    ada, jonas = (visit(browser, url, f"notifications/?name={name}", height=590) for name in ("ada", "jonas"))
     for text in ("Your parcel is at the neighbour's", "The build is green again", "Lunch on the roof at one?"):
         jonas.get_by_label("To", exact=True).fill("ada")
         jonas.get_by_label("Text").fill(text)
@@ -195,7 +196,7 @@ def main() -> None:
         for each in (whiteboard, game, notifications):
             each(browser, url)
         plain(browser, url, "ticker", 520)
-        plain(browser, url, "dashboard", 720)
+        plain(browser, url, "dashboard", 750)
         browser.close()
 
 

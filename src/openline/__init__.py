@@ -7,6 +7,7 @@ from openline.app.openline import Openline
 from openline.app.server import serve
 from openline.app.settings import (
     ApiSettings,
+    DrainSettings,
     GateSettings,
     HttpSettings,
     HubSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "CommandError",
     "ConnectError",
     "Connection",
+    "DrainSettings",
     "ErrorCode",
     "GateSettings",
     "GoneError",

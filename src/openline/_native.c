@@ -5,6 +5,8 @@
  *   parse_frames  openline.protocol.frames     plain WebSocket frames out of what one read brought (RFC 6455 section 5)
  *   read_head     openline.transports.whole_head  a request for a WebSocket that leaves nothing to be judged
  *   receive       openline.transports.receiver  what has come on many sockets, read in one go, without the GIL
+ *   read_command  openline.protocol.json_codec  an event with a type, an id and a payload, and nothing to be judged
+ *   encode_reply  openline.protocol.json_codec  the frame that answers a command
  *   is_suspect    openline.protocol.strict_json  whether JSON text may hold what not every parser can read
  *
  * Written against the stable ABI of Python 3.11. Without a compiler the package installs and works without this file.
@@ -16,6 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_native_commands.h"
 #include "_native_frames.h"
 #include "_native_heads.h"
 #include "_native_receiving.h"
@@ -61,6 +64,47 @@ static PyObject *use_opcodes(PyObject *module, PyObject *args)
         Py_XDECREF(old);
     }
     Py_RETURN_NONE;
+}
+
+/* -- encode_reply --------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(encode_reply_doc, "encode_reply(id, payload)\n--\n\nSee openline.protocol.json_codec.encode_reply.");
+
+/* Writes the header of a text frame that a server sends (RFC 6455 section 5.2) to `to`, ten bytes at most. */
+static Py_ssize_t write_header(uint8_t *to, size_t length)
+{
+    to[0] = 0x80 | TEXT;
+    if (length <= 125) {
+        to[1] = (uint8_t)length;
+        return 2;
+    }
+    int bytes = length <= 0xFFFF ? 2 : 8;
+    to[1] = bytes == 2 ? 126 : 127;
+    for (int i = 0; i < bytes; i++)
+        to[2 + i] = (uint8_t)((uint64_t)length >> 8 * (bytes - 1 - i));
+    return 2 + bytes;
+}
+
+static PyObject *encode_reply(PyObject *module, PyObject *args)
+{
+    long long id;
+    char *payload, front[64], *to;
+    uint8_t header[10];
+    Py_ssize_t size;
+    PyObject *given, *frame;
+    if (!PyArg_ParseTuple(args, "LO", &id, &given) || PyBytes_AsStringAndSize(given, &payload, &size) < 0)
+        return NULL;
+    Py_ssize_t front_size = PyOS_snprintf(front, sizeof front, "{\"type\":\"$reply\",\"id\":%lld,\"payload\":", id);
+    Py_ssize_t header_size = write_header(header, (size_t)(front_size + size + 1));
+    frame = PyBytes_FromStringAndSize(NULL, header_size + front_size + size + 1);
+    if (frame == NULL)
+        return NULL;
+    to = PyBytes_AsString(frame);
+    memcpy(to, header, (size_t)header_size);
+    memcpy(to + header_size, front, (size_t)front_size);
+    memcpy(to + header_size + front_size, payload, (size_t)size);
+    to[header_size + front_size + size] = '}';
+    return frame;
 }
 
 /* -- is_suspect ----------------------------------------------------------------------------------------------- */
@@ -153,6 +197,8 @@ static PyMethodDef methods[] = {
     {"expect", expect, METH_VARARGS, expect_doc},
     {"receive", receive, METH_O, receive_doc},
     {"read_head", read_head, METH_O, read_head_doc},
+    {"read_command", read_command, METH_O, read_command_doc},
+    {"encode_reply", encode_reply, METH_VARARGS, encode_reply_doc},
     {"is_suspect", is_suspect, METH_O, is_suspect_doc},
     {"use_opcodes", use_opcodes, METH_VARARGS, use_opcodes_doc},
     {NULL, NULL, 0, NULL},
@@ -163,7 +209,7 @@ static struct PyModuleDef definition = {
 };
 
 /* Counts the changes to what is offered here; openline.accelerator wants the number it was written for. */
-enum { REVISION = 6 };
+enum { REVISION = 7 };
 
 PyMODINIT_FUNC PyInit__native(void)
 {

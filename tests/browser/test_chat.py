@@ -73,7 +73,8 @@ def test_newcomers_get_the_history_and_others_an_unread_count(demo: Demo, open_p
     sent(ada, 60)
     bob = join(open_page, demo.port, "bob")
     expect(bob.locator("#messages li[data-kind=message]")).to_have_count(50)
-    bob.locator("#older").click()
+    # Not by the mouse, for which the list is scrolled: near its beginning it loads them by itself.
+    bob.locator("#older").dispatch_event("click")
     expect(bob.locator("#messages li[data-kind=message]")).to_have_count(60)
     assert texts(bob) == [f"message {number}" for number in range(60)]
     bob.locator('#channels button[data-channel="chat:random"]').click()

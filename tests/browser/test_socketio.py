@@ -55,9 +55,37 @@ def test_every_scenario_holds_in_a_browser(stock: str, open_page: Callable[[str]
     assert play("rooms")["asked"] == {"answered": ["a1", "b1"], "missing": 1}
     found = play("recovery")
     assert found["same"] is True
-    assert found["early"]["recovered"] is found["late"]["recovered"] is True
-    assert [text for _, text in found["late"]["came"]] == ["late room", "late own", "late end"]
-    assert play("reasons")[:2] == ["io client disconnect", "io server disconnect"]
+    for name in ("early", "late"):
+        assert found[name]["recovered"] is True
+        assert [text for _, text in found[name]["came"]] == [f"{name} room", f"{name} own", f"{name} end"]
+    assert play("reasons") == [
+        "io client disconnect",
+        "io server disconnect",
+        "io server disconnect",
+        "forced close",
+    ]
+
+
+@pytest.mark.parametrize("transports", ["polling", "websocket", "polling,websocket"])
+def test_after_a_restart_the_page_is_back_by_itself_as_somebody_new(
+    demo: Demo, open_page: Callable[[str], Page], transports: str
+) -> None:
+    page = open_page(f"http://127.0.0.1:{demo.port}/healthz")
+    page.evaluate(CHAT, transports.split(","))
+    page.evaluate(
+        """() => { window.seen = [socket.id];
+        socket.on("disconnect", (reason) => seen.push(reason));
+        socket.on("connect", () => seen.push(socket.id, Boolean(socket.recovered))); }"""
+    )
+    demo.end()
+    demo.start()
+    page.wait_for_function("() => seen.length === 4", timeout=15_000)
+    before, reason, after, recovered = page.evaluate("() => seen")
+    assert reason in ("transport close", "transport error")
+    assert before != after
+    assert recovered is False
+    page.evaluate("""() => socket.emit("chat message", "back")""")
+    page.wait_for_function("""() => got.some(([, text]) => text === "back")""")
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="-".join)

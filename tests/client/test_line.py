@@ -86,6 +86,22 @@ async def test_a_line_that_breaks_as_soon_as_it_is_open_is_no_success() -> None:
             await stage.open()
 
 
+@pytest.mark.parametrize(
+    ("payload", "seconds"), [({"retry": 3}, 3.5), ({}, 0.5), (None, 0.5), ({"retry": -1}, 0.5), ({"retry": 1e9}, 60.5)]
+)
+async def test_a_server_that_goes_says_for_how_long_and_the_next_wait_is_as_usual(payload: Any, seconds: float) -> None:
+    async with opened() as stage:
+        stage.socket.push({"type": "$away", "payload": payload})
+        await settle()
+        stage.socket.end(1012)
+        await settle()
+        assert stage.statuses[-1].retry_in == seconds
+        await stage.clock.advance(seconds)
+        stage.socket.end()
+        await settle()
+        assert stage.statuses[-1].retry_in == 1.0
+
+
 @pytest.mark.parametrize("code", [1001, 1005, 1006, 1011, 1012, 1013, 1014, 3000, 4500, 4501, 4999])
 async def test_it_comes_back_after(code: int) -> None:
     async with opened() as stage:

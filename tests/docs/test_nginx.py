@@ -42,7 +42,7 @@ class Behind:
 def behind(tmp_path: Path) -> Iterator[Behind]:
     with (
         Restarting(tmp_path, "--trust-proxy", "127.0.0.1", "--allow-host", "chat.example.com") as server,
-        Nginx(tmp_path, server.port) as nginx,
+        Nginx.of_the_page(tmp_path, server.port) as nginx,
     ):
         yield Behind(server, nginx)
 

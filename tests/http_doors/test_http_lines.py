@@ -95,6 +95,15 @@ async def test_a_client_that_says_goodbye_is_gone_at_once(hosting: Hosting, open
 
 
 @http
+async def test_a_client_whose_first_request_takes_long_is_waited_for(opened: Any) -> None:
+    line = application(line=LineSettings(silent_after_seconds=0.05))
+    async with natively(line) as served, opened(served) as client:
+        await asyncio.sleep(0.2)
+        assert line.connections == ()
+        assert await client.get("$connect")
+
+
+@http
 async def test_the_close_code_of_a_websocket_is_told_as_a_message(opened: Any) -> None:
     line = application()
     async with natively(line) as served, opened(served) as client:

@@ -28,7 +28,7 @@ async def test_at_the_end_what_still_runs_is_waited_for_and_then_cancelled() -> 
     soon = tasks.start(done.wait())
     never = tasks.start(asyncio.Event().wait())
     asyncio.get_running_loop().call_soon(done.set)
-    assert await tasks.close(0.05) == 1
+    assert await tasks.close(0.05) == ["Event.wait"]
     assert soon.result() is True
     with pytest.raises(OpenlineError):
         never.result()
@@ -36,4 +36,4 @@ async def test_at_the_end_what_still_runs_is_waited_for_and_then_cancelled() -> 
 
 
 async def test_where_nothing_runs_the_end_comes_at_once() -> None:
-    assert await Tasks(asyncio.get_running_loop()).close(60) == 0
+    assert await Tasks(asyncio.get_running_loop()).close(60) == []

@@ -1,17 +1,21 @@
 """The native part and its pure-Python twins do the same for any input."""
 
+import json
 import os
 import shutil
 import socket
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openline.accelerator import native
-from openline.protocol.frames import Opcode, encode_masked, parse_frames, parse_frames_in_python
+from openline.errors import CommandError
+from openline.protocol.frames import Opcode, encode_masked, is_utf8, parse_frames, parse_frames_in_python
+from openline.protocol.json_codec import decode_any_command, decode_command, encode_reply, encode_reply_in_python
 from openline.protocol.strict_json import is_suspect, is_suspect_in_python
 from openline.transports.fanout import (
     Row,
@@ -38,6 +42,74 @@ def test_both_twins_take_the_same_frames_of_any_stream(frames: list[bytes], data
     start = data.draw(st.integers(0, len(stream)))
     assert parse_frames(bytes(stream), start, limit) == parse_frames_in_python(bytes(stream), start, limit)
     assert parse_frames(memoryview(stream), 0, limit) == parse_frames_in_python(memoryview(stream), 0, limit)
+
+
+IDS = st.integers(0, 2**53 - 1)
+
+
+@given(IDS, st.integers(0, 200) | st.sampled_from([65_480, 65_535, 65_536, 70_000]))
+def test_both_twins_answer_alike(command_id: int, size: int) -> None:
+    payload = b'"%b"' % (b"x" * size)
+    assert encode_reply(command_id, payload) == encode_reply_in_python(command_id, payload)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+FIELDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["said", "$ping", "a b", "é", "", "x" * 128, "x" * 129, 'q"q'])},
+    optional={"id": IDS | st.text(max_size=3) | st.none() | st.just(-1), "payload": JSON, "channel": st.just("a")},
+)
+
+
+def decoded(decode: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return decode(data)
+    except CommandError as error:
+        return (error.code, error.message, error.field)
+
+
+@given(FIELDS, st.booleans(), st.booleans(), st.data())
+def test_commands_are_read_alike(fields: dict[str, Any], spaced: bool, plain: bool, data: st.DataObject) -> None:
+    text = json.dumps(fields, ensure_ascii=plain, indent=1 if spaced else None)
+    message = bytearray(text.encode("utf-8", "replace"))
+    for _ in range(data.draw(st.integers(0, 2))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(
+            st.sampled_from(b'"{}[]:,\\0129.eE-utn \x1f\n')
+        )
+    sent = bytes(message)
+    if is_utf8(sent):
+        assert decoded(decode_command, sent) == decoded(decode_any_command, sent)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"01", b"-", b"-0", b"1.", b".5", b"1.5", b"1e5", b"1E400", b"9" * 15, b"9" * 16, b"-" + b"9" * 16,
+        b"0." + b"1" * 20, b"nul", b"nulll", b"tru", b"[1,]", b"[,1]", b"[1 2]", b'{"a"}', b'{"a":}', b'{"a":1,}',
+        b'{a:1}', b'"\\x"', b'"\\u12"', b'"\\ud800"', b'"\\uD83D\\uDE00"', b'"\\u00e9"', b'"\x00"', b'"', b'"\\', b"",
+        b" ", b"[" * 32 + b"]" * 32, b"[" * 40 + b"]" * 40, b"[" * 65 + b"]" * 65, b"[" * 5000,
+        b'{"a":' * 70 + b"1" + b"}" * 70, b'[1]]', b"1}", b'{"b":[1,{"c":"d"}]}',
+    ],
+)  # fmt: skip
+def test_odd_payloads_are_read_alike(payload: bytes) -> None:
+    for shape in (
+        b'{"type":"said","id":1,"payload":%b}',
+        b'{"payload": %b ,"type":"said"}',
+        b'{"type":"a","payload":%b',
+    ):
+        message = shape % payload
+        assert decoded(decode_command, message) == decoded(decode_any_command, message)
+
+
+@pytest.mark.skipif(native is None, reason="there is no native part")
+def test_a_plain_event_is_read_natively() -> None:
+    assert native.read_command(b'{"type":"said","id":17,"payload":[1, "\xc3\xa9"]}') == ("said", 17, b'[1, "\xc3\xa9"]')
+    assert native.read_command(b'{ "payload" : null , "type":"a"}') is None
+    assert native.read_command(b' {"type":"a","payload":1}') is None
 
 
 PIECES = st.sampled_from(

@@ -1,6 +1,6 @@
 // What the stock client does in each scenario, and what it saw: run in Node, and in a browser.
 
-const WAIT = 4000;
+const WAIT = 60_000;
 
 /** Resolves with the arguments of the next `event`. */
 function next(socket, event) {
@@ -56,9 +56,13 @@ export const scenarios = {
         () => silent.push(true),
       );
     }
-    const begun = performance.now();
-    for (let n = 0; n < 40; n++) await socket.emitWithAck("echo", n);
-    return { one, many, none, asked, silent, roundTrip: (performance.now() - begun) / 40 };
+    const roundTrips = [];
+    for (let n = 0; n < 40; n++) {
+      const begun = performance.now();
+      await socket.emitWithAck("echo", n);
+      roundTrips.push(performance.now() - begun);
+    }
+    return { one, many, none, asked, silent, roundTrip: roundTrips.sort((a, b) => a - b)[4] };
   },
 
   async binary(open) {

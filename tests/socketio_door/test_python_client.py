@@ -85,7 +85,30 @@ async def test_many_messages_at_once_come_in_order_whatever_carries_them(transpo
 
 
 @transports
-async def test_it_comes_back_after_a_cut(transports: list[str]) -> None:
+async def test_rooms_are_joined_left_and_spared(transports: list[str]) -> None:
+    line = application()
+    space = line.of("/")
+    space.on("join")(lambda socket, room: (socket.join(room), True)[1])
+    space.on("leave")(lambda socket, room: (socket.leave(room), True)[1])
+    space.on("say")(lambda socket, room, text: (socket.to(room).emit("said", text), True)[1])
+    async with serving(line) as served, client(served, transports) as one, client(served, transports) as two:
+        got: list[str] = []
+        for each in (one, two):
+            each.on("said", lambda text, each=each: got.append(f"{'one' if each is one else 'two'} {text}"))
+            assert await each.call("join", "red")
+        assert await two.call("join", "blue")
+        assert await one.call("say", ("red", "a"))
+        assert await two.call("say", ("blue", "nobody else is there"))
+        assert await two.call("leave", "red")
+        assert await one.call("say", ("red", "nobody else is there"))
+        assert await one.call("say", ("blue", "b"))
+        assert await two.call("say", ("red", "c"))
+        await until(lambda: len(got) == 3)
+        assert got == ["two a", "two b", "one c"]
+
+
+@transports
+async def test_it_comes_back_after_a_cut_or_a_restart(transports: list[str]) -> None:
     line = application()
     async with serving(line) as served:
         one = socketio.AsyncClient(reconnection_delay=0.02, randomization_factor=0)

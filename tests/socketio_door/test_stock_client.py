@@ -29,8 +29,9 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:
     async with HOSTS[host](stock_line()) as served:
         found = await play("acks", served.http, transports)
-        # Two cores that others use, too: the figure itself is the bench's business.
-        assert found.pop("roundTrip") < 50
+        # One of the quickest of 40: others may have the processor meanwhile, but a packet that waits for another one,
+        # or for a timer, would do so every time.
+        assert found.pop("roundTrip") < 10
         assert found == {
             "one": {"a": 1},
             "many": [1, "b", None],

@@ -8,6 +8,7 @@ import {
   listed,
   pageTitle,
   presenceSentence,
+  detourSentence,
   statusSentence,
   typingSentence,
 } from "../../src/openline/web/demo/sentences.js";
@@ -59,6 +60,14 @@ test("the status tells the first connection from a reconnect, and being offline 
     [status({ status: "open", online: false }).text, status({ status: "open" }).tone],
     ["Connected", "good"],
   );
+});
+
+test("a line that goes another way than usual says which, and that nothing is lost", () => {
+  const words = ["websocket", "stream", "poll", null].map((transport) => status({ status: "open", transport }).text);
+  assert.deepEqual(words, ["Connected", "Connected · event stream", "Connected · long polls", "Connected"]);
+  assert.equal(status({ status: "connecting", transport: "stream" }).text, "Reconnecting…");
+  assert.equal(detourSentence("websocket") + detourSentence(null), "");
+  for (const transport of ["stream", "poll"]) assert.match(detourSentence(transport), /WebSockets do not get through here.*Nothing is lost/);
 });
 
 test("a line that is over says why", () => {

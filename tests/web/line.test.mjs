@@ -42,7 +42,7 @@ test("without a WebSocket there is no line", (t) => {
   const builtIn = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
   delete globalThis.WebSocket;
   t.after(() => builtIn && Object.defineProperty(globalThis, "WebSocket", builtIn));
-  assert.throws(() => connect("ws://nowhere.test/"), /give one/);
+  assert.throws(() => connect("ws://nowhere.test/", { transports: ["websocket"] }), /give one/);
 });
 
 test("the status goes through connecting, open, waiting and closed, and says why", async () => {
@@ -64,6 +64,27 @@ test("the status goes through connecting, open, waiting and closed, and says why
     { status: "open", resumed: true, restarted: false },
     { status: "closed", code: 1000, reason: "" },
   ]);
+});
+
+test("a server that goes says for how long, and the next wait is as usual", async () => {
+  const stage = new Stage();
+  await stage.open();
+  stage.clock.luck = 0.5;
+  stage.socket.receive({ type: "$away", payload: { retry: 3 } });
+  stage.socket.end(1012, "restart");
+  assert.equal(stage.statuses.at(-1).retryIn, 3250);
+  await stage.clock.advance(3250);
+  stage.socket.end();
+  assert.equal(stage.statuses.at(-1).retryIn, 500);
+  await stage.clock.advance(500);
+  for (const [payload, wait] of [[{}, 250], [undefined, 250], [{ retry: -1 }, 250], [{ retry: 1e9 }, 60_250]]) {
+    await stage.open();
+    await stage.clock.advance(5000);
+    stage.socket.receive({ type: "$away", payload });
+    stage.socket.end(1012, "restart");
+    assert.equal(stage.statuses.at(-1).retryIn, wait);
+    await stage.clock.advance(wait);
+  }
 });
 
 test("tries that fail wait longer and longer, and a line that stays open forgets them", async () => {
@@ -363,15 +384,6 @@ test("a page that goes away for good ends the connection at once", async () => {
   stage.window.fire("pagehide", { persisted: false });
   assert.equal(stage.socket.closed, 1000);
   assert.equal(stage.line.status, "closed");
-});
-
-test("neither a line nor a channel is a promise", async () => {
-  const stage = new Stage();
-  assert.equal(await stage.line, stage.line);
-  const chat = stage.line.subscribe("chat:lobby");
-  assert.equal(await chat, chat);
-  chat.on("then", () => {});
-  assert.equal(await chat, chat);
 });
 
 test("a gap in what was sent to the connection itself is told", async () => {

@@ -136,6 +136,7 @@ export class Stage {
     this.options = {
       clock: this.clock,
       page: { window: this.window, document: this.document },
+      transports: ["websocket"],
       WebSocket: class extends FakeSocket {
         constructor(url) {
           super(url);

@@ -21,7 +21,7 @@ class Background:
 
     def add(self, function: Callable[..., Any]) -> None:
         """Run ``function()`` from the next start on; raises :class:`SettingsError` where that cannot be a task."""
-        name = getattr(function, "__qualname__", repr(function))
+        name = _name_of(function)
         if not inspect.iscoroutinefunction(function):
             raise SettingsError(
                 f"task {name!r}", "is written as `async def`: a plain function would hold up the server"
@@ -35,7 +35,7 @@ class Background:
     def start(self, tasks: Tasks) -> None:
         """Start all of them; they are ``tasks``' from now on."""
         for function in self._functions:
-            tasks.keep(_told(function))
+            tasks.keep(_told(function), _name_of(function))
 
 
 async def _told(function: Callable[[], Awaitable[object]]) -> None:
@@ -43,5 +43,8 @@ async def _told(function: Callable[[], Awaitable[object]]) -> None:
     try:
         await function()
     except Exception:
-        name = getattr(function, "__qualname__", repr(function))
-        _log.exception("The task %r failed; the server goes on without it", name)
+        _log.exception("The task %r failed; the server goes on without it", _name_of(function))
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))

@@ -77,7 +77,7 @@ class Handler:
         if len(arguments) > self._count:
             arguments = arguments[: int(self._count)]
         if self._thread:
-            return tasks.start(_THREADS.call(self._function, *arguments))
+            return tasks.start(_THREADS.call(self._function, *arguments), _name_of(self._function))
         try:
             return self._function(*arguments)
         except asyncio.CancelledError as error:
@@ -134,6 +134,10 @@ class Handler:
 def _not_ours(error: asyncio.CancelledError) -> RuntimeError:
     """What is raised instead: it would pass for the end of whatever runs here, and no task of ours was cancelled."""
     return RuntimeError("the handler raised CancelledError")
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function))
 
 
 async def come(tasks: Tasks, result: Any) -> Any:

@@ -186,7 +186,7 @@ class Handlers:
         return drive(self._take_leave(connection, reason))
 
     def _of(self, connection: Connection) -> Table:
-        return self._tables.get(connection.namespace) or self._found(connection.namespace) or _NO_HANDLERS
+        return self._found(connection.namespace) or _NO_HANDLERS
 
     async def _run(self, handlers: Sequence[Handler], connection: Connection) -> None:
         for handler in handlers:
@@ -213,11 +213,13 @@ class Handlers:
 
     def event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
-        table = self._of(connection) if command.channel is None else _NO_HANDLERS
-        if table.listeners:
-            return drive(self._answer_later(command, self._call(connection, command)))
+        table = _NO_HANDLERS
+        if command.channel is None:
+            table = self._tables.get(connection.namespace) or self._of(connection)
+            if table.listeners:
+                return drive(self._answer_later(command, self._call(connection, command)))
         try:
-            handler = table.named(command.type)
+            handler = table.events.get(command.type)
             if handler is None:
                 result = self._begin(connection, command)
             else:
@@ -247,7 +249,18 @@ class Handlers:
 
     def call(self, connection: Connection, command: Command) -> Outcome[Any]:
         """See :class:`~openline.hub.ports.Application`."""
-        return drive(self._call(connection, command))
+        if command.channel is None and self._of(connection).listeners:
+            return drive(self._call(connection, command))
+        try:
+            result = self._begin(connection, command)
+        except Exception as error:
+            return Outcome.failed(error)
+        if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
+            return drive(self._come_plainly(result))
+        return Outcome.of(_plain(result))
+
+    async def _come_plainly(self, result: Any) -> Any:
+        return _plain(await come(self._tasks(), result))
 
     async def _call(self, connection: Connection, command: Command) -> Any:
         if command.channel is None:

@@ -406,7 +406,7 @@ class Openline:
         elif scope["type"] == "http":
             pages = {**sdk_pages(), **client_pages(self._settings.socketio.path), **self._pages}
             await serve_http(self.start(), pages, scope, path, receive, send)
-        if self._runtime is not None and self._runtime.draining:
+        if self._runtime is not None and self._runtime.ended:
             # Mounted, we are not told of the end either; the server waits for its ASGI calls.
             await self._runtime.finish()
 

@@ -7,15 +7,18 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Final, cast
+from weakref import WeakSet
 
 from openline.app.engine import make_broker, make_directory
 from openline.app.handlers import Handlers
 from openline.app.http_doors import http_doors
 from openline.app.settings import Settings
 from openline.errors import OpenlineError
+from openline.hub.drain import Drain
 from openline.hub.hub import Hub
 from openline.hub.policy import ChannelOptions, Policy
 from openline.hub.ports import Clock, Handle
@@ -32,11 +35,16 @@ from openline.transports.doors import Doors
 from openline.transports.forwarding import Forwarding
 from openline.transports.vouching import Vouching
 
-__all__ = ["Runtime", "start_from_thread"]
+__all__ = ["Runtime", "running_here", "start_from_thread"]
 
 _log = logging.getLogger("openline")
 #: How long handlers may go on when the server stops.
 PATIENCE_SECONDS: Final = 10.0
+#: The same where everybody has been let go one by one.
+LAST_SECONDS: Final = 2.0
+
+
+_running: Final[WeakSet["Runtime"]] = WeakSet()
 
 
 class LoopClock:
@@ -64,7 +72,7 @@ class Runtime:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
-        self.draining = False
+        self.ended = False
         self._tasks = handlers.tasks = Tasks(self.loop)
         self.clock = clock or LoopClock(self.loop)
         self._timers = Timers(self.clock)
@@ -94,11 +102,12 @@ class Runtime:
             spellings=spellings,
             on_shutdown=self.drain,
         )
+        self.departure = Drain(self.hub, settings.drain, self.doors.waiting)
         vouching = Vouching(settings.cluster_key)
         self.gate = Gate(settings.gate, vouching)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
-        api = Api(self.hub, settings.api, settings.http)
+        api = Api(self.hub, settings.api, settings.http, self.departure)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
         directory = make_directory(self._broker)
         cluster = None if directory is None else self.hub.share(directory, settings.advertise)
@@ -107,35 +116,50 @@ class Runtime:
         started = self._broker.start(self.hub)
         if cluster is not None:
             started.then(lambda _: cluster.begin())
+        _running.add(self)
         handlers.background.start(self._tasks)
 
     @property
+    def ready(self) -> bool:
+        """Whether a balancer may send newcomers here."""
+        return self.trouble is None
+
+    @property
     def trouble(self) -> str | None:
-        """Why no new clients should be sent here; None where all is well."""
-        if self.draining:
+        """Why no newcomers should be sent here; None where all is well."""
+        if self.ended or self.departure.begun:
             return "draining"
         trouble, cluster = self._broker.trouble, self.hub.cluster
         if trouble is None and cluster is not None and not cluster.ready:
             return "the other nodes do not know that this one is here"
         return trouble
 
+    async def depart(self) -> None:
+        """Let everybody go, each at its moment, as the settings for draining say; then what :meth:`drain` does."""
+        self.departure.begin()
+        await self.departure.over
+        self.drain()
+
     def drain(self) -> None:
         """Close every line with 1012, end every connection and the application's tasks; nobody new is let in.
 
         Later calls change nothing.
         """
-        if not self.draining:
-            self.draining = True
+        if not self.ended:
+            self.ended = True
             self._tasks.dismiss()
+            self.departure.hurry()
             self.hub.lifecycle.close()
             self.doors.stop_waiting()
             self.doors.socketio.engine.close()
 
     async def finish(self) -> None:
         """Wait for the handlers that still run; those that take too long are cancelled."""
-        late = await self._tasks.close(PATIENCE_SECONDS)
+        # Who departed in order has had its time; what is left is for who had to go without it.
+        patience = LAST_SECONDS if self.departure.begun else PATIENCE_SECONDS
+        late = await self._tasks.close(patience)
         if late:
-            _log.warning("%d handlers had to be cancelled after %g s", late, PATIENCE_SECONDS)
+            _log.warning("%d handlers had to be cancelled: %s", len(late), _shown(late))
 
     async def close(self) -> None:
         """Drain, wait for the handlers that still run, and end."""
@@ -148,6 +172,17 @@ class Runtime:
             await cluster.leave()
         self._timers.stop()
         await self._broker.close()
+        _running.discard(self)
+
+
+def running_here() -> Iterable[Runtime]:
+    """All that run in this event loop: an application may have mounted several."""
+    loop = asyncio.get_running_loop()
+    return [each for each in _running if each.loop is loop]
+
+
+def _shown(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in Counter(names).items())
 
 
 async def _started(start: Callable[[], Runtime]) -> Runtime:

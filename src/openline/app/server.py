@@ -4,6 +4,8 @@ import asyncio
 import gc
 import logging
 import os
+import threading
+import time
 from functools import partial
 from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from types import FrameType
@@ -12,6 +14,7 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
+from openline.app.runtime import running_here
 from openline.errors import OpenlineError, SettingsError
 from openline.transports.listener import Listener
 from openline.transports.receiver import Receiver
@@ -21,9 +24,16 @@ from openline.version import VERSION
 __all__ = ["Server", "configure", "serve", "set_up_logging"]
 
 _log: Final = logging.getLogger("openline")
-#: How long handlers and lines may take to end after the first signal.
-GRACE_SECONDS = 15
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
+#: How long requests of an application around us may go on after the signal.
+GRACE_SECONDS = 18
+#: How long lines may take to end once everybody has been let go.
+LAST_SECONDS = 3
+#: What no end takes longer than, whatever hangs: supervisors wait for 30 s.
+MOST_SECONDS = 29.0
+#: After how many new objects the garbage collector looks, as Python has it, and as suits a server.
+_PYTHONS_THRESHOLDS: Final = (700, 10, 10)
+_THRESHOLDS: Final = (10_000, 10, 10)
 #: uvicorn's words, which say no more than ours.
 _NOT_STARTED: Final = "Application startup failed. Exiting."
 
@@ -44,8 +54,11 @@ class _Lifespan(LifespanOn):
 class Server(uvicorn.Server):
     """uvicorn, which says in our words where it listens, or why it cannot, and ends with 0 when it was told to end."""
 
+    _loop: asyncio.AbstractEventLoop | None = None
+
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen; raises :class:`OpenlineError` where that cannot be, or the application does not start."""
+        self._loop = asyncio.get_running_loop()
         self.lifespan = lifespan = _Lifespan(self.config)
         try:
             await super().startup(sockets)
@@ -85,15 +98,42 @@ class Server(uvicorn.Server):
             raise SystemExit(1) from None
 
     async def main_loop(self) -> None:
-        """Serve. What has been made by now stays: the garbage collector need not look at it again and again."""
+        """Serve. What has been made by now stays: the garbage collector need not look at it again and again.
+
+        It looks at what is new less often, too, unless the application has said how often: what connections are made
+        of is freed without it.
+        """
         gc.collect()
         gc.freeze()
+        if gc.get_threshold() == _PYTHONS_THRESHOLDS:
+            gc.set_threshold(*_THRESHOLDS)
         await super().main_loop()
 
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Let everybody go, each at its moment; then end as uvicorn does."""
+        if not self.force_exit:
+            began = time.monotonic()
+            async with asyncio.TaskGroup() as tasks:
+                for runtime in running_here():
+                    tasks.create_task(runtime.depart())
+            left = GRACE_SECONDS - (time.monotonic() - began)
+            self.config.timeout_graceful_shutdown = max(LAST_SECONDS, round(left))
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop. uvicorn would raise the signal again at the end, as if nothing had been put in order."""
+        """Stop; the second time at once.
+
+        uvicorn would raise the signal again at the end, as if nothing had been put in order.
+        """
+        again = self.should_exit
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
+        if not again:
+            _end_whatever_happens()
+        elif self._loop is not None:
+            self.force_exit = True
+            # A signal comes in the middle of anything.
+            self._loop.call_soon_threadsafe(_hurry)
 
     def _log_started_message(self, listeners: Any) -> None:
         host, port = listeners[0].getsockname()[:2] if listeners else (self.config.host, self.config.port)
@@ -111,6 +151,23 @@ def _own_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(any_way.getsockname()[0])
+
+
+def _hurry() -> None:
+    for runtime in running_here():
+        runtime.departure.hurry()
+
+
+def _end_whatever_happens() -> None:
+    """A handler that neither returns nor lets itself be cancelled may not keep the process."""
+    last = threading.Timer(MOST_SECONDS, _give_up)
+    last.daemon = True
+    last.start()
+
+
+def _give_up() -> None:
+    _log.error("Something has not ended within %g s; the process ends without it", MOST_SECONDS)
+    os._exit(1)
 
 
 def not_listening(config: uvicorn.Config, stop: SystemExit) -> SettingsError:

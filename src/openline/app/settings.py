@@ -6,6 +6,7 @@ from typing import Final
 
 from openline.app.engine import check_engine
 from openline.errors import SettingsError
+from openline.hub.drain import DrainSettings
 from openline.hub.settings import HubSettings
 from openline.transports.settings import (
     ApiSettings,
@@ -18,6 +19,7 @@ from openline.transports.settings import (
 
 __all__ = [
     "ApiSettings",
+    "DrainSettings",
     "GateSettings",
     "HttpSettings",
     "HubSettings",
@@ -59,6 +61,7 @@ class Settings:
     gate: GateSettings = field(default_factory=GateSettings)
     paths: Paths = field(default_factory=Paths)
     socketio: SocketIoSettings = field(default_factory=SocketIoSettings)
+    drain: DrainSettings = field(default_factory=DrainSettings)
 
     def __post_init__(self) -> None:
         check_engine(self.engine)

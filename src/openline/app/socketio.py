@@ -91,6 +91,8 @@ class Audience:
         return self.emit("message", *arguments)
 
     def _emit(self, hub: Hub, type: str, payload: Payload) -> Outcome[Position | None]:
+        if not self.rooms and not self.left_out:
+            return hub.publish_directly(everybody(self.space.name), type, payload, volatile=self.is_volatile)
         outcome = _NOTHING
         excluded = {connection.id for room in self.left_out for connection in self._in(hub, room)}
         for number, address in enumerate(self._addresses(hub), start=1):
@@ -284,6 +286,8 @@ class Namespace:
         self.name = name
         self._line = line
         self._find_table = find_table
+        #: Everybody in the namespace.
+        self.all = Audience(self)
 
     @property
     def _table(self) -> Table:
@@ -344,11 +348,6 @@ class Namespace:
         return function
 
     # -- speaking
-
-    @property
-    def all(self) -> Audience:
-        """Everybody in the namespace."""
-        return Audience(self)
 
     def to(self, rooms: Rooms) -> Audience:
         """Whoever is in one of ``rooms``."""

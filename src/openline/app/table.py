@@ -25,15 +25,12 @@ class Table:
         self.disconnect: list[tuple[Handler, Word]] = []
         self.listeners: list[Handler] = []
         self.otherwise: Handler | None = None
-        self._events: dict[str, Handler] = {}
-
-    def named(self, type: str) -> Handler | None:
-        """Who takes events of ``type`` and no others."""
-        return self._events.get(type)
+        #: By type, without ``otherwise``.
+        self.events: dict[str, Handler] = {}
 
     def find(self, type: str) -> Handler | None:
         """Who takes events of ``type``."""
-        return self._events.get(type, self.otherwise)
+        return self.events.get(type, self.otherwise)
 
     def add(self, type: str, function: Callable[..., Any], *, thread: bool = False, view: View | None = None) -> None:
         """Call ``function`` for events of ``type``, or with ``*`` for those that have no handler.
@@ -46,9 +43,9 @@ class Table:
             self.otherwise = Handler(function, thread=thread, fixed=2, view=view)
             return
         check_type(type)
-        if type in self._events:
+        if type in self.events:
             raise SettingsError(f"event {type!r}", "has a handler already")
-        self._events[type] = Handler(function, thread=thread, view=view)
+        self.events[type] = Handler(function, thread=thread, view=view)
 
 
 def check_type(type: str) -> None:

@@ -4,6 +4,7 @@ import click
 
 from openline.cli.bench import bench
 from openline.cli.demo import demo
+from openline.cli.drain import drain
 from openline.cli.publish import publish
 from openline.cli.serve import serve
 from openline.cli.tail import tail
@@ -31,4 +32,5 @@ main.add_command(serve)
 main.add_command(demo)
 main.add_command(tail)
 main.add_command(publish)
+main.add_command(drain)
 main.add_command(bench)

@@ -40,6 +40,8 @@ _OPTIONS = (
     click.option(
         "--engine",
         default=None,
+        envvar="OPENLINE_ENGINE",
+        show_envvar=True,
         metavar="URL",
         help="What keeps history and links the nodes: memory (the default), sqlite:PATH, sqlite:PATH?synced=1 to wait "
         "for the disk, redis://HOST, rediss://HOST, or redis+sentinel://HOST,HOST/MASTER.",
@@ -61,18 +63,24 @@ _OPTIONS = (
     click.option(
         "--allow-origin",
         multiple=True,
+        envvar="OPENLINE_ALLOW_ORIGIN",
+        show_envvar=True,
         metavar="ORIGIN",
         help="Let pages of this origin connect, such as https://app.example.com; repeatable.",
     ),
     click.option(
         "--allow-host",
         multiple=True,
+        envvar="OPENLINE_ALLOW_HOST",
+        show_envvar=True,
         metavar="NAME",
         help="A name that this server has, beside localhost and addresses; repeatable.",
     ),
     click.option(
         "--trust-proxy",
         multiple=True,
+        envvar="OPENLINE_TRUST_PROXY",
+        show_envvar=True,
         metavar="ADDRESS",
         help="Believe X-Forwarded-* of this address or network; repeatable.",
     ),
@@ -82,6 +90,27 @@ _OPTIONS = (
         metavar="KEY",
         help="Open the backend API to who has this key; repeatable. OPENLINE_API_KEYS in the environment, with commas "
         "between keys, does the same, out of other users' sight.",
+    ),
+    click.option(
+        "--drain-grace",
+        default=None,
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="At SIGTERM, let newcomers in for so long while /readyz says 503 already; 0 unless told.",
+    ),
+    click.option(
+        "--drain-window",
+        default=None,
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="At SIGTERM, tell clients to come back over this time at most; 10 unless told.",
+    ),
+    click.option(
+        "--drain-handlers",
+        default=None,
+        type=click.FloatRange(0),
+        metavar="SECONDS",
+        help="At SIGTERM, give what is under way so long before it is cancelled; 10 unless told.",
     ),
 )
 
@@ -103,6 +132,7 @@ def apply(
     allow_host: tuple[str, ...],
     trust_proxy: tuple[str, ...],
     api_key: tuple[str, ...],
+    **drain: float | None,
 ) -> None:
     """Let the command line's options hold beside the program's own.
 
@@ -116,3 +146,5 @@ def apply(
         line.configure(replace(line.settings, cluster_key=cluster_key))
     if advertise is not None:
         line.configure(replace(line.settings, advertise=advertise))
+    told = {f"{name.removeprefix('drain_')}_seconds": each for name, each in drain.items() if each is not None}
+    line.configure(replace(line.settings, drain=replace(line.settings.drain, **told)))

@@ -20,6 +20,7 @@ __all__ = [
     "SubscribeReply",
     "UnreadableError",
     "answer_of",
+    "away_seconds",
     "covers",
     "error_of",
     "event_of",
@@ -35,6 +36,8 @@ __all__ = [
 _log = logging.getLogger("openline.client")
 
 _Place = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{1,32}\.[0-9]{1,16}\Z")]
+#: What a server may ask for at most: who is told more comes back and asks.
+_MOST_AWAY_SECONDS: Final = 60.0
 _BYTES: Final[tuple[type[bytes], ...]] = (bytes, bytearray, memoryview)  # type: ignore[assignment]  # all are buffers
 T = TypeVar("T")
 
@@ -96,6 +99,10 @@ class ConnectReply(msgspec.Struct, frozen=True):
     limits: _Limits = _Limits()
 
 
+class _Away(msgspec.Struct, frozen=True):
+    retry: float = 0.0
+
+
 class SubscribeReply(msgspec.Struct, frozen=True):
     """The payload of the reply to ``$subscribe``."""
 
@@ -133,6 +140,15 @@ def answer_of(payload: msgspec.Raw, kind: type[T]) -> T:
         return msgspec.json.decode(bytes(payload) or b"null", type=kind)
     except _UNREADABLE as error:
         raise UnreadableError(f"the server's answer does not follow the protocol: {error}") from error
+
+
+def away_seconds(frame: Frame) -> float:
+    """How long the server will be away, which ``$away`` says; a minute at most."""
+    try:
+        retry = answer_of(frame.payload, _Away).retry
+    except UnreadableError:
+        return 0.0
+    return min(max(retry, 0.0), _MOST_AWAY_SECONDS)
 
 
 def read_all(publications: Sequence[msgspec.Raw]) -> list[tuple[Frame, int]]:

@@ -12,7 +12,7 @@ from openline.client.attempt import Attempt, Token
 from openline.client.channel import Channel, SubscribeOptions
 from openline.client.ending import LineClosedError, Lost, comes_back, delay
 from openline.client.events import Event, History, Presence, Retry, Status, StatusChange
-from openline.client.frames import ConnectReply, Frame, error_of, same_epoch
+from openline.client.frames import ConnectReply, Frame, away_seconds, error_of, same_epoch
 from openline.client.inbox import Inbox
 from openline.client.listeners import Listeners
 from openline.client.outbox import Outbox, OutboxLimits
@@ -101,6 +101,8 @@ class Line:
         self._tries = 0
         self._opened_at = math.inf
         self._unauthorized = False
+        #: How long the server said that it will be away.
+        self._away = 0.0
         # The secret that takes the connection up again, and the last position seen.
         self._resume: str | None = None
         self._position: str | None = None
@@ -274,8 +276,7 @@ class Line:
                 await self._lost(lost)
 
     def _is_closed(self) -> bool:
-        # A function, because type checkers believe that nobody else can have set the status meanwhile.
-        return self.status == "closed"
+        return self.status == "closed"  # a function: type checkers believe that nobody else has set it meanwhile
 
     async def _lost(self, why: Lost) -> None:
         again = self._resume is not None if why.refused else comes_back(why.code)
@@ -290,10 +291,11 @@ class Line:
         self._opened_at = math.inf
         if why.code == CloseCode.TRY_LATER:
             self._tries = max(self._tries, _BUSY_TRIES)
-        pause = delay(self._tries, self._surroundings.chance)
+        pause = self._away + delay(self._tries, self._surroundings.chance)
+        self._away = 0.0
         self._tries += 1
-        if again and not self._first.done():
-            again = not why.hopeless and self._clock.now() + pause - self._begun <= self._patience
+        if not self._first.done():
+            again = again and not why.hopeless and self._clock.now() + pause - self._begun <= self._patience
         if again:
             self._become("waiting", retry_in=pause, code=why.code, reason=why.text)
             await self._pause(pause)
@@ -374,6 +376,8 @@ class Line:
             self._pushed(frame, frame.channel)
         elif frame.type == "$gap":
             self._inbox.offer(frame, len(bytes(frame.payload)))
+        elif frame.type == "$away":
+            self._away = away_seconds(frame)
         elif frame.type.startswith("$"):
             pass
         elif frame.id is not None:

@@ -105,10 +105,13 @@ class Dispatch:
 
     def _perform(self, connection: Connection, wire: Wire, command: Command) -> None:
         connection.busy += 1
-        answer = self._requests.perform(connection, command)
+        if command.channel is None and command.key is None and command.type[0] != INTERNAL:
+            answer = self._hub.application.event(connection, command)
+        else:
+            answer = self._requests.perform(connection, command)
         if isinstance(answer, bytes):
-            if command.id is not None:
-                self._answers.reply(wire, connection, command.id, answer)
+            if command.id is not None and connection.wire is wire:
+                self._hub.tick.to_wire(wire, wire.codec.reply(command.id, answer))
             connection.busy -= 1
             if connection.farewell is not None:
                 self._turns.end_if_over(connection)

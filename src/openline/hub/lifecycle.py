@@ -176,6 +176,9 @@ class Lifecycle:
         connection = wire.connection
         if connection is None or connection.wire is not wire:
             return
+        if self.closing and not clean and self._goes_on(connection):
+            self.let_go(connection, CloseCode.RESTART, _RESTARTS)
+            return
         if clean or self.closing or not connection.resume or connection.stage is State.OPENING:
             reason = "shutdown" if self.closing else "closed" if clean else "lost"
             if self.closing or connection.stage is State.OPENING or not connection.busy:
@@ -289,10 +292,18 @@ class Lifecycle:
         """
         self.closing = True
         for connection in tuple(self.connections.values()):
-            if self._hub.cluster is None or not connection.resume:
-                self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
-            else:
-                self.let_go(connection, CloseCode.RESTART, _RESTARTS)
+            self.send_away(connection)
+
+    def send_away(self, connection: Connection) -> None:
+        """The server stops: close the line with 1012, and end ``connection``, unless others take it up."""
+        if self._goes_on(connection):
+            self.let_go(connection, CloseCode.RESTART, _RESTARTS)
+        else:
+            self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
+
+    def _goes_on(self, connection: Connection) -> bool:
+        """Whether another node may take ``connection`` up when this one stops, or this one when it is there again."""
+        return self._hub.cluster is not None and bool(connection.resume) and connection.stage is not State.OPENING
 
 
 def _id_of(user: User | None) -> str | None:

@@ -44,8 +44,6 @@ class Requests:
         raised.
         """
         channel = command.channel
-        if channel is None and command.key is None and command.type[0] != INTERNAL:
-            return self._hub.application.event(connection, command)
         if command.type[0] == INTERNAL:
             return drive(self._words.get(command.type, self._unknown)(connection, command))
         try:

@@ -27,6 +27,7 @@ class Word:
     GAP = "$gap"
     SUBSCRIBED = "$subscribed"
     UNSUBSCRIBED = "$unsubscribed"
+    AWAY = "$away"
     LINE = "$line"
     CLOSED = "$closed"
 

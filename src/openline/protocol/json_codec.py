@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from openline.accelerator import native
 from openline.errors import CommandError, ErrorCode
 from openline.model import JsonBytes, Publication
 from openline.protocol.attachments import show_attachments
@@ -19,7 +20,10 @@ from openline.protocol.strict_json import check_json, is_suspect
 __all__ = [
     "SUBPROTOCOL",
     "JsonCodec",
+    "decode_any_command",
     "decode_command",
+    "encode_reply",
+    "encode_reply_in_python",
     "message_json",
     "push_json",
     "read_id",
@@ -88,10 +92,21 @@ def split_batch(data: bytes) -> list[bytes]:
 def decode_command(data: bytes) -> Command:
     """The command in one text message (valid UTF-8, within the message limit).
 
+    Most are events with a type, an id and a payload, which the native part reads.
+
     An event's fields that only words of the protocol have are checked, and left out.
     Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a
     field of the protocol does not fit.
     """
+    plain = None if native is None else native.read_command(data)
+    if plain is None:
+        return decode_any_command(data)
+    type, number, payload = plain
+    return Command(type=type, id=number, payload=payload, size=len(data) + _OVERHEAD)
+
+
+def decode_any_command(data: bytes) -> Command:
+    """As :func:`decode_command`, whatever fields it has."""
     try:
         frame = _decode(data)
     except msgspec.ValidationError as error:
@@ -225,6 +240,14 @@ def message_json(publication: Publication) -> JsonBytes:
     return b"{%b%b" % (place, push_json(msgspec.structs.replace(publication, stamp=0))[1:])
 
 
+def encode_reply_in_python(command_id: int, payload: JsonBytes) -> bytes:
+    """The frame of the answer to a command whose id is a number, as a native line takes it."""
+    return encode_text(b'{"type":"$reply","id":%d,"payload":%b}' % (command_id, payload))
+
+
+encode_reply = encode_reply_in_python if native is None else native.encode_reply
+
+
 class JsonCodec:
     """What the hub says, as JSON in frames; ``frame`` puts one text message into the form that the wire takes."""
 
@@ -253,6 +276,8 @@ class JsonCodec:
     def reply(self, command_id: CommandId, payload: JsonBytes) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
         if isinstance(command_id, int):
+            if self._frame is encode_text:
+                return encode_reply(command_id, payload)
             return self._frame(b'{"type":"$reply","id":%d,"payload":%b}' % (command_id, payload))
         return self._frame(b'{"type":"$reply","id":%b,"payload":%b}' % (_encode(command_id), payload))
 

@@ -56,6 +56,7 @@ class Kind(IntEnum):
     BINARY_ACK = 6
 
 
+_KINDS: Final = {b"%d" % kind: kind for kind in Kind}
 _WITHOUT_ATTACHMENTS: Final = {Kind.BINARY_EVENT: Kind.EVENT, Kind.BINARY_ACK: Kind.ACK}
 _IDENTIFIED: Final = (Kind.EVENT, Kind.ACK)
 
@@ -151,7 +152,7 @@ def _read(data: bytes) -> tuple[Packet, int]:
     if form is None:
         raise _malformed("it begins with 0 to 6")
     digit, count, name, number, rest = form.groups()
-    kind = Kind(int(digit))
+    kind = _KINDS[digit]
     if (kind in _WITHOUT_ATTACHMENTS) is (count is None):
         raise _malformed("attachments are counted where there are some, and only there")
     attachments = int(count or 0)

@@ -32,6 +32,13 @@ class _GapPayload(msgspec.Struct, frozen=True):
 _decode_gap: Final = msgspec.json.Decoder(_GapPayload).decode
 
 
+class _AwayPayload(msgspec.Struct, frozen=True):
+    retry: float
+
+
+_decode_away: Final = msgspec.json.Decoder(_AwayPayload).decode
+
+
 def data_event(json: JsonBytes, fields: bytes = b"") -> bytes:
     """One event with ``json`` as its data; ``fields`` are whole lines ahead of it.
 
@@ -76,7 +83,12 @@ class SseCodec:
         return data_event(push_json(publication), fields)
 
     def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:
-        """See :class:`~openline.protocol.codec.Codec`; a gap that has a position is passed with it."""
+        """See :class:`~openline.protocol.codec.Codec`; a gap that has a position is passed with it.
+
+        When to come back is a field of its own.
+        """
+        if word == Word.AWAY:
+            return retry(_decode_away(payload).retry)
         fields = self._name_line(word)
         if word == Word.GAP and (position := _decode_gap(payload).position) is not None:
             fields += b"id: %b\n" % position.encode()

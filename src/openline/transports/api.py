@@ -1,15 +1,19 @@
 """The backend API over HTTP: who may ask, which request a path means, and the answer in JSON."""
 
 import hmac
+import os
+import signal
 from collections.abc import Iterable
 from functools import partial
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
 from openline.errors import CommandError, ErrorCode
 from openline.hub.backend import Backend
+from openline.hub.drain import Drain
 from openline.hub.hub import Hub
 from openline.hub.outcome import drive
 from openline.protocol.api import OPERATIONS, Operation, read_body, read_query
@@ -33,8 +37,9 @@ _BAD_KEY: Final = "The key is none of this server's."
 class Api:
     """Answers whoever has a key."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings, http: HttpSettings) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, http: HttpSettings, departure: Drain) -> None:
         self._backend = Backend(hub)
+        self._departure = departure
         self._keys = _Keys(settings.keys)
         self._max_body_bytes = settings.max_body_bytes
         self._body_within_seconds = http.body_within_seconds
@@ -45,6 +50,8 @@ class Api:
         for each in OPERATIONS:
             path = f"{root}/{each.name}"
             found[path] = endpoint(gate, path, _methods(each, partial(self._perform, each)))
+        path = f"{root}/drain"
+        found[path] = endpoint(gate, path, {"GET": self._plan, "POST": self._drain})
         path = f"{root}/openapi.json"
 
         async def describe(scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +64,19 @@ class Api:
     async def _describe(self, root: str, exchange: Exchange) -> None:
         self._keys.demand_some()
         await exchange.answer(document(root))
+
+    async def _plan(self, exchange: Exchange) -> None:
+        """What a drain would do."""
+        self._keys.demand(exchange.request.token)
+        await exchange.answer(msgspec.json.encode(self._departure.plan()))
+
+    async def _drain(self, exchange: Exchange) -> None:
+        """End this server, as its supervisor would: one process, whichever server hosts us."""
+        self._keys.demand(exchange.request.token)
+        exchange.demand_json()
+        plan = self._departure.plan()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await exchange.answer(msgspec.json.encode(plan), status=HTTPStatus.ACCEPTED)
 
     async def _perform(self, operation: Operation, exchange: Exchange) -> None:
         # Before anything is read of somebody who may not ask.

@@ -19,7 +19,8 @@ from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.group import DescriptorGroup
 from openline.transports.underneath import answered
-from openline.transports.uvicorn_host import Host, take_over
+from openline.transports.uvicorn_host import Host
+from openline.transports.uvicorn_mounted import take_over
 
 __all__ = ["Endpoint", "Receive", "Scope", "Send", "refuse", "serve_websocket"]
 

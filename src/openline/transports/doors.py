@@ -82,8 +82,10 @@ class JsonDoor:
 
     beats = True
 
-    def __init__(self, doors: "Doors", codec: JsonCodec) -> None:
+    def __init__(self, doors: "Doors", codec: JsonCodec, *, patient: bool = False) -> None:
+        """``patient``: a client that is silent for a moment is still waited for, not taken for one without a word."""
         self._doors = doors
+        self._patient = patient
         self.codec = codec
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
@@ -96,7 +98,7 @@ class JsonDoor:
         request = line.wire.request
         doors, settings = self._doors, self._doors.settings
         silent = request is not None and (request.token is not None or "cookie" in request.headers)
-        if silent or doors.hub.application.anonymous:
+        if not self._patient and (silent or doors.hub.application.anonymous):
             # One timer, and another where this one finds it still outside.
             connection = doors.hub.lifecycle.open(line.wire)
             doors.timers.after(settings.silent_after_seconds, self._silent, connection)
@@ -239,9 +241,18 @@ class Doors:
         """
         return await self.socketio.ask(request) if self.is_engine(request.path) else ()
 
+    def demand_open(self) -> None:
+        """Raise :class:`RequestRefused` (503) while the server drains: a balancer then asks another one."""
+        if self.hub.lifecycle.closing:
+            raise RequestRefused(503, "The server restarts; come back in a moment.\n", (("Retry-After", "1"),))
+
     def door(self, request: Request, *, native: bool) -> Door:
-        """The door at the path of ``request``; raises :class:`RequestRefused` (404) where there is none."""
+        """The door at the path of ``request``; raises :class:`RequestRefused`.
+
+        404 where there is none, 503 while the server drains.
+        """
         paths = self._paths
+        self.demand_open()
         if self.is_engine(request.path):
             return self.socketio.engine.websocket(request)
         json_door, raw_codec = self._native if native else self._plain
@@ -261,7 +272,7 @@ class Doors:
         return connection
 
     def connect_silently(self, connection: Connection) -> None:
-        """The client of a line that was opened a moment ago has not said ``$connect``: it is whoever its request says."""
+        """The client of a line that was opened a moment ago is whoever its request says, if it has not said."""
         if connection.stage is State.OPENING:
             self.dispatch.connect_silently(connection)
             rest = self.settings.connect_within_seconds - self.settings.silent_after_seconds

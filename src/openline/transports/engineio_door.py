@@ -52,7 +52,6 @@ class EngineDoor:
         self.make_peer = make_peer
         self.mark = mark
         self.sessions: dict[str, Session] = {}
-        self.closing = False
         shortest = min(settings.ping_interval_seconds, settings.ping_timeout_seconds)
         self.timers = timers if shortest >= _SHORT_SECONDS else timers.finer(max(shortest / 20, 0.001))
 
@@ -62,7 +61,6 @@ class EngineDoor:
         """The door for the WebSocket that ``request`` asks for; raises :func:`fault`."""
         query = read_query(request.query, method="GET", upgrade=True, transports=self.settings.transports)
         if query.sid is None:
-            self._refuse_if_closing()
             return Session(self, _compact(request))
         session = self.sessions.get(query.sid)
         if session is None:
@@ -72,8 +70,7 @@ class EngineDoor:
     # -- polling
 
     def handshake(self, request: Request) -> Session:
-        """A new session that is polled; raises :func:`fault`."""
-        self._refuse_if_closing()
+        """A new session that is polled."""
         session = Session(self, _compact(request))
         session.open(tuple(name for name in ("websocket",) if name in self.settings.transports))
         return session
@@ -85,13 +82,8 @@ class EngineDoor:
             raise fault(Fault.SESSION)
         return session
 
-    def _refuse_if_closing(self) -> None:
-        if self.closing:
-            raise fault(Fault.FORBIDDEN, "The server restarts; come back in a moment")
-
     def close(self) -> None:
-        """The server stops: every session ends, and none begins."""
-        self.closing = True
+        """The server stops: every session ends."""
         for session in tuple(self.sessions.values()):
             session.close("server shutting down", CloseCode.RESTART, "The server restarts.")
 

@@ -83,6 +83,7 @@ async def _answer(doors: Doors, request: Request, scope: Scope, receive: Receive
     engine = doors.socketio.engine
     query = read_query(request.query, method=method, upgrade=False, transports=engine.settings.transports)
     if query.sid is None:
+        doors.demand_open()
         wanted = [(name.lower().encode(), value.encode()) for name, value in await doors.ask(request)]
         session = engine.handshake(request)
         return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session), *wanted]

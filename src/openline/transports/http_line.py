@@ -75,8 +75,8 @@ class HttpLines:
         self._lines: dict[str, _StreamedLine | PolledLine] = {}
         self._polled_in_all = 0
         self._by_client: Counter[str] = Counter()
-        self._streamed = JsonDoor(doors, JsonCodec(sse.data_event))
-        self._polled = JsonDoor(doors, JsonCodec(lambda text: text))
+        self._streamed = JsonDoor(doors, JsonCodec(sse.data_event), patient=True)
+        self._polled = JsonDoor(doors, JsonCodec(lambda text: text), patient=True)
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -45,7 +45,7 @@ class Listener:
             return server
         own = [socket(fileno=os.dup(each.fileno())) for each in server.sockets]
         for each in own:
-            each.setblocking(False)
+            each.settimeout(0.0)
             # Those who are accepted there inherit it: what is written leaves at once.
             each.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         server.close()

@@ -51,6 +51,9 @@ class Messages:
         channels = await drive(self._visits.demand(visitor, names, Action.SUBSCRIBE, Action.SEE_HISTORY))
         try:
             if wait > 0 and exchange.method == "GET":
+                if self._doors.hub.lifecycle.closing:
+                    # Another node may have the patience.
+                    raise CommandError(ErrorCode.UNAVAILABLE, "The server restarts.", retry=True)
                 reading = await self._waiting.wait(
                     exchange, wait, lambda enough: self._visits.wait(visitor, channels, since, limit, enough)
                 )

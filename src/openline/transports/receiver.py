@@ -6,7 +6,7 @@ transports read, one after the other.
 
 import os
 from asyncio import AbstractEventLoop
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from openline.accelerator import native
@@ -41,7 +41,7 @@ class Receiver:
     socket 32 KiB are read in one turn, and then the others are looked at.
     """
 
-    _by_loop: "Final[WeakKeyDictionary[AbstractEventLoop, Receiver]]" = WeakKeyDictionary()
+    _by_loop: ClassVar["WeakKeyDictionary[AbstractEventLoop, Receiver]"] = WeakKeyDictionary()
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
@@ -89,6 +89,8 @@ class Receiver:
                 reader.failed(error)
 
     def _end(self) -> None:
-        if not self._seated and self._by_loop.pop(self.loop, None) is not None:
+        if not self._seated and self._epoll >= 0:
+            self._by_loop.pop(self.loop, None)
             self.loop.remove_reader(self._epoll)
             os.close(self._epoll)
+            self._epoll = -1

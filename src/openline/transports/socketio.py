@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, cast
 from weakref import WeakValueDictionary
@@ -10,6 +11,7 @@ from openline.errors import CommandError, ErrorCode
 from openline.hub.answers import Answers
 from openline.hub.connection import Connection, State
 from openline.hub.hub import Hub
+from openline.hub.outcome import Outcome
 from openline.hub.payload import MAX_PAYLOAD_BYTES
 from openline.hub.ports import Wire
 from openline.hub.turns import Turns
@@ -99,17 +101,28 @@ class SocketIo:
         return PacketReader(self.settings.max_payload_bytes)
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
-        self.turns.run(connection, self._handle(connection, wire, command))
+        connection.busy += 1
+        if connection.stage in (State.OPENING, State.ENDED):
+            self.turns.let_go(connection)
+            return
+        result = self.hub.application.call(connection, command)
+        if result.done:
+            self._acknowledge(connection, wire, command, result)
+            self.turns.let_go(connection)
+        else:
+            result.then(partial(self._handled, connection, wire, command))
 
-    async def _handle(self, connection: Connection, wire: Wire, command: Command) -> None:
-        """Have the application handle an event, and acknowledge it with what comes out, if anything.
+    def _handled(self, connection: Connection, wire: Wire, command: Command, result: Outcome[Any]) -> None:
+        self._acknowledge(connection, wire, command, result)
+        self.turns.go_on(connection)
+
+    def _acknowledge(self, connection: Connection, wire: Wire, command: Command, outcome: Outcome[Any]) -> None:
+        """Acknowledge an event with what came out of its handler, if anything.
 
         A failure leaves it unacknowledged: Socket.IO has no other word for that.
         """
-        if connection.stage in (State.OPENING, State.ENDED):
-            return
         try:
-            result: Any = await self.hub.application.call(connection, command).step()
+            result = outcome.result()
             if result is None or not isinstance(command.id, int) or connection.wire is not wire:
                 return
             answer = encode_arguments(cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result,))

@@ -1,4 +1,4 @@
-"""Reaches into uvicorn, as only ``uvicorn_host`` does besides: what is under a request whose ASGI call has arrived."""
+"""Reaches into uvicorn, as ``uvicorn_host`` and ``uvicorn_mounted`` do: what is under a request that has arrived."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final

@@ -1,15 +1,13 @@
-"""Reaches into uvicorn, as only ``underneath`` does besides: WebSockets of ours leave its protocols and become lines.
+"""Reaches into uvicorn, as ``uvicorn_mounted`` and ``underneath`` do: WebSockets of ours leave its HTTP, become lines.
 
-Two ways lead here. ``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before
-any ASGI application is called. Under a plain ``uvicorn app:app`` the ASGI call of a WebSocket has arrived already:
-:func:`take_over` takes the transport from under it. All that is used of uvicorn is undocumented, so it is looked for
-first, and plain ASGI serves where it is not found.
+``openline serve`` runs uvicorn with :class:`NativeHttpProtocol`, which takes our upgrades before any ASGI application
+is called.
 """
 
 import asyncio
 import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -17,23 +15,21 @@ from urllib.parse import unquote
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from openline.errors import RequestRefused
 from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
-from openline.protocol.websocket import Opcode
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
 from openline.transports.passing_on import piped
 from openline.transports.settings import LineSettings
-from openline.transports.socket_transport import SocketTransport
+from openline.transports.socket_transport import SocketTransport, below
 from openline.transports.websocket import WebSocketLine
 from openline.transports.whole_head import read_asked, split_target
 
-__all__ = ["Host", "NativeHttpProtocol", "take_over"]
+__all__ = ["Headers", "Host", "NativeHttpProtocol", "admit", "make_line"]
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -76,7 +72,7 @@ def _peer(transport: Transport) -> str:
         borrowed.detach()
 
 
-def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
+def admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: Upgrade, headers: Headers) -> Request:
     """The request for an upgrade of ``transport``; raises :class:`RequestRefused`."""
     return host.gate.admit(
         path=path,
@@ -88,7 +84,7 @@ def _admit(host: Host, transport: Transport, *, path: str, query: str, upgrade: 
     )
 
 
-def _upgrade(
+def make_line(
     doors: Doors,
     transport: Transport,
     request: Request,
@@ -101,6 +97,7 @@ def _upgrade(
     ``more`` are headers that the answer is to have.
     """
     door = doors.door(request, native=True)
+    transport = below(transport)
     line = WebSocketLine(doors, door, transport, connections)
     line.wire.request = request
     line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols), more)])
@@ -320,7 +317,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
                 secure=transport.get_extra_info("ssl_object") is not None,
                 subprotocols=asked.upgrade.subprotocols,
             )
-            line = _upgrade(doors, transport, request, asked.upgrade, self.connections)
+            line = make_line(doors, transport, request, asked.upgrade, self.connections)
         except RequestRefused as error:
             self._head_is_there()
             self._refuse(error)
@@ -330,8 +327,8 @@ class NativeHttpProtocol(HttpToolsProtocol):
 
     def _make_line(self, host: Host, target: bytes, upgrade: Upgrade, headers: Headers) -> WebSocketLine:
         path, query = split_target(target)
-        request = _admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
-        return _upgrade(host.doors, self.transport, request, upgrade, self.connections)
+        request = admit(host, self.transport, path=unquote(path), query=query, upgrade=upgrade, headers=headers)
+        return make_line(host.doors, self.transport, request, upgrade, self.connections)
 
     def _begin(self, line: WebSocketLine, early: bytes) -> None:
         self.connections.discard(self)
@@ -367,58 +364,3 @@ def _upgrade_offset(otherwise: int) -> int:
     """
     error = sys.exception()
     return int(error.args[0]) if isinstance(error, httptools.HttpParserUpgrade) and error.args else otherwise
-
-
-async def take_over(
-    host: Host, scope: MutableMapping[str, Any], receive: Callable[[], Awaitable[Any]], path: str
-) -> bool:
-    """Take a WebSocket from under its ASGI call, and return when its line has ended.
-
-    False, and nothing touched, where the server is not one we know. Raises :class:`RequestRefused` before anything is
-    taken.
-    """
-    protocol = getattr(receive, "__self__", None)
-    if not isinstance(protocol, WebSocketsSansIOProtocol) or not all(hasattr(protocol, name) for name in _NEEDED):
-        return False
-    if protocol.handshake_complete or protocol.initial_response is not None:
-        return False
-    headers: Headers = scope["headers"]
-    upgrade = read_upgrade("GET", "1.1", headers)
-    await receive()
-    if protocol.disconnected:
-        return True
-    query = scope["query_string"].decode("latin-1")
-    request = _admit(host, protocol.transport, path=path, query=query, upgrade=upgrade, headers=headers)
-    more = await host.doors.ask(request)
-    if protocol.disconnected:
-        return True
-    early = _messages(protocol)
-    # From here on uvicorn believes that the handshake is done and leaves the transport alone until the ASGI call
-    # returns.
-    connections = protocol.connections
-    line = _upgrade(host.doors, protocol.transport, request, upgrade, connections, more)
-    protocol.handshake_complete = True
-    connections.discard(protocol)
-    line.begin()
-    for opcode, payload in early:
-        line.door.message(line, opcode, payload)
-    await line.gone
-    return True
-
-
-#: What of uvicorn's WebSocket protocol is used; the connection's own state besides.
-_NEEDED: Final = ("transport", "connections", "handshake_complete", "initial_response", "disconnected", "queue", "conn")
-
-
-def _messages(protocol: WebSocketsSansIOProtocol) -> list[tuple[Opcode, bytes]]:
-    """What the client sent before the upgrade was answered, which uvicorn has parsed already."""
-    found: list[tuple[Opcode, bytes]] = []
-    while not protocol.queue.empty():
-        event: dict[str, Any] = dict(protocol.queue.get_nowait())
-        if event["type"] == "websocket.receive":
-            text = event.get("text")
-            found.append((Opcode.BINARY, event["bytes"]) if text is None else (Opcode.TEXT, text.encode()))
-    if protocol.read_paused:
-        protocol.read_paused = False
-        protocol.transport.resume_reading()
-    return found

@@ -48,15 +48,26 @@ export function badge(/** @type {number} */ count) {
 
 const REFUSED = 4401; // spec/protocol.md, section 5
 
+/** What carries a line where no WebSocket gets through. @type {Record<string, string>} */
+const DETOURS = { stream: "event stream", poll: "long polls" };
+
+/** What to know about a line that goes another way; nothing for one that goes the usual one. */
+export function detourSentence(/** @type {string | null} */ transport) {
+  const way = DETOURS[transport ?? ""];
+  return way ? `WebSockets do not get through here, so the chat goes over ${transport === "stream" ? "an " : ""}${way}. Nothing is lost.` : "";
+}
+
 /**
  * How the line is, for people. `announce` leaves out the seconds: a screen reader need not count them down.
- * @param {{status: string, retryAt?: number, code?: number, reason?: string, online: boolean, met?: boolean}} line
+ * @param {{status: string, transport?: string | null, retryAt?: number, code?: number, reason?: string,
+ *   online: boolean, met?: boolean}} line
  *   retryAt and now in ms; met: it has been open before
  * @param {number} now
  * @returns {{tone: "good" | "busy" | "bad", text: string, announce: string}}
  */
 export function statusSentence(line, now) {
-  if (line.status === "open") return same("good", "Connected");
+  const way = DETOURS[line.transport ?? ""];
+  if (line.status === "open") return same("good", way ? `Connected · ${way}` : "Connected");
   if (line.status === "closed") return same("bad", closedSentence(line));
   if (!line.online) return same("bad", "Offline");
   const verb = line.met ? "Reconnecting" : "Connecting";

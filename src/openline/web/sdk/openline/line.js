@@ -1,11 +1,12 @@
 /** Owns a line: one connection to a server that outlives its sockets. */
 /** @import * as T from "./types.js" */
 
+import { Carrier } from "./carrier.js";
 import { Channel } from "./channel.js";
-import { OpenlineError, errorOf, eventOf, nameOf, sameEpoch, unwrap, wrap, write } from "./frames.js";
+import { OpenlineError, covers, errorOf, eventOf, nameOf, sameEpoch, unwrap, wrap, write } from "./frames.js";
 import { Outbox } from "./outbox.js";
 import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings.js";
-import { BACK_SOON, Dial, Socket, UNAUTHORIZED, comesBack, delay } from "./socket.js";
+import { BACK_SOON, UNAUTHORIZED, comesBack, delay } from "./socket.js";
 
 const ASK_MS = 10_000;
 const PAUSED = "the page was put aside";
@@ -25,7 +26,6 @@ export class Line {
 
   #url;
   #options;
-  #WebSocket;
   #clock;
   #events = new Emitter();
   #outbox;
@@ -35,29 +35,39 @@ export class Line {
   #leaving = new Set();
   /** @type {Map<string, (payload: any) => unknown>} */
   #answers = new Map();
-  /** @type {Dial | undefined} */
-  #dial;
+  #carrier;
+  /** What was told last. @type {T.Way | undefined} */
+  #way;
   /** @type {any} */
   #timer;
   #tries = 0;
   #openedAt = Infinity;
   #unauthorized = false;
+  /** How long the server said that it will be away. */
+  #away = 0;
   #paused = false;
   #ended = new AbortController();
   /** The secret that takes the connection up again. @type {string | undefined} */
   #resume;
   /** The last one seen. @type {string | undefined} */
   #position;
+  /** The last one seen on the line before: that line may have gone on while this one took over. @type {string | undefined} */
+  #past;
 
   /** @param {string} url @param {T.Options} options */
   constructor(url, options) {
     this.#url = url;
     this.#options = options;
-    this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!this.#WebSocket) throw new TypeError("there is no WebSocket here: give one in the options");
     this.#clock = options.clock ?? systemClock;
     const page = options.page ?? { window: globalThis, document: globalThis.document };
     this.#outbox = new Outbox(this.#clock, options.outbox, (word, payload) => this.#told(word, payload));
+    this.#carrier = new Carrier(url, options, this.#clock, page, {
+      place: () => ({ resume: this.#resume, since: this.#resume && this.#position }),
+      opened: (reply) => guarded(() => this.#opened(reply)),
+      frame: (frame) => guarded(() => this.#frame(frame)),
+      goesOn: (quietly) => this.#goesOn(quietly),
+      lost: (why) => this.#lost(why),
+    });
     if (options.outbox?.persist !== undefined) this.#persist(page.window, options.outbox.persist);
     const events = {
       online: () => this.#hurry(true),
@@ -68,6 +78,11 @@ export class Line {
     };
     watchPage(page, events, this.#ended.signal);
     this.#connect();
+  }
+
+  /** What carries it now; null while nothing does. */
+  get transport() {
+    return (this.status === "open" && this.#carrier.way) || null;
   }
 
   /** @param {string} type @param {(payload: any, event: any) => unknown} handler */
@@ -114,7 +129,7 @@ export class Line {
   }
 
   close() {
-    this.#dial?.drop(1000);
+    this.#carrier.drop(1000);
     this.#end({ code: 1000, reason: "" });
   }
 
@@ -133,7 +148,7 @@ export class Line {
     this.#paused = true;
     this.#outbox.pause();
     this.#clock.clearTimeout(this.#timer);
-    this.#dial?.drop();
+    this.#carrier.drop();
     this.#hangUp();
     this.#become("waiting", { code: BACK_SOON, reason: PAUSED });
   }
@@ -142,6 +157,7 @@ export class Line {
     if (!this.#paused) return;
     this.#paused = false;
     this.#tries = 0;
+    this.#carrier.renewed();
     this.#outbox.goOn();
     this.#connect();
   }
@@ -153,20 +169,9 @@ export class Line {
 
   #connect() {
     this.#clock.clearTimeout(this.#timer);
-    this.#dial?.drop();
-    const dial = new Dial({
-      open: (events) => new Socket(new this.#WebSocket(this.#url), this.#clock, events),
-      clock: this.#clock,
-      token: this.#options.token,
-      resume: this.#resume,
-      since: this.#resume && this.#position,
-      opened: (reply) => guarded(() => this.#opened(reply)),
-      frame: (frame) => guarded(() => this.#frame(frame)),
-      lost: (why) => this.#lost(why),
-    });
-    this.#dial = dial;
     this.#become("connecting");
-    dial.start();
+    // A handler of that may have closed the line.
+    if (this.status === "connecting") this.#carrier.connect();
   }
 
   /**
@@ -178,12 +183,16 @@ export class Line {
     if (this.#paused) return;
     this.#outbox.look();
     if (anew) this.#tries = 0;
-    if (this.status === "open") this.#dial?.transport?.probe();
+    if (anew) this.#carrier.renewed();
+    if (this.status === "open") this.#carrier.hurry(anew);
     else if (anew || this.status === "waiting") this.#connect();
   }
 
   /** @param {Record<string, any>} reply */
   #opened({ connection, user, resume, position, resumed = false, recovered, subscriptions = [], limits }) {
+    // It goes another way now: nobody has to know.
+    const moved = this.status === "open" && resumed;
+    if (this.status === "open") this.#hangUp();
     const seen = this.#position;
     const restarted = seen !== undefined && !sameEpoch(seen, position);
     this.#openedAt = this.#clock.now();
@@ -191,14 +200,30 @@ export class Line {
     this.connection = connection;
     this.user = user ?? null;
     this.#resume = resume;
-    this.#position = position;
+    this.#past = resumed ? seen : undefined;
+    // Where it was asked for, and where the line before has come to by now.
+    this.#position = covers(this.#past, position) ? seen : position;
     this.status = "open";
-    this.#outbox.carry(this.#dial?.transport);
+    this.#outbox.carry(this.#carrier.transport);
     const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
     this.#outbox.opened(this.user, resumed, limits?.message);
-    this.#become("open", { resumed, restarted });
+    if (!moved) this.#become("open", { resumed, restarted });
+    this.#carried();
     if (resumed && recovered === false) this.#events.emit("$gap", { position });
     for (const channel of gaps) channel.gap(position);
+  }
+
+  #carried() {
+    const { transport } = this;
+    if (!transport || transport === this.#way) return;
+    this.#way = transport;
+    this.#events.emit("$transport", { transport });
+  }
+
+  /** The line broke while another took over. @param {boolean} quietly that was its reason */
+  #goesOn(quietly) {
+    this.#hangUp();
+    if (!quietly) this.#become("connecting");
   }
 
   /**
@@ -224,24 +249,25 @@ export class Line {
   }
 
   /** @param {T.Lost} why */
-  #lost({ code, reason, refused }) {
+  #lost({ code, reason, refused, after }) {
     this.#hangUp();
     const again = refused ? this.#resume !== undefined : comesBack(code);
     if (refused) this.#resume = undefined;
     if (code === UNAUTHORIZED && typeof this.#options.token === "function" && !this.#unauthorized) {
       this.#unauthorized = true;
       this.#connect();
-    } else if (again) this.#wait(code, reason);
+    } else if (again) this.#wait(code, reason, after);
     else this.#end({ code, reason });
   }
 
-  /** @param {number} code @param {string} reason */
-  #wait(code, reason) {
+  /** @param {number} code @param {string} reason @param {number} [after] milliseconds that the server asks for */
+  #wait(code, reason, after = 0) {
     // A line that breaks as soon as it is open is no success: its cause may come again at once.
     if (this.#clock.now() - this.#openedAt >= STEADY_MS) this.#tries = 0;
     this.#openedAt = Infinity;
     if (code === BUSY) this.#tries = Math.max(this.#tries, BUSY_TRIES);
-    const retryIn = delay(this.#tries++, this.#clock.random);
+    const retryIn = Math.max(after, this.#away) + delay(this.#tries++, this.#clock.random);
+    this.#away = 0;
     this.#timer = this.#clock.setTimeout(() => this.#connect(), retryIn);
     this.#become("waiting", { retryIn, code, reason });
   }
@@ -262,7 +288,6 @@ export class Line {
 
   /** No answer will come on this line. */
   #hangUp() {
-    this.#dial = undefined;
     this.#outbox.lost();
     for (const channel of this.#channels.values()) channel.lost();
   }
@@ -284,10 +309,12 @@ export class Line {
     const { type, id, channel, position } = frame;
     if (type === "$reply" || type === "$error") return this.#answered(frame);
     if (type === "$ping") return this.#outbox.tell('{"type":"$pong"}');
+    if (position !== undefined && covers(this.#past, position)) return undefined;
     this.#position = position ?? this.#position;
     if (channel !== undefined) return this.#pushed(frame);
     // What was sent to this connection, its user or everybody was lost.
     if (type === "$gap") return this.#events.emit(type, frame.payload ?? {});
+    if (type === "$away") return void (this.#away = 1000 * Math.min(Math.max(frame.payload?.retry, 0) || 0, 60));
     if (type.startsWith("$")) return undefined;
     if (id !== undefined) return this.#asked(frame);
     const event = eventOf(frame);

@@ -8,6 +8,8 @@ export class Line implements T.Line {
     connection: string | null;
     /** @type {string | null} */
     user: string | null;
+    /** What carries it now; null while nothing does. */
+    get transport(): T.Way | null;
     /** @param {string} type @param {(payload: any, event: any) => unknown} handler */
     on(type: string, handler: (payload: any, event: any) => unknown): () => void;
     emit(type: string, payload?: unknown): Promise<any>;

@@ -1,5 +1,5 @@
 /** Owns what the modules of the SDK ask of each other. Types only, like `types.ts`. */
-import type { Clock, Options, Restored } from "./types.js";
+import type { Clock, Options, Restored, Way } from "./types.js";
 export interface PageEvents {
     /** The network is back. */
     online(): void;
@@ -28,11 +28,11 @@ export interface Frame {
     type: string;
     [field: string]: any;
 }
-/** What carries a line. The WebSocket is one; others (an event stream, a long poll) need no more than this. */
+/** What carries a line. */
 export interface Transport {
     send(text: string): void;
-    /** Lost when nothing at all comes for so long. */
-    watch(silenceMs: number): void;
+    /** Lost when nothing at all comes for so long. `limit`: bytes that the server takes at once. */
+    watch(silenceMs: number, limit: number): void;
     /** Asks for a sign of life. */
     probe(): void;
     /** Bytes that wait to leave. */
@@ -41,31 +41,60 @@ export interface Transport {
     close(code?: number): void;
 }
 export interface TransportEvents {
+    /** It carries what we say and what the server says, as far as can be told. */
     opened(): void;
-    text(text: string): void;
+    /** Undefined for what is no frame. */
+    frame(frame: Frame | undefined): void;
     /** Once, and the last of all. */
     lost(why: Lost): void;
 }
+/** Begins to open a transport. */
+export type Maker = (events: TransportEvents) => Transport;
 /** Why a line ended. */
 export interface Lost {
     code: number;
     reason: string;
     /** The server will not have this connection: neither by its secret nor at all. */
     refused?: boolean;
+    /** It did not break: nothing was heard on it any more. */
+    silent?: boolean;
+    /** Milliseconds that the server wants to be left alone. */
+    after?: number;
+}
+/** One way that is being tried. */
+export interface Lane {
+    way: Way;
+    /** Undefined while it is loaded. */
+    transport?: Transport;
+    /** Timers: when it is given up, and when it gets company. */
+    deadline?: any;
+    patience?: any;
 }
 /** How an attempt is made, and what it brings. */
 export interface Attempt {
-    open(events: TransportEvents): Transport;
+    /** In this order. */
+    ways: Way[];
+    make(way: Way): Maker | Promise<Maker>;
     clock: Clock;
     token: Options["token"];
-    resume: string | undefined;
-    since: string | undefined;
+    /** Where to go on, at the moment in which the connection is asked for. */
+    place(): {
+        resume: string | undefined;
+        since: string | undefined;
+    };
     /** With the payload of the reply to `$connect`. */
     opened(reply: Record<string, any>): void;
     /** Whatever comes afterwards. */
     frame(frame: Frame): void;
+    /** The connection was asked for on a way that was given up; it may be granted there all the same. */
+    strayed(): void;
     /** Once, and the last of all. */
     lost(why: Lost): void;
+}
+/** What a line needs of what carries it, and hears of it. */
+export interface Carried extends Pick<Attempt, "place" | "opened" | "frame" | "lost"> {
+    /** What carried it has gone, and something else is about to. `quietly`: because of that. */
+    goesOn(quietly: boolean): void;
 }
 /** Who waits for an answer on the line as it is now. */
 export interface Waiting {

@@ -12,12 +12,15 @@ export interface Line {
     readonly connection: string | null;
     /** The user's id; null until it is known, or if the token named none. */
     readonly user: string | null;
+    /** What carries it now; null while nothing does. */
+    readonly transport: Way | null;
     /**
      * Calls `handler` with every event of this type that came without a channel; returns the function that removes it.
      *
      * The line's own words, beside the events of the application:
      *
      * - `$status`, a {@link StatusChange};
+     * - `$transport` `{transport}`: the line goes another way from here on, see {@link Way};
      * - `$gap` `{position}`: events without a channel were lost in front of this position;
      * - `$subscribed` `{channel, position}`: the server did it; `line.subscribe(channel, {since: position})` hears all of it;
      * - `$unsubscribed` `{channel, reason}`: the server ended a subscription;
@@ -113,6 +116,8 @@ export interface Channel {
     /** Leaves the channel; no handler is called afterwards. */
     unsubscribe(): void;
 }
+/** What may carry a line: a WebSocket; an event stream or long polls, with requests for what we say. */
+export type Way = "websocket" | "stream" | "poll";
 export type Status = "connecting" | "open" | "waiting" | "closed";
 export interface StatusChange {
     status: Status;
@@ -129,8 +134,12 @@ export interface StatusChange {
 export interface Options {
     /** A function is asked before every attempt. */
     token?: string | (() => string | Promise<string>);
+    /** What may carry the line, the best first: `["websocket", "stream", "poll"]` unless told. */
+    transports?: readonly Way[];
     /** Where there is none built in. */
     WebSocket?: new (url: string) => WebSocketLike;
+    /** What makes requests, where it is to be another one than the built-in. */
+    fetch?: typeof globalThis.fetch;
     /** How much is kept until it is answered: 1 MiB and 1 000 commands unless told. */
     outbox?: {
         bytes?: number;
