@@ -54,6 +54,41 @@ def gone(connection, reason):
 """
 #: What keeps the tests of hanging handlers short.
 IMPATIENT = "from openline.app import runtime\nruntime.PATIENCE_SECONDS = 0.3\n"
+#: What the tests of several nodes serve; it prints who has gone, and why.
+NODE = """
+import os
+from openline import Openline, Presence, Settings, SocketIoSettings
+
+line = Openline(settings=Settings(socketio=SocketIoSettings(recovery=True)))
+line.channel("room", history=1000, presence=Presence(grace_seconds=3), public=True)
+
+@line.authenticate
+def authenticate(token, request):
+    return token
+
+space = line.of("/")
+
+@space.on("join")
+async def join(socket, room: str):
+    await socket.join(room)
+    return "joined"
+
+@space.on("say")
+async def say(socket, room: str, number: int):
+    await space.to(room).emit("said", number)
+
+@space.on("where")
+def where(socket):
+    return os.getpid()
+
+@space.on("whence")
+def whence(socket):
+    return socket.handshake.address
+
+@line.on_disconnect
+def gone(connection, reason):
+    print("gone", connection.id, reason, flush=True)
+"""
 MOUNTED = """
 from fastapi import FastAPI
 from chat import line

@@ -134,7 +134,7 @@ async def test_the_server_ends_while_clients_poll_without_waiting_for_them() -> 
         assert await other.ended() == 1012
         assert words == ["server shutting down", "server shutting down"]
         answer = await client.http.get(client.url, params={"EIO": "4", "transport": "polling"})
-        assert answer.status_code == 403
+        assert answer.status_code == 503
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -12,10 +12,10 @@ from openline.brokers.memory import MemoryBroker
 from openline.brokers.redis_url import SCHEMES, RedisUrl, parse_redis_url
 from openline.brokers.sqlite import SqliteBroker
 from openline.errors import SettingsError
-from openline.hub.ports import Broker
+from openline.hub.ports import Broker, Directory
 from openline.hub.timers import Timers
 
-__all__ = ["Engine", "check_engine", "make_broker"]
+__all__ = ["Engine", "check_engine", "make_broker", "make_directory"]
 
 _KNOWN: Final = (
     "memory, memory?bytes=NUMBER, sqlite:PATH, sqlite:PATH?synced=1, redis://HOST, rediss://HOST, "
@@ -73,3 +73,13 @@ def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers, cl
     if not engine.path:
         return MemoryBroker(timers, logs_bytes=engine.logs_bytes)
     return SqliteBroker(str(Path(engine.path).expanduser()), loop=loop, timers=timers, synced=engine.synced)
+
+
+def make_directory(broker: Broker) -> Directory | None:
+    """What the nodes of ``broker``, which has not started, know each other by; None for an engine of one node."""
+    if isinstance(broker, (MemoryBroker, SqliteBroker)):
+        return None
+    from openline.brokers.redis import RedisBroker  # noqa: PLC0415
+    from openline.brokers.redis_directory import RedisDirectory  # noqa: PLC0415
+
+    return RedisDirectory(broker.link) if isinstance(broker, RedisBroker) else None

@@ -17,6 +17,7 @@ from openline.app.socketio import Namespace
 from openline.app.spelling import Spell, make_spelling
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
+from openline.hub.everywhere import Reach
 from openline.hub.expendable import WhenSlow
 from openline.hub.outcome import Outcome
 from openline.hub.payload import Payload
@@ -29,6 +30,7 @@ from openline.transports.admission import Gate
 from openline.transports.asgi import Receive, Scope, Send, serve_websocket
 from openline.transports.doors import Doors
 from openline.transports.engineio_http import serve_engine
+from openline.transports.passing_on import passed_on
 
 __all__ = ["Openline"]
 
@@ -312,12 +314,21 @@ class Openline:
         hub = self.running.hub
         return hub.tasks.on_loop(partial(hub.publish_directly, address, type, payload, exclude=excluded))
 
-    def disconnect_user(self, user: str, reason: str = "") -> int:
-        """End all connections of the user with this id on this node, for good; returns how many there were."""
-        connections = self.connections_of(user)
-        for connection in connections:
-            connection.disconnect(reason)
-        return len(connections)
+    def disconnect_user(self, user: str, reason: str = "") -> Outcome[int]:
+        """End all connections of the user with this id, for good, on every node; how many there were comes out.
+
+        It need not be awaited.
+        """
+        everywhere = self.running.hub.everywhere
+        return self.running.hub.tasks.on_loop(partial(everywhere.disconnect, user=user, reason=reason))
+
+    def reach(self, channel: str) -> Outcome[Reach]:
+        """How many connections, on how many nodes, are in ``channel``; it need not be awaited.
+
+        Every node answers behind what was published before: asked after a publication whose position has come out, it
+        says who has got that one.
+        """
+        return self.running.hub.tasks.on_loop(partial(self.running.hub.everywhere.reach, require_channel(channel)))
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -359,6 +370,12 @@ class Openline:
         if runtime is not None:
             await runtime.close()
 
+    def listens(self, address: str) -> None:
+        """The servers call this: where other nodes reach this one, unless the settings say where."""
+        cluster = self.running.hub.cluster
+        if cluster is not None:
+            cluster.advertise(address)
+
     @property
     def doors(self) -> Doors:
         """The doors of what runs."""
@@ -382,6 +399,8 @@ class Openline:
         path: str = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
         if scope["type"] == "websocket":
             await serve_websocket(self, scope, receive, send, path)
+        elif scope["type"] == "http" and await passed_on(self.doors, scope, receive, send, path):
+            return
         elif scope["type"] == "http" and self.doors.is_engine(path):
             await serve_engine(self, scope, receive, send, path)
         elif scope["type"] == "http":

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Final, cast
 from weakref import WeakSet
 
-from openline.app.engine import make_broker
+from openline.app.engine import make_broker, make_directory
 from openline.app.handlers import Handlers
 from openline.app.http_doors import http_doors
 from openline.app.settings import Settings
@@ -32,6 +32,8 @@ from openline.transports.api import Api
 from openline.transports.asgi import Endpoint
 from openline.transports.delivery import in_slices
 from openline.transports.doors import Doors
+from openline.transports.forwarding import Forwarding
+from openline.transports.vouching import Vouching
 
 __all__ = ["Runtime", "running_here", "start_from_thread"]
 
@@ -101,30 +103,42 @@ class Runtime:
             on_shutdown=self.drain,
         )
         self.departure = Drain(self.hub, settings.drain, self.doors.waiting)
-        self.gate = Gate(settings.gate)
+        vouching = Vouching(settings.cluster_key)
+        self.gate = Gate(settings.gate, vouching)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
         api = Api(self.hub, settings.api, settings.http, self.departure)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
-        self._broker.start(self.hub)
+        directory = make_directory(self._broker)
+        cluster = None if directory is None else self.hub.share(directory, settings.advertise)
+        if cluster is not None:
+            self.doors.forwarding = Forwarding(self.hub, vouching)
+        started = self._broker.start(self.hub)
+        if cluster is not None:
+            started.then(lambda _: cluster.begin())
         _running.add(self)
         handlers.background.start(self._tasks)
 
     @property
     def ready(self) -> bool:
         """Whether a balancer may send newcomers here."""
-        return not (self.ended or self.departure.begun)
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no newcomers should be sent here; None where all is well."""
+        if self.ended or self.departure.begun:
+            return "draining"
+        trouble, cluster = self._broker.trouble, self.hub.cluster
+        if trouble is None and cluster is not None and not cluster.ready:
+            return "the other nodes do not know that this one is here"
+        return trouble
 
     async def depart(self) -> None:
         """Let everybody go, each at its moment, as the settings for draining say; then what :meth:`drain` does."""
         self.departure.begin()
         await self.departure.over
         self.drain()
-
-    @property
-    def trouble(self) -> str | None:
-        """Why no new clients should be sent here; None where all is well."""
-        return self._broker.trouble if self.ready else "draining"
 
     def drain(self) -> None:
         """Close every line with 1012, end every connection and the application's tasks; nobody new is let in.
@@ -150,7 +164,12 @@ class Runtime:
     async def close(self) -> None:
         """Drain, wait for the handlers that still run, and end."""
         self.drain()
+        cluster = self.hub.cluster
+        if cluster is not None:
+            await cluster.settle()
         await self.finish()
+        if cluster is not None:
+            await cluster.leave()
         self._timers.stop()
         await self._broker.close()
         _running.discard(self)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from functools import partial
-from socket import socket
+from socket import AF_INET, AF_INET6, SOCK_DGRAM, socket
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -24,6 +24,7 @@ from openline.version import VERSION
 __all__ = ["Server", "configure", "serve", "set_up_logging"]
 
 _log: Final = logging.getLogger("openline")
+_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
 #: How long requests of an application around us may go on after the signal.
 GRACE_SECONDS = 18
 #: How long lines may take to end once everybody has been let go.
@@ -67,7 +68,19 @@ class Server(uvicorn.Server):
             raise not_listening(self.config, stop) from None
         if sockets is not None:
             self._log_started_message(sockets)
+        self._tell_application(sockets)
         self._listen_below_the_loop()
+
+    def _tell_application(self, sockets: list[socket] | None) -> None:
+        """Let the application know where it is reached, where that is one of ours."""
+        listeners = sockets or [each for server in self.servers for each in server.sockets]
+        application = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
+        listens: object = getattr(application, "listens", None)
+        if not callable(listens) or not listeners or listeners[0].family not in (AF_INET, AF_INET6):
+            return
+        host, port = listeners[0].getsockname()[:2]
+        shown = _own_address() if host in _EVERYWHERE else host
+        listens(f"{'https' if self.config.is_ssl else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}")
 
     def _listen_below_the_loop(self) -> None:
         """Where it can be, connections are accepted and read by our receiver; TLS is for the event loop."""
@@ -128,6 +141,16 @@ class Server(uvicorn.Server):
         scheme = "https" if self.config.is_ssl else "http"
         more = ", and starts anew at every change" if self.config.reload else ""
         _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
+
+
+def _own_address() -> str:
+    """The address from which this machine speaks to others; nothing is sent to find out."""
+    with socket(AF_INET, SOCK_DGRAM) as any_way:
+        try:
+            any_way.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(any_way.getsockname()[0])
 
 
 def _hurry() -> None:

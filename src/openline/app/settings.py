@@ -37,16 +37,23 @@ def _key_of_environment() -> str:
     return os.environ.get("OPENLINE_CLUSTER_KEY", "")
 
 
+def _address_of_environment() -> str:
+    return os.environ.get("OPENLINE_ADVERTISE", "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """``engine`` keeps the logs and links the nodes: ``memory`` (``?bytes=NUMBER``: what all logs may take),
     ``sqlite:PATH`` (``?synced=1``: each commit waits for the disk), or ``redis://HOST`` and its kin (docs/redis.md).
     ``cluster_key`` is a secret that all nodes share: they believe nothing that is not signed with it; unless given, it
-    is the environment's ``OPENLINE_CLUSTER_KEY``. The others are told apart by whom they concern.
+    is the environment's ``OPENLINE_CLUSTER_KEY``. ``advertise`` is where other nodes reach this one, such as
+    ``http://10.0.0.7:8000``; unless given, it is the environment's ``OPENLINE_ADVERTISE``. The others are told apart by
+    whom they concern.
     """
 
     engine: str = "memory"
     cluster_key: str = field(default_factory=_key_of_environment, repr=False)
+    advertise: str = field(default_factory=_address_of_environment)
     hub: HubSettings = field(default_factory=HubSettings)
     line: LineSettings = field(default_factory=LineSettings)
     http: HttpSettings = field(default_factory=HttpSettings)

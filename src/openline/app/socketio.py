@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from openline.app.handler import Handler
 from openline.app.table import Table
-from openline.errors import CommandError, GoneError
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
@@ -36,10 +35,14 @@ _WORDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What came of asking many: the first arguments of those who acknowledged, and who did not in time."""
+    """What came of asking many: the first arguments of those who acknowledged, and who did not in time.
 
-    answered: Mapping["Socket", Any]
-    missing: tuple["Socket", ...]
+    Those on other nodes are told by their ids. ``silent`` are nodes that did not say in time whom they have.
+    """
+
+    answered: Mapping["Socket | str", Any]
+    missing: tuple["Socket | str", ...]
+    silent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,11 @@ class Audience:
         """
         payload = Payload.of_arguments(arguments)
         hub = self.space.hub
-        asked = [(each, hub.question(each.connection, type, payload, self.seconds)) for each in self.fetch_sockets()]
-        answered: dict[Socket, Any] = {}
-        missing: list[Socket] = []
-        for socket, outcome in asked:
-            try:
-                answered[socket] = await outcome
-            except (TimeoutError, GoneError, CommandError):
-                missing.append(socket)
-        return Answers(answered, tuple(missing))
+        here = {socket.id: socket for socket in self.fetch_sockets()}
+        left_out = [self._address(hub, room) for room in self.left_out]
+        asked = await hub.everywhere.ask(self._addresses(hub), type, payload, self.seconds, left_out)
+        answered = {here.get(name, name): value for name, value in asked.answered.items()}
+        return Answers(answered, tuple(here.get(name, name) for name in asked.missing), tuple(asked.silent))
 
     # -- who they are
 
@@ -161,13 +160,7 @@ class Audience:
 
 
 def _members(hub: Hub, address: str) -> Iterable[Connection]:
-    if address.startswith("$connection:"):
-        connection = hub.lifecycle.connections.get(address.removeprefix("$connection:"))
-        return () if connection is None else (connection,)
-    if hub.membership.get(address) is None:
-        return ()
-    # No channel keeps a list of who is in it: that would cost every subscription, for what is rarely asked.
-    return tuple(each for each in hub.lifecycle.connections.values() if address in each.subscriptions)
+    return hub.everywhere.members(address)
 
 
 def _names(rooms: Rooms) -> tuple[str, ...]:

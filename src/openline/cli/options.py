@@ -54,6 +54,13 @@ _OPTIONS = (
         "OPENLINE_CLUSTER_KEY in the environment does the same, out of other users' sight.",
     ),
     click.option(
+        "--advertise",
+        default=None,
+        metavar="URL",
+        help="Where the other nodes reach this one, such as http://10.0.0.7:8000; otherwise where it listens. "
+        "OPENLINE_ADVERTISE in the environment does the same.",
+    ),
+    click.option(
         "--allow-origin",
         multiple=True,
         envvar="OPENLINE_ALLOW_ORIGIN",
@@ -120,6 +127,7 @@ def apply(
     *,
     engine: str | None,
     cluster_key: str | None,
+    advertise: str | None,
     allow_origin: tuple[str, ...],
     allow_host: tuple[str, ...],
     trust_proxy: tuple[str, ...],
@@ -136,5 +144,7 @@ def apply(
         line.configure(replace(line.settings, engine=engine))
     if cluster_key is not None:
         line.configure(replace(line.settings, cluster_key=cluster_key))
+    if advertise is not None:
+        line.configure(replace(line.settings, advertise=advertise))
     told = {f"{name.removeprefix('drain_')}_seconds": each for name, each in drain.items() if each is not None}
     line.configure(replace(line.settings, drain=replace(line.settings.drain, **told)))

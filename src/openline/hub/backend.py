@@ -1,14 +1,11 @@
 """What the application asks from outside the server, over the backend API: it may do everything, and is nobody."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from heapq import nsmallest
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
-from openline.hub.channel import Channel
-from openline.hub.connection import Connection
+from openline.errors import BrokerError, CommandError, ErrorCode
 from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
 from openline.hub.payload import MAX_PAYLOAD_BYTES, Payload
@@ -114,51 +111,35 @@ class Backend:
         )
 
     async def _presence(self, query: api.PresenceQuery) -> api.PresencePage:
-        channel = self._hub.membership.get(query.channel)
-        members = _NOBODY if channel is None else channel.members
-        page = _read_presence(members.as_json(query.limit, query.after))
-        return msgspec.structs.replace(page, subscriptions=0 if channel is None else channel.size)
+        hub = self._hub
+        reach = await hub.everywhere.reach(query.channel).step()
+        if hub.cluster is None:
+            channel = hub.membership.get(query.channel)
+            members = (_NOBODY if channel is None else channel.members).as_json(query.limit, query.after)
+        else:
+            members = await hub.cluster.attendance.present(query.channel, query.limit, query.after).step()
+        return msgspec.structs.replace(_read_presence(members), subscriptions=reach.connections)
 
     async def _channels(self, query: api.ChannelQuery) -> api.ChannelList:
-        names = self._hub.membership.names(query.pattern)
-        page = nsmallest(query.limit + 1, (name for name in names if name > query.after))
-        shown = [self._hub.membership.get(name) for name in page[: query.limit]]
-        return api.ChannelList(
-            channels=[_state_of(channel) for channel in shown if channel is not None],
-            next=page[query.limit - 1] if len(page) > query.limit else msgspec.UNSET,
-        )
+        found = await self._hub.everywhere.channels(query.pattern, query.after, query.limit + 1).step()
+        states = [api.ChannelState(channel=name, subscriptions=n, present=m) for name, (n, m) in found.items()]
+        shown = states[: query.limit]
+        return api.ChannelList(channels=shown, next=shown[-1].channel if len(states) > query.limit else msgspec.UNSET)
 
     # -- putting in order
 
     async def _disconnect_user(self, said: api.DisconnectUser) -> api.Ended:
-        return self._disconnect(self._connections_of(said.user), said.reason)
+        return api.Ended(await self._hub.everywhere.disconnect(user=said.user, reason=said.reason).step())
 
     async def _disconnect_connection(self, said: api.DisconnectConnection) -> api.Ended:
-        return self._disconnect(self._connection(said.connection), said.reason)
+        ended = self._hub.everywhere.disconnect(connection=said.connection, reason=said.reason)
+        return api.Ended(await ended.step())
 
     async def _unsubscribe_user(self, said: api.UnsubscribeUser) -> api.Ended:
-        return self._unsubscribe(self._connections_of(said.user), said.channel)
+        return api.Ended(await self._hub.everywhere.unsubscribe(said.channel, user=said.user).step())
 
     async def _unsubscribe_connection(self, said: api.UnsubscribeConnection) -> api.Ended:
-        return self._unsubscribe(self._connection(said.connection), said.channel)
-
-    def _connections_of(self, user: str) -> tuple[Connection, ...]:
-        return tuple(self._hub.lifecycle.users.get(user, ()))
-
-    def _connection(self, connection_id: str) -> tuple[Connection, ...]:
-        connection = self._hub.lifecycle.connections.get(connection_id)
-        return () if connection is None else (connection,)
-
-    def _disconnect(self, connections: tuple[Connection, ...], reason: str) -> api.Ended:
-        for connection in connections:
-            self._hub.disconnect(connection, CloseCode.DISCONNECTED, reason)
-        return api.Ended(len(connections))
-
-    def _unsubscribe(self, connections: Iterable[Connection], channel: str) -> api.Ended:
-        subscribed = [connection for connection in connections if channel in connection.subscriptions]
-        for connection in subscribed:
-            self._hub.take_out(connection, channel)
-        return api.Ended(len(subscribed))
+        return api.Ended(await self._hub.everywhere.unsubscribe(said.channel, connection=said.connection).step())
 
 
 _Event = api.Publish | api.PublishMany | api.PublishToUser | api.Broadcast
@@ -190,7 +171,3 @@ async def _told_of(channel: str, outcome: Outcome[Place | None]) -> api.Publishe
 
 def _is_ahead(publication: Publication, before: Place) -> bool:
     return publication.epoch == before.epoch and publication.stamp < before.stamp
-
-
-def _state_of(channel: Channel) -> api.ChannelState:
-    return api.ChannelState(channel=channel.name, subscriptions=channel.size, present=len(channel.members))

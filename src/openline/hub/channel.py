@@ -1,6 +1,6 @@
 """One channel on this node: who is in it, who watches presence, who is still catching up."""
 
-from typing import Any
+from typing import Any, Final
 
 from openline.hub.connection import Subscription
 from openline.hub.expendable import Expendable, WhenSlow
@@ -12,6 +12,8 @@ from openline.model import JsonBytes, Publication
 from openline.protocol.codec import Codec
 
 __all__ = ["Channel"]
+
+_NOBODY: Final[frozenset[Wire]] = frozenset()
 
 
 class Seats:
@@ -57,16 +59,16 @@ class Seats:
         subject = f"{publication.type} {publication.subject}" if self._when_slow == "latest" else None
         return Expendable.of(frame, publication.channel, subject)
 
-    def notify(self, word: str, channel: str, payload: JsonBytes) -> None:
-        """Queue a notice for all."""
+    def notify(self, word: str, channel: str, payload: JsonBytes, skip: frozenset[Wire] = _NOBODY) -> None:
+        """Queue a notice for all but ``skip``."""
         for codec, group in tuple(self._groups.items()):
-            self._tick.to_group(group, codec.notice(word, channel, payload))
+            self._tick.to_group(group, codec.notice(word, channel, payload), skip)
 
 
 class Channel:
     """The node's side of a channel; it exists as long as somebody here is in it."""
 
-    __slots__ = ("holding", "members", "name", "options", "seats", "size", "watchers")
+    __slots__ = ("holding", "members", "name", "newest", "options", "seats", "size", "watchers")
 
     def __init__(self, name: str, options: ChannelOptions, tick: Tick) -> None:
         self.name = name
@@ -74,6 +76,8 @@ class Channel:
         self.seats = Seats(tick, options.when_slow)
         self.watchers = Seats(tick)
         self.members = Members()
+        #: How many are present on all nodes, behind the version of which that is known.
+        self.newest: tuple[int, int] = (0, 0)
         #: How many subscriptions there are, seated, holding, or away without a line.
         self.size = 0
         #: Those whose hold keeps what comes in.

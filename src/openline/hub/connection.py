@@ -74,12 +74,14 @@ class Connection:
         "busy",
         "expiry",
         "farewell",
+        "fence",
         "graces",
         "hold",
         "id",
         "namespace",
         "resume",
         "session",
+        "since",
         "stage",
         "subscriptions",
         "user",
@@ -95,9 +97,14 @@ class Connection:
         self._member: JsonBytes | None = None
         # What its door keeps with it, where that keeps something.
         self.session: object | None = None
+        #: Where it stood when it was let in, for a door whose clients have no position before they have received
+        #: something.
+        self.since: Position | None = None
         # What follows is the hub's.
         self.wire: Wire | None = wire
         self.stage = State.OPENING
+        # Grows whenever another node takes it up.
+        self.fence = 0
         self.subscriptions: MutableMapping[str, Subscription] = Few()
         # The secrets that take it up again, the newest first.
         self.resume: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from openline.errors import CloseCode, SettingsError
+from openline.errors import SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
 from openline.protocol.commands import Word
@@ -177,7 +177,7 @@ class Drain:
             away = wire.codec.notice(Word.AWAY, None, b'{"retry":%.3f}' % self._spread)
             if away:
                 self._hub.tick.to_wire(wire, away)
-        self._hub.lifecycle.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
+        self._hub.lifecycle.send_away(connection)
 
 
 def _is_busy(connection: Connection) -> bool:

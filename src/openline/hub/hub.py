@@ -8,13 +8,15 @@ from typing import Any, Final, cast
 import msgspec
 
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
+from openline.hub.cluster import Cluster
 from openline.hub.connection import Connection, State
+from openline.hub.everywhere import Everywhere
 from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
 from openline.hub.outcome import Outcome, drive
 from openline.hub.payload import Payload
 from openline.hub.policy import Policy
-from openline.hub.ports import Application, Broker, Wire
+from openline.hub.ports import Application, Broker, Directory, Wire
 from openline.hub.settings import HubSettings
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
@@ -53,7 +55,23 @@ class Hub:
         self.settings = settings
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
         self.lifecycle = Lifecycle(self)
+        self.everywhere = Everywhere(self)
+        #: The others, where there are any; see :meth:`share`.
+        self.cluster: Cluster | None = None
         self._direct = settings.direct
+
+    def share(self, directory: Directory, address: str = "") -> Cluster:
+        """Be one of the nodes that ``directory`` knows; called once, before anybody is let in."""
+        cluster = self.cluster = Cluster(self, directory, address)
+        self.everywhere.join(cluster)
+        self.membership.registry = cluster.registry
+        self.membership.attendance = cluster.attendance
+        return cluster
+
+    @property
+    def mark(self) -> str:
+        """What the ids of sessions and lines begin with, so that other nodes find this one, while they know of it."""
+        return "" if self.cluster is None or not self.cluster.node else f"{self.cluster.node}."
 
     # -- publishing
 
@@ -130,12 +148,16 @@ class Hub:
     def on_publication(self, publication: Publication) -> None:
         """Hand a publication to everybody here: plain synchronous code, so the order is the engine's order."""
         if not publication.stamp:
+            if publication.type[0] == INTERNAL:
+                if self.cluster is not None:
+                    self.cluster.hear(publication)
+                return
             # A volatile one has no place in the log: it says behind what it came.
             newest = self.broker.position
             publication = msgspec.structs.replace(publication, epoch=newest.epoch, previous=newest.stamp)
         channel = self.membership.get(publication.channel)
         if channel is not None:
-            channel.advance(publication, self._wires(publication.exclude))
+            channel.advance(publication, self.wires(publication.exclude))
         elif publication.channel.startswith(INTERNAL):
             for connection in self._addressed(publication.channel):
                 if connection.id not in publication.exclude:
@@ -181,7 +203,8 @@ class Hub:
         elif connection.wire is not None:
             self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
 
-    def _wires(self, excluded: frozenset[str]) -> frozenset[Wire]:
+    def wires(self, excluded: frozenset[str]) -> frozenset[Wire]:
+        """The lines of those of the connections ``excluded`` that are here."""
         if not excluded:
             return _NO_WIRES
         connections = map(self.lifecycle.connections.get, excluded)

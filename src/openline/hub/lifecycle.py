@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
@@ -12,8 +12,11 @@ from openline.hub.names import new_name
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Wire
+from openline.hub.record import Record
+from openline.hub.registry import Registry
 from openline.hub.resume import Resumption
 from openline.model import Request, User
+from openline.protocol.channel_name import INTERNAL
 from openline.protocol.rooms import everybody
 
 if TYPE_CHECKING:
@@ -63,10 +66,24 @@ class Lifecycle:
         self._look_again(connection)
         await self._hub.membership.join(connection, everybody(connection.namespace), self._everybody)
         self._look_again(connection)
+        if self._hub.cluster is not None:
+            await self._register(connection, self._hub.cluster.registry)
         connection.stage = State.LIVE
+        self._add(connection)
+
+    async def _register(self, connection: Connection, registry: Registry) -> None:
+        """Let other nodes know of it."""
+        await registry.register(connection)
+        try:
+            self._look_again(connection)
+        except CommandError:
+            registry.withdraw(connection)
+            raise
+
+    def _add(self, connection: Connection) -> None:
         self.connections[connection.id] = connection
-        if user is not None:
-            self.users.setdefault(user.id, {})[connection] = None
+        if connection.user is not None:
+            self.users.setdefault(connection.user.id, {})[connection] = None
 
     async def _authenticated(self, connection: Connection, token: str | None, request: Request) -> User | None:
         asked = self._hub.application.authenticate(token, request)
@@ -83,9 +100,11 @@ class Lifecycle:
         if connection.stage is not State.OPENING:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
 
-    def resumable(self, secret: str) -> Connection | None:
-        """The connection that ``secret`` takes up again."""
-        return self._resumable.get(secret)
+    def resumable(self, secret: str) -> Outcome[Connection | Record | None]:
+        """The connection that ``secret`` takes up again, or its record: another node may have it."""
+        if self._hub.cluster is not None:
+            return cast("Outcome[Connection | Record | None]", self._hub.cluster.registry.find(secret))
+        return Outcome.of(self._resumable.get(secret))
 
     def make_resumable(self, connection: Connection, used: str | None = None) -> str:
         """A new secret that takes ``connection`` up again.
@@ -98,6 +117,8 @@ class Lifecycle:
         secret = new_name(24)
         connection.resume = (secret,) if used is None else (secret, used)
         self._resumable[secret] = connection
+        if self._hub.cluster is not None:
+            self._hub.cluster.registry.keep(connection)
         return secret
 
     async def take_up(
@@ -105,12 +126,18 @@ class Lifecycle:
     ) -> Resumption | None:
         """Give the line of ``newcomer`` to the connection that ``secret`` names; None where this user has none.
 
-        From now on what comes in for it is held; the :class:`Resumption` lets it go on.
+        From now on what comes in for it is held; the :class:`Resumption` lets it go on. Raises
+        :class:`~openline.errors.BrokerError` where other nodes might have it, and cannot be asked.
         """
-        if secret not in self._resumable:
+        registry = None if self._hub.cluster is None else self._hub.cluster.registry
+        record = None if registry is None else await registry.find(secret).step()
+        if record is None and (registry is not None or secret not in self._resumable):
             return None
         user = await self._authenticated(newcomer, token, request)
         connection = self._resumable.get(secret)
+        if registry is not None and record is not None:
+            same = _id_of(record.user) == _id_of(user)
+            connection = await registry.take_over(record, secret) if same else None
         wire = newcomer.wire
         if connection is None or wire is None or _id_of(connection.user) != _id_of(user):
             return None
@@ -148,6 +175,9 @@ class Lifecycle:
         """The line of a connection has gone; ``clean``: its client said goodbye."""
         connection = wire.connection
         if connection is None or connection.wire is not wire:
+            return
+        if self.closing and not clean and self._goes_on(connection):
+            self.let_go(connection, CloseCode.RESTART, _RESTARTS)
             return
         if clean or self.closing or not connection.resume or connection.stage is State.OPENING:
             reason = "shutdown" if self.closing else "closed" if clean else "lost"
@@ -194,8 +224,48 @@ class Lifecycle:
         if wire is not None:
             wire.close(code, message)
         self._unregister(connection)
-        if admitted:
-            self._hub.application.disconnected(connection, reason).then(_log_failure)
+        if self._hub.cluster is None:
+            self._hub.broker.forget(f"$connection:{connection.id}")
+            if admitted:
+                self._hub.application.disconnected(connection, reason).then(_log_failure)
+        elif admitted:
+            self._hub.cluster.registry.ended(connection, reason)
+
+    def let_go(self, connection: Connection, code: int, message: str) -> None:
+        """Another node has ``connection``, or will: here it ends without a word, behind everything queued.
+
+        Nothing where it has ended already.
+        """
+        if connection.stage is State.ENDED:
+            return
+        if connection.wire is not None:
+            self._hub.tick.flush()
+        connection.stage = State.ENDED
+        for subscription in tuple(connection.subscriptions.values()):
+            self._hub.membership.leave(subscription, None)
+        wire, connection.wire = connection.wire, None
+        if wire is not None:
+            wire.close(code, message)
+        self._unregister(connection)
+
+    def restore(self, record: Record, grace_seconds: float | None = None) -> Connection:
+        """A connection that another node had, as if it had lost its line here just now.
+
+        It counts as present no longer than ``grace_seconds``, if they are given.
+        """
+        connection = Connection(self._hub, None)
+        connection.id, connection.namespace = record.id, record.namespace
+        connection.user, connection.since, connection.fence = record.user, record.since, record.fence
+        connection.stage = State.DETACHED
+        self._add(connection)
+        for name, place in record.subscriptions.items():
+            options = self._everybody if name.startswith(INTERNAL) else self._hub.policy.options(name)
+            self._hub.membership.restore(connection, name, options, place)
+        self._hub.membership.restored(connection, grace_seconds)
+        connection.expiry = self._hub.timers.after(
+            self._hub.settings.window_seconds, partial(self.end, connection, "lost")
+        )
+        return connection
 
     def _unregister(self, connection: Connection) -> None:
         self.connections.pop(connection.id, None)
@@ -212,13 +282,28 @@ class Lifecycle:
         _give_up_asks(connection)
         connection.backlog = None
         self._losses.pop(connection, None)
-        self._hub.broker.forget(f"$connection:{connection.id}")
+        if self._hub.cluster is not None:
+            self._hub.cluster.registry.unwant(connection)
 
     def close(self) -> None:
-        """The server stops: every line closes with 1012, every connection ends."""
+        """The server stops: every line closes with 1012.
+
+        Every connection ends, but where other nodes, or this one when it is there again, take them up.
+        """
         self.closing = True
         for connection in tuple(self.connections.values()):
+            self.send_away(connection)
+
+    def send_away(self, connection: Connection) -> None:
+        """The server stops: close the line with 1012, and end ``connection``, unless others take it up."""
+        if self._goes_on(connection):
+            self.let_go(connection, CloseCode.RESTART, _RESTARTS)
+        else:
             self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
+
+    def _goes_on(self, connection: Connection) -> bool:
+        """Whether another node may take ``connection`` up when this one stops, or this one when it is there again."""
+        return self._hub.cluster is not None and bool(connection.resume) and connection.stage is not State.OPENING
 
 
 def _id_of(user: User | None) -> str | None:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Final
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -13,6 +14,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
 from openline.hub.ports import Broker
 from openline.hub.presence import joined_json, left_json
+from openline.hub.record import Place
 from openline.hub.recovery import Hold, merge
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
@@ -20,11 +22,16 @@ from openline.model import Page, Position, Publication
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Word
 
+if TYPE_CHECKING:
+    from openline.hub.attendance import Attendance
+    from openline.hub.registry import Registry
+
 __all__ = ["MAX_PAGE", "Joined", "Membership"]
 
 #: Publications in one page at most.
 MAX_PAGE: Final = 1000
 _NOTHING: Final = Page(())
+_DONE: Final[Outcome[None]] = Outcome.of(None)
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -47,6 +54,9 @@ class Membership:
         self._timers = timers
         self._hold_bytes = hold_bytes
         self._channels: dict[str, Channel] = {}
+        #: What other nodes are to know, where there are any.
+        self.registry: Registry | None = None
+        self.attendance: Attendance | None = None
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -86,14 +96,16 @@ class Membership:
         previous = connection.subscriptions.get(name)
         confirmed = self._broker.subscribe(name)
         subscription = self._place(connection, name, options, presence=presence)
-        if confirmed.good and not (after or last):
+        if confirmed.good and self.registry is None and not (after or last):
             # Nothing has to be waited for, so nothing can come in meanwhile.
             self.seat(subscription)
             return Joined([], complete=True)
         self.hold(subscription, Hold(self._hold_bytes))
         hold = subscription.hold
+        written = _DONE if self.registry is None else self.registry.subscribed(subscription)
         try:
             await confirmed.step()
+            await written.step()
             page = await self._read(name, after, last).step() if after or last else _NOTHING
             lost = not page.complete
             if lost and last:
@@ -191,14 +203,21 @@ class Membership:
         elif subscription.connection.subscriptions.get(subscription.channel.name) is subscription:
             self._unseat(subscription)
             subscription.paused = True
+            if self.registry is not None:
+                self.registry.paused(subscription)
 
-    def leave(self, subscription: Subscription, reason: str) -> None:
-        """``subscription`` ends; those who watch presence are told why. Nothing where it has ended already."""
+    def leave(self, subscription: Subscription, reason: str | None) -> None:
+        """``subscription`` ends; those who watch presence are told why. Nothing where it has ended already.
+
+        Without a reason it goes on, but not here.
+        """
         channel, connection = subscription.channel, subscription.connection
         if connection.subscriptions.get(channel.name) is not subscription:
             return
         self._unseat(subscription)
         del connection.subscriptions[channel.name]
+        if self.registry is not None and connection.stage is not State.ENDED:
+            self.registry.unsubscribed(connection, channel.name)
         channel.size -= 1
         self._exit(channel, connection, reason)
         if not channel.size and self._channels.get(channel.name) is channel:
@@ -207,19 +226,39 @@ class Membership:
 
     def detach(self, connection: Connection) -> None:
         """The line broke: seats are given up, subscriptions stay, presence for a grace period."""
-        graces: set[float] = set()
         for subscription in tuple(connection.subscriptions.values()):
             if subscription.paused:
                 self.leave(subscription, "unsubscribed")
-                continue
-            self._unseat(subscription)
-            options = subscription.channel.options.presence
-            if options is not None and connection.id in subscription.channel.members:
-                graces.add(options.grace_seconds)
+            else:
+                self._unseat(subscription)
+        self._await_return(connection)
+
+    def _await_return(self, connection: Connection, most: float = inf) -> None:
+        """Let ``connection`` count as present for its grace periods, none of which is longer than ``most`` seconds."""
+        present = (s for s in connection.subscriptions.values() if connection.id in s.channel.members)
+        graces = {s.channel.options.presence.grace_seconds for s in present if s.channel.options.presence is not None}
         self.stay(connection)
         connection.graces = tuple(
-            self._timers.after(seconds, partial(self._give_up, connection, seconds)) for seconds in graces
+            self._timers.after(min(seconds, most), partial(self._give_up, connection, seconds)) for seconds in graces
         )
+
+    def restore(self, connection: Connection, name: str, options: ChannelOptions, place: Place) -> None:
+        """``connection`` was in ``name`` on another node, and has no line yet: it is, and counts as present, as there.
+
+        Where its client was still reading what came before, it is not in any more.
+        """
+        if place.begun is None:
+            if options.presence is not None and self.attendance is not None:
+                self.attendance.exit(name, connection.id, "unsubscribed")
+            return
+        subscription = self._place(connection, name, options, presence=place.presence)
+        subscription.begun = place.begun
+        if options.presence is not None:
+            subscription.channel.members.add(connection.id, connection.member)
+
+    def restored(self, connection: Connection, grace_seconds: float | None) -> None:
+        """All its channels are restored: its client may come back for as long as anywhere, or ``grace_seconds``."""
+        self._await_return(connection, inf if grace_seconds is None else grace_seconds)
 
     def stay(self, connection: Connection) -> None:
         """The line is back, or all is over: nobody waits for it any more."""
@@ -236,12 +275,20 @@ class Membership:
                 self._exit(subscription.channel, connection, "lost")
 
     def _enter(self, channel: Channel, connection: Connection) -> None:
-        if channel.options.presence is not None and channel.members.add(connection.id, connection.member):
+        if channel.options.presence is None or not channel.members.add(connection.id, connection.member):
+            return
+        if self.attendance is not None:
+            self.attendance.enter(channel.name, connection)
+        else:
             channel.watchers.notify(Word.JOINED, channel.name, joined_json(connection.member, len(channel.members)))
 
-    def _exit(self, channel: Channel, connection: Connection, reason: str) -> None:
+    def _exit(self, channel: Channel, connection: Connection, reason: str | None) -> None:
         member = channel.members.remove(connection.id)
-        if member is not None:
+        if member is None or reason is None:
+            return
+        if self.attendance is not None:
+            self.attendance.exit(channel.name, connection.id, reason)
+        else:
             channel.watchers.notify(Word.LEFT, channel.name, left_json(member, reason, len(channel.members)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openline.hub.outcome import Outcome
+from openline.hub.record import Beat, Place, Record, Turnout
 from openline.model import JsonBytes, Page, Position, Publication, Request, Retention, User
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
@@ -11,7 +12,7 @@ from openline.protocol.commands import Command
 if TYPE_CHECKING:
     from openline.hub.connection import Connection
 
-__all__ = ["Application", "Broker", "BrokerListener", "Clock", "Group", "Handle", "Wire"]
+__all__ = ["Application", "Broker", "BrokerListener", "Clock", "Directory", "Group", "Handle", "Wire"]
 
 
 class Application(Protocol):
@@ -185,6 +186,86 @@ class Broker(Protocol):
 
     def forget(self, channel: str) -> None:
         """Drop a channel's log for good: nobody can come back to it."""
+        ...
+
+
+class Directory(Protocol):
+    """Who is where, for the nodes of one engine: leases, a record of every connection, and presence.
+
+    Each has one, which speaks for the node that :meth:`join` named last. Calls of one node are carried out in their
+    order, each whole. What concerns a connection counts only while its record is that node's: who has lost it changes
+    nothing any more. Outcomes fail with :class:`~openline.errors.BrokerError` when the engine does not answer.
+    """
+
+    def join(self, node: str, address: str) -> Outcome[Beat]:
+        """Take a lease for ``node``, which others reach at ``address``: a new id, or its own once more."""
+        ...
+
+    def beat(self) -> Outcome[Beat]:
+        """Renew the lease, unless somebody has taken connections of this node by now, or everything is forgotten."""
+        ...
+
+    def leave(self) -> Outcome[None]:
+        """Give up the lease: others take what this node has."""
+        ...
+
+    # -- connections
+
+    def put(self, record: Record) -> Outcome[bool]:
+        """Write a record of this node, a new one or in place of its own; False where it may not."""
+        ...
+
+    def subscribed(self, connection_id: str, channel: str, place: Place) -> Outcome[None]:
+        """Write a subscription into a record."""
+        ...
+
+    def unsubscribed(self, connection_id: str, channel: str) -> Outcome[None]:
+        """Take a subscription out of a record."""
+        ...
+
+    def keep(self, connection_id: str, secrets: Sequence[str]) -> Outcome[None]:
+        """From now on the secrets with these digests take it up again, and no others."""
+        ...
+
+    def find(self, secret: str) -> Outcome[Record | None]:
+        """The record that the secret with this digest takes up."""
+        ...
+
+    def claim(self, connection_id: str, secret: str) -> Outcome[Record | None]:
+        """Make this node the owner, whoever was; None where the secret does not take it up by now.
+
+        What comes out names the owner before, and the fence as it is from now on.
+        """
+        ...
+
+    def adopt(self, node: str, limit: int) -> Outcome[Sequence[Record]]:
+        """Make this node the owner of up to ``limit`` connections of a node that is gone; none where none are left."""
+        ...
+
+    def end(self, connection_id: str) -> Outcome[bool]:
+        """Whether it is this node that ends it: nobody takes it up any more, but who adopts it."""
+        ...
+
+    def forget(self, connection_id: str) -> Outcome[None]:
+        """Drop the record of a connection that has ended."""
+        ...
+
+    # -- presence
+
+    def enter(self, channel: str, connection_id: str, member: JsonBytes) -> Outcome[Turnout | None]:
+        """Count a connection in; None where it was in already."""
+        ...
+
+    def exit(self, channel: str, connection_id: str) -> Outcome[Turnout | None]:
+        """Count a connection out; None where it was not in."""
+        ...
+
+    def present(self, channel: str, limit: int, after: int) -> Outcome[JsonBytes]:
+        """As :meth:`openline.hub.presence.Members.as_json`."""
+        ...
+
+    def count(self, channels: Sequence[str]) -> Outcome[Sequence[int]]:
+        """How many are present in each."""
         ...
 
 

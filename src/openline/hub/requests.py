@@ -93,7 +93,7 @@ class Requests:
         if joined.end is not None:
             parts.append(b',"more":true')
         elif command.presence:
-            parts.append(b',"presence":' + self._members(name, options.presence.limit if options.presence else 0))
+            parts.append(b',"presence":' + await self._members(name, options.presence.limit if options.presence else 0))
         parts.append(b"}")
         return b"".join(parts)
 
@@ -102,7 +102,9 @@ class Requests:
             raise CommandError(ErrorCode.BAD_FIELD, "`channel` is missing.", field="channel")
         return check_channel(command.channel)
 
-    def _members(self, name: str, limit: int, after: int = 0) -> JsonBytes:
+    async def _members(self, name: str, limit: int, after: int = 0) -> JsonBytes:
+        if self._hub.cluster is not None:
+            return await self._hub.cluster.attendance.present(name, limit, after).step()
         channel = self._hub.membership.get(name)
         return b'{"count":0,"members":[]}' if channel is None else channel.members.as_json(limit, after)
 
@@ -145,7 +147,9 @@ class Requests:
         name = self._channel(command)
         options = await self._hub.policy.demand(connection, name, Action.SEE_PRESENCE)
         limit = 0 if options.presence is None else options.presence.limit
-        return self._members(name, limit if command.limit is None else min(limit, command.limit), command.after or 0)
+        return await self._members(
+            name, limit if command.limit is None else min(limit, command.limit), command.after or 0
+        )
 
     # -- publications and events
 

@@ -96,6 +96,8 @@ class Tick:
         self._under_way: Iterator[None] | None = None
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
+        #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
+        self.guard: Callable[[], bool] | None = None
 
     def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
@@ -140,6 +142,12 @@ class Tick:
             self.flush()
             call()
 
+    def discard(self) -> None:
+        """Drop everything queued: it is not to leave any more."""
+        self._entries.clear()
+        self._under_way = None
+        self._bytes = 0
+
     def left(self, group: Group[Any]) -> None:
         """Somebody left ``group``: tidy it up when nothing refers to it."""
         if group.sparse:
@@ -160,6 +168,8 @@ class Tick:
 
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
+            return
+        if self.guard is not None and not self.guard():
             return
         self._flushing = True
         try:

@@ -2,6 +2,7 @@
 
 from openline.testing.check_broker import check_broker
 from openline.testing.check_codec import check_codec
+from openline.testing.check_directory import check_directory
 from openline.testing.client import Client, ClientChannel, client
 from openline.testing.clock import FakeClock, settle
 from openline.testing.codec_bench import Told
@@ -16,6 +17,7 @@ __all__ = [
     "Told",
     "check_broker",
     "check_codec",
+    "check_directory",
     "client",
     "settle",
     "stage",

@@ -124,7 +124,7 @@ class _Stage:
         await settle()
         late = await self._running.doors.hub.tasks.close(PATIENCE_SECONDS)
         if late:
-            _log.warning("%d handlers had to be cancelled after %g s", late, PATIENCE_SECONDS)
+            _log.warning("%d handlers had to be cancelled after %g s", len(late), PATIENCE_SECONDS)
         await self._app.stop()
         await settle()
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from openline.errors import RequestRefused
 from openline.model import Request
 from openline.transports.settings import GateSettings
+from openline.transports.vouching import HEADER, Vouching
 
 __all__ = ["TOKEN_PREFIX", "Gate", "join_headers"]
 
@@ -26,7 +27,9 @@ _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 class Gate:
     """Decides by ``settings``; the verdicts are RFC 6454 origins compared to the letter."""
 
-    def __init__(self, settings: GateSettings) -> None:
+    def __init__(self, settings: GateSettings, vouching: Vouching | None = None) -> None:
+        """``vouching``: how another node says whose request it passes on."""
+        self._vouching = vouching
         self._any_origin = "*" in settings.allow_origins
         self._origins = frozenset(settings.allow_origins) - {"*"}
         self._hosts = frozenset(host.lower() for host in settings.allow_hosts) | {
@@ -43,6 +46,7 @@ class Gate:
         peer: str,
         secure: bool,
         subprotocols: Sequence[str] = (),
+        method: str = "GET",
     ) -> Request:
         """The request as the application may see it.
 
@@ -50,7 +54,7 @@ class Gate:
         remedy in its text.
         """
         given = join_headers(headers)
-        return self.judge(path, query, given, peer=peer, secure=secure, subprotocols=subprotocols)
+        return self.judge(path, query, given, peer=peer, secure=secure, subprotocols=subprotocols, method=method)
 
     def judge(
         self,
@@ -61,8 +65,13 @@ class Gate:
         peer: str,
         secure: bool,
         subprotocols: Sequence[str] = (),
+        method: str = "GET",
     ) -> Request:
         """As :meth:`admit`, for headers that are joined by name."""
+        passed_on = given.get(HEADER)
+        if passed_on is not None and self._vouching is not None:
+            vouched = self._vouching.read(passed_on, method, path, query)
+            peer, secure = (peer, secure) if vouched is None else vouched
         scheme, host, client = "https" if secure else "http", given.get("host", ""), peer
         trusted = self._trusts(peer)
         if trusted:

@@ -22,6 +22,7 @@ from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.socketio_codec import Spelling
 from openline.protocol.websocket import Opcode
 from openline.transports.admission import TOKEN_PREFIX
+from openline.transports.forwarding import Forwarding
 from openline.transports.settings import LineSettings, Paths, SocketIoSettings
 from openline.transports.socketio import SocketIo
 
@@ -207,6 +208,8 @@ class Doors:
         self.tick: Tick = hub.tick
         self.timers: Timers = hub.timers
         self.shutdown = on_shutdown
+        #: What passes requests on to other nodes, where there are any.
+        self.forwarding: Forwarding | None = None
         #: Requests that wait for something to come: each goes on when its outcome is settled.
         self.waiting: set[Outcome[None]] = set()
         self._paths = paths

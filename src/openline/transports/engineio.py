@@ -65,7 +65,7 @@ class Session:
     beats = False
 
     def __init__(self, door: "EngineDoor", request: Request) -> None:
-        self.sid = secrets.token_urlsafe(15)
+        self.sid = door.mark() + secrets.token_urlsafe(15)
         self.request = request
         self.line: UpgradingLine | None = None
         #: A probe is under way: polls are answered at once, so that the client can leave them.
@@ -161,9 +161,9 @@ class Session:
             raise fault(Fault.REQUEST, "Two polls at once")
         self._door.tick.flush()
         self._poll = answer = Outcome[bytes]()
-        if self._farewell is None:
-            self._answer_poll()
-        else:
+        self._answer_poll()
+        # Behind what was said before, and not in one answer with it: clients take a goodbye ahead of all else in there.
+        if self._farewell is not None and not answer.done:
             self._end_poll(self._farewell[0])
             self._vanish()
         return answer

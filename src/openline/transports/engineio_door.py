@@ -30,7 +30,8 @@ _SHORT_SECONDS: Final = 5.0
 class EngineDoor:
     """All sessions of one hub; ``make_peer`` makes what speaks over each.
 
-    ``codec`` is what the wire of a session has before its peer gives it another.
+    ``codec`` is what the wire of a session has before its peer gives it another. The ids of sessions begin with
+    ``mark``.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class EngineDoor:
         outbox_bytes: int,
         codec: Codec,
         make_peer: Callable[[Session], Peer],
+        mark: Callable[[], str] = str,
     ) -> None:
         self.tick = tick
         self.settings = settings
         self.outbox_bytes = outbox_bytes
         self.codec = codec
         self.make_peer = make_peer
+        self.mark = mark
         self.sessions: dict[str, Session] = {}
         shortest = min(settings.ping_interval_seconds, settings.ping_timeout_seconds)
         self.timers = timers if shortest >= _SHORT_SECONDS else timers.finer(max(shortest / 20, 0.001))

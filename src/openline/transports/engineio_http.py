@@ -58,6 +58,7 @@ def _admit(host: Host, scope: Scope, path: str) -> Request:
         headers=scope["headers"],
         peer=(scope.get("client") or ("",))[0],
         secure=scope.get("scheme") == "https",
+        method=scope["method"],
     )
 
 

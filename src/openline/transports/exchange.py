@@ -198,6 +198,7 @@ def _admit(gate: Gate, path: str, scope: Scope) -> Request:
         headers=scope["headers"],
         peer=(scope.get("client") or ("",))[0],
         secure=scope.get("scheme") == "https",
+        method=scope["method"],
     )
 
 

@@ -138,7 +138,7 @@ class HttpLines:
             del self._by_client[client]
 
     def _enter(self, line: "_StreamedLine | PolledLine") -> str:
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        token = self._doors.hub.mark + secrets.token_urlsafe(_TOKEN_BYTES)
         self._lines[token] = line
         return token
 

@@ -60,6 +60,7 @@ class SocketIo:
             outbox_bytes=outbox_bytes,
             codec=self._default,
             make_peer=lambda session: SocketIoPeer(self, session),
+            mark=lambda: hub.mark,
         )
 
     @property

@@ -30,15 +30,13 @@ class Handshake:
     ``time`` is when, in seconds since 1970.
     """
 
-    __slots__ = ("_auth", "_peer", "cause", "since", "time")
+    __slots__ = ("_auth", "_peer", "cause", "time")
 
     def __init__(self, peer: "SocketIoPeer", auth: dict[str, Any]) -> None:
         self._peer = peer
         # Most bring nothing.
         self._auth = auth or None
         self.time = time.time()
-        #: Where the connection stood when it was let in: a client that has received nothing has no position.
-        self.since: Position | None = None
         #: Why it ends, in Socket.IO's words, where the hub does not know.
         self.cause: str | None = None
 
@@ -118,7 +116,7 @@ class Entry:
 
     async def _admit(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires") -> None:
         handshake = _handshake(connection)
-        handshake.since = self._hub.broker.position
+        connection.since = self._hub.broker.position
         welcome = Welcome(self._hub, connection, lambda: self._tell(connection, wire))
         await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request)
         if self._recovers(handshake.auth):
@@ -148,17 +146,16 @@ class Entry:
         """Whether the client goes on as the connection that it was; otherwise it is new."""
         handshake = _handshake(newcomer)
         pid = handshake.auth.get("pid")
-        known = self._hub.lifecycle.resumable(pid) if isinstance(pid, str) else None
-        if known is None or known.namespace != newcomer.namespace or not isinstance(known.session, Handshake):
+        known = await self._hub.lifecycle.resumable(pid).step() if isinstance(pid, str) else None
+        if known is None or known.namespace != newcomer.namespace or known.since is None:
             return False
-        since = _since(known.session, handshake.auth.get("offset"))
+        since = _since(known.since, handshake.auth.get("offset"))
         if since is None:
             return False
         resumption = await self._hub.lifecycle.take_up(newcomer, str(pid), _token(handshake), handshake.request)
         if resumption is None:
             return False
-        handshake.since = known.session.since
-        known.session = handshake
+        resumption.connection.session = handshake
         try:
             await self._go_on(peer, resumption, wire, since)
         finally:
@@ -216,14 +213,13 @@ def _data(error: CommandError) -> object:
     return error.data if isinstance(error, ConnectError) else {"code": error.code}
 
 
-def _since(handshake: Handshake, offset: object) -> Position | None:
+def _since(begun: Position, offset: object) -> Position | None:
     """From where to go on; None where the client cannot have got ``offset`` from us.
 
     The stock client keeps the last string that it saw, even from a connection before this one: what it has received on
     this one, if anything, is not ahead of where that began.
     """
-    begun = handshake.since
-    if offset is None or begun is None:
+    if offset is None:
         return begun
     try:
         position = Position.parse(offset) if isinstance(offset, str) else None

@@ -23,6 +23,7 @@ from openline.model import Request
 from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switching_protocols
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
+from openline.transports.passing_on import piped
 from openline.transports.settings import LineSettings
 from openline.transports.socket_transport import SocketTransport, below
 from openline.transports.websocket import WebSocketLine
@@ -311,6 +312,10 @@ class NativeHttpProtocol(HttpToolsProtocol):
             asked = read_asked(data)
             if asked is None or _is_elsewhere(host, asked.path):
                 return False
+            if piped(doors, asked, data, self.transport, _peer(self.transport), self.connections):
+                self._head_is_there()
+                self.connections.discard(self)
+                return True
             if doors.socketio.asks and doors.is_engine(asked.path):
                 return False
             self._head_is_there()

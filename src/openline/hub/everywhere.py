@@ -1,0 +1,213 @@
+"""What concerns all nodes at once: ends, removals, counts and questions, each performed by every node for its own."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from openline.errors import BrokerError, CloseCode, CommandError, GoneError
+from openline.hub.connection import Connection
+from openline.hub.outcome import Outcome, drive
+from openline.hub.payload import Payload
+
+if TYPE_CHECKING:
+    from openline.hub.cluster import Cluster
+    from openline.hub.hub import Hub
+
+__all__ = ["Asked", "Everywhere", "Reach"]
+
+#: How long a node is waited for, beyond what it was given to do.
+ANSWER_SECONDS: Final = 2.0
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How many ``connections`` on how many ``nodes``; those that are ``silent`` did not say."""
+
+    nodes: int
+    connections: int
+    silent: tuple[str, ...] = ()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What came of asking many: values by connection id, and who did not answer: connections, and whole nodes."""
+
+    answered: Mapping[str, Any]
+    missing: Sequence[str]
+    silent: Sequence[str] = ()
+
+
+class Everywhere:
+    """Asks every node, this one among them; a lone node asks itself, and nothing leaves it."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self._kinds: Mapping[str, Callable[[Any], Outcome[Any]]] = {
+            "disconnect": self._disconnect,
+            "unsubscribe": self._unsubscribe,
+            "reach": self._reach,
+            "channels": self._channels,
+            "ask": self._ask,
+        }
+
+    def join(self, cluster: "Cluster") -> None:
+        """From now on there are others."""
+        for kind, perform in self._kinds.items():
+            cluster.post.on(kind, perform)
+
+    async def _gather(self, kind: str, said: object, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """What each node answers; None where one did not."""
+        cluster = self._hub.cluster
+        mine = self._kinds[kind](said)
+        others: dict[str, Outcome[Any]] = {}
+        if cluster is not None:
+            names = [name for name in cluster.nodes if name != cluster.node]
+            others = {name: cluster.post.ask(name, kind, said, seconds) for name in names}
+        answers = {"" if cluster is None else cluster.node: await mine.step()}
+        for name, outcome in others.items():
+            try:
+                answers[name] = await outcome.step()
+            except (TimeoutError, BrokerError, CommandError):
+                answers[name] = None
+        return answers
+
+    # -- putting in order
+
+    def disconnect(self, *, user: str = "", connection: str = "", reason: str = "") -> Outcome[int]:
+        """End all connections of a user, or one, for good; how many there were comes out."""
+        return drive(self._summed("disconnect", {"user": user, "connection": connection, "reason": reason}))
+
+    def unsubscribe(self, channel: str, *, user: str = "", connection: str = "") -> Outcome[int]:
+        """Take them out of ``channel``; how many were in comes out."""
+        return drive(self._summed("unsubscribe", {"user": user, "connection": connection, "channel": channel}))
+
+    async def _summed(self, kind: str, said: Any) -> int:
+        return sum(count or 0 for count in (await self._gather(kind, said)).values())
+
+    def _meant(self, said: Any) -> Sequence[Connection]:
+        lifecycle = self._hub.lifecycle
+        if said["user"]:
+            return tuple(lifecycle.users.get(said["user"], ()))
+        connection = lifecycle.connections.get(said["connection"])
+        return () if connection is None else (connection,)
+
+    def _disconnect(self, said: Any) -> Outcome[Any]:
+        meant = self._meant(said)
+        for connection in meant:
+            self._hub.disconnect(connection, CloseCode.DISCONNECTED, said["reason"])
+        return Outcome.of(len(meant))
+
+    def _unsubscribe(self, said: Any) -> Outcome[Any]:
+        subscribed = [each for each in self._meant(said) if said["channel"] in each.subscriptions]
+        for connection in subscribed:
+            self._hub.take_out(connection, said["channel"])
+        return Outcome.of(len(subscribed))
+
+    # -- counting
+
+    def reach(self, channel: str) -> Outcome[Reach]:
+        """Who has got what was published into ``channel`` before, as far as it was answered: its nodes have heard it.
+
+        A node that nobody in the channel is connected to does not count.
+        """
+        return drive(self._reached(channel))
+
+    async def _reached(self, channel: str) -> Reach:
+        answers = await self._gather("reach", channel)
+        counts = [count for count in answers.values() if count]
+        return Reach(len(counts), sum(counts), tuple(name for name, count in answers.items() if count is None))
+
+    def _reach(self, said: Any) -> Outcome[Any]:
+        channel = self._hub.membership.get(said)
+        return Outcome.of(0 if channel is None else channel.size)
+
+    def channels(self, pattern: str, after: str, limit: int) -> Outcome[Mapping[str, tuple[int, int]]]:
+        """The first ``limit`` channels under ``pattern`` that come behind ``after``.
+
+        By name: how many subscriptions there are, and how many are present.
+        """
+        return drive(self._list_channels(pattern, after, limit))
+
+    async def _list_channels(self, pattern: str, after: str, limit: int) -> Mapping[str, tuple[int, int]]:
+        answers = await self._gather("channels", {"pattern": pattern, "after": after, "limit": limit})
+        found: dict[str, tuple[int, int]] = {}
+        pages: list[dict[str, tuple[int, int]]] = [page for page in answers.values() if page is not None]
+        for page in pages:
+            for name, (size, present) in page.items():
+                before = found.get(name, (0, 0))
+                found[name] = (before[0] + size, before[1] + present)
+        names = nsmallest(limit, found)
+        cluster = self._hub.cluster
+        if cluster is None:
+            return {name: found[name] for name in names}
+        counts = await cluster.attendance.count(names).step()
+        return {name: (found[name][0], present) for name, present in zip(names, counts, strict=True)}
+
+    def _channels(self, said: Any) -> Outcome[Any]:
+        names = self._hub.membership.names(said["pattern"])
+        page = nsmallest(said["limit"], (name for name in names if name > said["after"]))
+        channels = [channel for name in page if (channel := self._hub.membership.get(name)) is not None]
+        return Outcome.of({each.name: (each.size, len(each.members)) for each in channels})
+
+    # -- asking
+
+    def ask(
+        self,
+        addresses: Iterable[str],
+        type: str,
+        payload: Payload,
+        seconds: float,
+        left_out: Iterable[str] = (),
+    ) -> Outcome[Asked]:
+        """Ask everybody who is in one of ``addresses`` now, and in none of ``left_out``; all who answer in time do.
+
+        Addresses are channels, or ``$connection:ID``.
+        """
+        said = {
+            "to": list(addresses),
+            "but": list(left_out),
+            "type": type,
+            "payload": msgspec.structs.asdict(payload),
+            "seconds": seconds,
+        }
+        return drive(self._asked(said))
+
+    async def _asked(self, said: Any) -> Asked:
+        answers = await self._gather("ask", said, said["seconds"] + ANSWER_SECONDS)
+        answered: dict[str, Any] = {}
+        missing: list[str] = []
+        told: list[dict[str, Any]] = [each for each in answers.values() if each is not None]
+        for each in told:
+            answered |= each["answered"]
+            missing += each["missing"]
+        return Asked(answered, missing, [name for name, each in answers.items() if each is None])
+
+    def _ask(self, said: Any) -> Outcome[Any]:
+        return drive(self._ask_here(said))
+
+    async def _ask_here(self, said: Any) -> Any:
+        payload = msgspec.convert(said["payload"], Payload)
+        meant = {each: None for address in said["to"] for each in self.members(address)}
+        for address in said["but"]:
+            for each in self.members(address):
+                meant.pop(each, None)
+        asked = [(each, self._hub.question(each, said["type"], payload, said["seconds"])) for each in meant]
+        answered: dict[str, Any] = {}
+        missing: list[str] = []
+        for connection, outcome in asked:
+            try:
+                answered[connection.id] = await outcome.step()
+            except (TimeoutError, GoneError, CommandError, BrokerError):
+                missing.append(connection.id)
+        return {"answered": answered, "missing": missing}
+
+    def members(self, address: str) -> Sequence[Connection]:
+        """The connections of this node in a channel, or the one that has the address."""
+        lifecycle = self._hub.lifecycle
+        if address.startswith("$connection:"):
+            connection = lifecycle.connections.get(address.removeprefix("$connection:"))
+            return () if connection is None else (connection,)
+        if self._hub.membership.get(address) is None:
+            return ()
+        # No channel keeps a list of who is in it: that would cost every subscription, for what is rarely asked.
+        return tuple(each for each in lifecycle.connections.values() if address in each.subscriptions)

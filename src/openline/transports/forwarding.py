@@ -1,0 +1,162 @@
+"""Requests whose session or line is at another node: passed on as they are, and answered with what that one says."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import h11
+
+from openline.hub.hub import Hub
+from openline.transports.vouching import HEADER, Vouched, Vouching
+
+__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "session_named"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Sequence[tuple[bytes, bytes]]
+
+_CONNECT_SECONDS: Final = 3.0
+_CHUNK_BYTES: Final = 65_536
+_LINE: Final = b"openline-line"
+_OURS: Final = HEADER.encode()
+#: RFC 9110 §7.6.1: what concerns one hop alone.
+_ONE_HOP: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", _OURS)
+)
+
+
+class Forwarding:
+    """Finds the node that a request belongs to, by the beginning of the id that it names."""
+
+    def __init__(self, hub: Hub, vouching: Vouching) -> None:
+        self._hub = hub
+        self._vouching = vouching
+
+    def owner(self, named: str) -> str | None:
+        """The address of another node, which lives, that has the session or line ``named``; None where none is."""
+        cluster = self._hub.cluster
+        node, dot, _ = named.partition(".")
+        if cluster is None or not dot or node == cluster.node:
+            return None
+        return cluster.nodes.get(node) or None
+
+    def voucher(self, method: str, path: str, query: str, vouched: Vouched) -> str:
+        """What the other node is told of the client."""
+        return self._vouching.write(method, path, query, vouched)
+
+    async def forward(self, address: str, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
+        """Have ``address`` answer; False, and nothing said yet, where it cannot be reached."""
+        try:
+            reader, writer = await connect(address)
+        except (OSError, TimeoutError):
+            return False
+        try:
+            return await self._exchange(reader, writer, scope, receive, send, path)
+        finally:
+            writer.transport.abort()
+
+    async def _exchange(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        path: str,
+    ) -> bool:
+        other = h11.Connection(h11.CLIENT)
+        query: str = scope["query_string"].decode("latin-1")
+        client = Vouched((scope.get("client") or ("",))[0], scope.get("scheme") == "https")
+        voucher = self.voucher(scope["method"], path, query, client)
+        writer.write(_request(other, scope, voucher))
+        async with asyncio.TaskGroup() as tasks:
+            upstream = tasks.create_task(_pass_body(other, writer, receive))
+            try:
+                return await _pass_answer(other, reader, send)
+            finally:
+                upstream.cancel()
+
+
+async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to another node; raises :class:`OSError` or :class:`TimeoutError`."""
+    url = urlsplit(address)
+    tls = ssl.create_default_context() if url.scheme == "https" else None
+    async with asyncio.timeout(_CONNECT_SECONDS):
+        return await asyncio.open_connection(url.hostname, url.port or (443 if tls else 80), ssl=tls)
+
+
+def session_named(query: str) -> str:
+    """The id of the session that a request of Socket.IO's clients is for, empty where it is for none."""
+    return parse_qs(query).get("sid", [""])[-1] if "sid=" in query else ""
+
+
+def line_named(headers: Headers) -> str:
+    """The token of the line that a request is for, empty where it is for none."""
+    return next((value.decode("latin-1") for name, value in headers if name == _LINE), "")
+
+
+def is_passed_on(headers: Headers) -> bool:
+    """Whether another node has passed the request on, or somebody says so: it is not passed on again."""
+    return any(name == _OURS for name, _ in headers)
+
+
+def _request(other: h11.Connection, scope: Scope, voucher: str) -> bytes:
+    """The head, for one exchange over a connection of its own."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _ONE_HOP]
+    if scope["method"] not in ("GET", "HEAD", "DELETE") and not any(n.lower() == b"content-length" for n, _ in headers):
+        headers.append((b"transfer-encoding", b"chunked"))
+    headers += [(b"connection", b"close"), (_OURS, voucher.encode("latin-1"))]
+    target: bytes = scope.get("raw_path") or scope["path"].encode()
+    if scope["query_string"]:
+        target += b"?" + scope["query_string"]
+    return other.send(h11.Request(method=scope["method"], target=target, headers=headers)) or b""
+
+
+async def _pass_body(other: h11.Connection, writer: asyncio.StreamWriter, receive: Receive) -> None:
+    """Pass on what the client sends; when it goes, so does the connection."""
+    more = True
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            writer.transport.abort()
+            return
+        if not more:
+            continue
+        more = event.get("more_body", False)
+        parts = [other.send(h11.Data(data=event["body"]))] if event.get("body") else []
+        if not more:
+            parts.append(other.send(h11.EndOfMessage()))
+        writer.write(b"".join(part or b"" for part in parts))
+        # Who answers ahead of the body's end does not read the rest.
+        with suppress(OSError):
+            await writer.drain()
+
+
+async def _pass_answer(other: h11.Connection, reader: asyncio.StreamReader, send: Send) -> bool:
+    """Pass on what the other node says, as it comes; False where it said nothing."""
+    begun = False
+    while True:
+        try:
+            event = other.next_event()
+            if event is h11.NEED_DATA:
+                other.receive_data(await reader.read(_CHUNK_BYTES))
+                continue
+        except (OSError, h11.RemoteProtocolError):
+            if begun:
+                raise
+            return False
+        if isinstance(event, h11.Response):
+            begun = True
+            headers = [(bytes(n), bytes(v)) for n, v in event.headers if bytes(n) not in _ONE_HOP]
+            await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
+        elif isinstance(event, h11.Data):
+            await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        elif isinstance(event, h11.EndOfMessage):
+            await send({"type": "http.response.body", "body": b""})
+            return True
+        else:
+            return begun

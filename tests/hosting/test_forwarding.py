@@ -1,0 +1,135 @@
+"""A request that lands on the wrong node: it is served by the right one, as if it had come there."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from tests.clients import opened
+from tests.redis_servers import RedisServer, redis_server
+from tests.server import Served, serving, until
+from websockets.exceptions import InvalidStatus
+
+from openline import Openline, Settings
+
+pytestmark = pytest.mark.redis
+
+KEY = "a secret that nodes share"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+class Pair(NamedTuple):
+    """Two nodes in this loop, and a client of theirs."""
+
+    line: Openline
+    a: Served
+    b: Served
+    http: httpx.AsyncClient
+
+    async def handshake(self) -> str:
+        """A session at the first; the path and query that name it."""
+        answer = await self.http.get(f"{self.a.http}/socket.io/?EIO=4&transport=polling")
+        sid = json.loads(answer.text[1:])["sid"]
+        assert sid.startswith(self.line.running.hub.mark)
+        return f"/socket.io/?EIO=4&sid={sid}&transport="
+
+
+def make(engine: str) -> Openline:
+    line = Openline(settings=Settings(engine=engine, cluster_key=KEY))
+    line.channel("room", history=100, public=True)
+    line.of("/").on("echo")(lambda socket, value: value)
+    return line
+
+
+@asynccontextmanager
+async def two_nodes(server: RedisServer) -> AsyncIterator[Pair]:
+    server.do("FLUSHALL")
+    first, second = make(server.url), make(server.url)
+    async with (
+        serving(first) as a,
+        serving(second) as b,
+        httpx.AsyncClient(timeout=30) as http,
+    ):
+        for line, served in ((first, a), (second, b)):
+            line.listens(served.http)
+        clusters = [line.running.hub.cluster for line in (first, second)]
+        addresses = {a.http, b.http}
+        await until(lambda: all(each is not None and set(each.nodes.values()) == addresses for each in clusters))
+        yield Pair(first, a, b, http)
+
+
+async def test_a_session_is_polled_and_posted_to_at_either_node(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        here, there = f"{pair.a.http}{session}polling", f"{pair.b.http}{session}polling"
+        async with asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(pair.http.get(there))
+            assert (await pair.http.post(there, content="40")).text == "ok"
+        assert waiting.result().text.startswith('40{"sid":')
+        await pair.http.post(here, content='421["echo","déjà"]')
+        assert (await pair.http.get(there)).text == '431["déjà"]'
+        assert (await pair.http.put(there)).status_code == 400
+        # The node that has the session answers before it has read all, or any, of this.
+        assert (await pair.http.post(there, content="4" + "x" * 2_000_000)).status_code in (400, 413)
+
+
+async def test_a_session_is_upgraded_through_the_other_node(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        await pair.http.post(f"{pair.a.http}{session}polling", content="40")
+        await pair.http.get(f"{pair.a.http}{session}polling")
+        async with opened(f"{pair.b.ws}{session}websocket") as socket:
+            await socket.send("2probe")
+            assert await socket.recv() == "3probe"
+            await socket.send("5")
+            large = "x" * 200_000
+            await socket.send(f'421["echo","{large}"]')
+            assert await socket.recv() == f'431["{large}"]'
+        await until(lambda: not pair.line.doors.socketio.engine.sessions)
+
+
+async def test_a_line_over_http_is_polled_and_posted_to_at_either_node(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        opening = await pair.http.get(f"{pair.a.http}/openline/poll")
+        headers = {"openline-line": opening.json()[0]["token"]}
+        said = {"type": "$connect", "id": 1}
+        assert (await pair.http.post(f"{pair.b.http}/openline", json=said, headers=headers)).status_code == 204
+        answer = await pair.http.get(f"{pair.b.http}/openline/poll?after=1", headers=headers)
+        assert (answer.json()[0]["id"], answer.headers["openline-batch"]) == (1, "2")
+        assert (await pair.http.delete(f"{pair.b.http}/openline", headers=headers)).status_code == 204
+        await until(lambda: not pair.line.connections)
+
+
+async def test_a_poll_that_its_client_gives_up_is_given_up_at_the_other_node(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        with pytest.raises(httpx.ReadTimeout):
+            await pair.http.get(f"{pair.b.http}{session}polling", timeout=0.5)
+        await until(lambda: not pair.line.doors.socketio.engine.sessions)
+
+
+async def test_the_session_of_a_node_that_is_no_more_is_unknown(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        gone = session.replace(pair.line.running.hub.mark, "0badc0de.")
+        answer = await pair.http.get(f"{pair.b.http}{gone}polling")
+        assert answer.json() == {"code": 1, "message": "Session ID unknown"}
+        with pytest.raises(InvalidStatus):
+            async with opened(f"{pair.b.ws}{gone}websocket"):
+                pass
+
+
+async def test_who_says_that_a_request_was_forwarded_is_not_believed_and_not_forwarded(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        forged: dict[str, Any] = {"openline-forwarded": "1000 plain 10.0.0.1 00"}
+        answer = await pair.http.get(f"{pair.b.http}{session}polling", headers=forged)
+        assert answer.json() == {"code": 1, "message": "Session ID unknown"}
