@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from openline.protocol.websocket import FrameReader, Opcode, encode_masked
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 

@@ -26,6 +26,7 @@ BESIDE = ("lint", "web")
 DAEMONS = {
     "nginx": ("nginx", "nginx-light"),
     "haproxy": ("haproxy", "haproxy"),
+    "redis": ("redis-server", "redis-server"),
     "systemd": ("systemd-analyze", "systemd"),
 }
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -39,13 +40,13 @@ class Report:
     skipped: list[str] = field(default_factory=list)
 
     def run(self, name: str, command: Sequence[str]) -> None:
-        """Run one check beside others: what it says is shown when it has ended."""
+        """Run one check beside others: what it says is shown when it has ended, and only if it failed."""
         self._begin(name, command)
         begun = time.monotonic()
         done = subprocess.run(
             command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self._end(name, done.returncode == 0, time.monotonic() - begun, done.stdout)
+        self._end(name, done.returncode == 0, time.monotonic() - begun, "" if done.returncode == 0 else done.stdout)
 
     def watch(self, name: str, command: Sequence[str]) -> None:
         """Run one check with its output in view."""

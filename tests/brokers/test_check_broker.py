@@ -128,12 +128,6 @@ class TellsEverything(MemoryBroker):
             self._listener.on_publication(publication)
 
 
-class TellsNothingUnasked(MemoryBroker):
-    def _tell(self, publication: Publication) -> None:
-        if self._listener is not None and publication.channel in self._wanted:
-            self._listener.on_publication(publication)
-
-
 class TellsTwice(MemoryBroker):
     def _tell(self, publication: Publication) -> None:
         super()._tell(publication)
@@ -220,7 +214,6 @@ FAULTS: dict[Callable[[Timers], MemoryBroker], str] = {
     IncludesWhereItBegins: "reading after a position goes forward in pages",
     TrustsAnyEpoch: "behind elsewhere.1",
     TellsEverything: "only wanted channels are heard",
-    TellsNothingUnasked: "only wanted channels are heard",
     TellsTwice: "publications keep the order of the calls",
     TellsAfterClose: "a closed engine says nothing more",
     TellsLate: "publications keep the order of the calls",

@@ -117,3 +117,33 @@ def test_a_page_over_an_event_stream_goes_into_the_cache_and_comes_back(
     sent(ada, 2)
     assert texts(ada) == texts(bob)
     goes(ada, "stream")
+
+
+#: Run in a page of another origin: says something over one way, and gives what came back and how.
+ELSEWHERE = """async ([url, way]) => {
+  const { connect } = await import("/openline.js");
+  const line = connect(url, { transports: [way], token: "ada" });
+  const chat = line.subscribe("chat:lobby");
+  const heard = new Promise((resolve) => chat.on("message", resolve));
+  await chat.ready;
+  await chat.publish("message", way);
+  const told = [line.transport, line.user, await heard];
+  line.close();
+  return told;
+}"""
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "any"])
+def test_a_page_of_another_origin_that_may_come_in_comes_in_over_requests_too(
+    demo: Demo, open_page: Open, tmp_path: Path, listed: bool
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Demo(tmp_path / "other", "--allow-origin", f"http://127.0.0.1:{demo.port}" if listed else "*")
+    try:
+        other.start()
+        page = open_page(f"http://127.0.0.1:{demo.port}/healthz")
+        for way in ("stream", "poll"):
+            url = f"http://127.0.0.1:{other.port}/openline?{way}"
+            assert page.evaluate(ELSEWHERE, [url, way]) == [way, "ada", way]
+    finally:
+        other.end()

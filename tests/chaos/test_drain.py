@@ -14,6 +14,7 @@ from tests.chaos.trial import hold
 pytestmark = pytest.mark.server
 
 
+@pytest.mark.timeout(240)
 async def test_a_deploy_under_load_loses_nothing(tmp_path: Path) -> None:
     codes: list[int] = []
 

@@ -64,10 +64,7 @@ async def hold(cluster: Cluster, fault: Fault, *, seconds: float, seed: int, eac
                 await node.start()
             for publisher in publishers:
                 publisher.finish()
-        last = {}
-        for ender in enders:
-            last |= await _end(ender)
-        await _hear_out(listeners, last, history)
+        await _hear_out(listeners, enders, history)
         for task in (*running, looking):
             task.cancel()
     for tenant in TENANTS:
@@ -86,27 +83,37 @@ def _channels_for(kind: type[Listener]) -> Sequence[str]:
     return CHANNELS[:2] if issubclass(kind, Poll) else CHANNELS[:3]
 
 
-async def _end(ender: Post) -> dict[str, Value]:
-    """Say the last word in every channel; which it is."""
+async def _hear_out(listeners: Sequence[Listener], enders: Sequence[Post], history: History) -> None:
+    """Say the last word in every channel, and wait until everybody has heard it.
+
+    Who hears only what is live, or has been told of a break, never hears what was said before it was back: it is said
+    again.
+    """
     last: dict[str, Value] = {}
-    for channel in ender._channels:
-        while channel not in last:
-            with suppress(*TROUBLES):
-                async with ender.line(ender._cluster.nodes[0]) as line:
-                    last[channel] = await ender.say(line, channel)
-    return last
 
-
-async def _hear_out(listeners: Sequence[Listener], last: dict[str, Value], history: History) -> None:
     def missing() -> list[tuple[Listener, str]]:
-        return [(each, name) for each in listeners for name in each.channels if each.last.get(name) != last[name]]
+        return [(each, name) for each in listeners for name in each.channels if each.last.get(name) != last.get(name)]
+
+    async def say(wanted: set[str]) -> None:
+        for ender in enders:
+            for channel in wanted & set(ender._channels):
+                last[channel] = await _last_word(ender, channel)
 
     with suppress(TimeoutError):
         async with asyncio.timeout(_QUIET_SECONDS):
+            await say({name for ender in enders for name in ender._channels})
             while missing():
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(1.0)
+                await say({name for _, name in missing()})
     for listener, channel in missing():
         history.note(Stuck, client=listener.name, channel=channel)
+
+
+async def _last_word(ender: Post, channel: str) -> Value:
+    while True:
+        with suppress(*TROUBLES):
+            async with ender.line(ender._cluster.nodes[0]) as line:
+                return await ender.say(line, channel)
 
 
 async def _look(cluster: Cluster, history: History, chance: random.Random) -> None:

@@ -18,6 +18,9 @@ from tests.programs import CHAT, MOUNTED
 from tests.server import PATIENCE, Process, openline
 from tests.socketio_door.hands import Spoken
 
+from openline import SettingsError
+from openline.cli.serve import prepare
+
 pytestmark = pytest.mark.server
 KEY = "a-key-of-the-test"
 STUBBORN = (
@@ -194,6 +197,19 @@ def test_a_program_that_goes_on_when_its_server_has_ended_is_left_alone(folder: 
         process.address()
         assert process.end() == 0
         assert "went on" in process.said
+
+
+def test_what_was_not_said_of_a_mounted_application_need_not_be_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for nothing in ((), []):
+        prepare("mounted:app", {"engine": None, "allow_host": nothing, "drain_grace": None})
+    with pytest.raises(SettingsError, match="is no Openline object"):
+        prepare("mounted:app", {"engine": None, "allow_host": (), "drain_grace": 0.0})
+    for name in ("mounted", "chat"):
+        del sys.modules[name]
 
 
 def test_the_plan_over_http_wants_a_key(folder: Path) -> None:

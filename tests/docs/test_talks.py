@@ -13,7 +13,7 @@ from tests.server import openline
 pytestmark = [pytest.mark.browser, pytest.mark.server]
 
 #: A client that has failed to come back a few times waits for seconds.
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 Start = Callable[[Program], Shown]
 Open = Callable[[str], Page]

@@ -21,10 +21,10 @@ TESTS = (
     "tests/protocol/test_strict_json.py",
     "tests/transports/test_group.py",
     "tests/transports/test_delivery.py",
+    "tests/transports/test_listener.py",
     "tests/transports/test_receiver.py",
     "tests/transports/test_socket_transport.py",
     "tests/transports/test_whole_head.py",
-    "tests/hardening/test_heads_hostile.py",
     "tests/laws/test_descriptors.py",
     "tests/laws/test_slices.py",
 )

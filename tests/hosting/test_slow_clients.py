@@ -85,6 +85,21 @@ async def test_a_line_is_given_up_even_if_its_client_never_reads_the_close() -> 
         await served.until(lambda: not served.connections)
 
 
+@pytest.mark.parametrize("hosting", [serving, plainly_serving])
+async def test_a_client_that_ends_its_side_and_reads_nothing_is_given_up(hosting) -> None:  # type: ignore[no-untyped-def]
+    line = application(outbox_bytes=8_000_000, close_within_seconds=0.1)
+    async with hosting(line) as served, bare_line(served.port, "/raw/chat:1", limit=1024) as slow:
+        shrink(served)
+        slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        (connection,) = line.connections
+        while connection.wire.waiting < 4_000_000:  # type: ignore[union-attr]
+            line.publish("chat:1", "n", "x" * SIZE)
+            await asyncio.sleep(0)
+        slow.writer.write_eof()
+        await served.until(lambda: not served.connections)
+        assert not connection.alive
+
+
 async def test_joining_a_channel_while_bytes_wait_keeps_every_frame_whole_and_in_order() -> None:
     line = application(outbox_bytes=2_000_000)
     async with serving(line) as served, bare_line(served.port, limit=1024) as slow:

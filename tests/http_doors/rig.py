@@ -13,7 +13,7 @@ from openline import Openline
 from tests.protocol.test_sse import Event, Reader
 from tests.server import Served, plainly_serving, serving
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 Hosting = Callable[[Openline], AbstractAsyncContextManager[Served]]
 

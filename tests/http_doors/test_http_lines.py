@@ -94,6 +94,22 @@ async def test_a_client_that_says_goodbye_is_gone_at_once(hosting: Hosting, open
                 await client.listen()
 
 
+@hostings
+async def test_a_goodbye_that_comes_behind_the_end_of_its_stream_counts(hosting: Hosting) -> None:
+    line = application()
+    reasons: list[str] = []
+    line.on_disconnect(lambda connection, reason: reasons.append(reason))
+    async with hosting(line) as served, web(served) as client:
+        async with streamed(served) as stream:
+            await stream.get("$connect")
+        alive = line.running.hub.lifecycle.connections
+        await until(lambda: all(connection.wire is None for connection in alive.values()))
+        for status in (204, 404):
+            ended = await client.delete("/openline", headers={"openline-line": stream.token})
+            assert ended.status_code == status
+        assert reasons == ["closed"]
+
+
 @http
 async def test_a_client_whose_first_request_takes_long_is_waited_for(opened: Any) -> None:
     line = application(line=LineSettings(silent_after_seconds=0.05))

@@ -214,9 +214,14 @@ def test_the_plan_is_what_then_happens() -> None:
     assert gone(clients) == 101
 
 
+def test_what_is_under_way_gets_less_where_all_of_it_would_take_too_long() -> None:
+    assert DrainSettings(grace_seconds=5, handlers_seconds=60).end(1) == 22.0
+    assert DrainSettings(grace_seconds=5).end(1) == 15.0
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"grace_seconds": -1}, {"per_second": 0}, {"grace_seconds": 10, "window_seconds": 10, "handlers_seconds": 10}],
+    [{"grace_seconds": -1}, {"per_second": 0}, {"grace_seconds": 12, "window_seconds": 10}],
 )
 def test_settings_that_supervisors_would_cut_short_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(SettingsError):

@@ -1,6 +1,6 @@
 // What the stock client does in each scenario, and what it saw: run in Node, and in a browser.
 
-const WAIT = 15000;
+const WAIT = 60_000;
 
 /** Resolves with the arguments of the next `event`. */
 function next(socket, event) {

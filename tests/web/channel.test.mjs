@@ -339,3 +339,12 @@ test("leaving ends every timer of the channel", async () => {
   chat.unsubscribe();
   assert.equal(stage.clock.timers, before);
 });
+
+test("neither a line nor a channel is a promise", async () => {
+  const stage = new Stage();
+  assert.equal(await stage.line, stage.line);
+  const chat = stage.line.subscribe("chat:lobby");
+  assert.equal(await chat, chat);
+  chat.on("then", () => {});
+  assert.equal(await chat, chat);
+});

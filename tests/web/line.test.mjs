@@ -386,15 +386,6 @@ test("a page that goes away for good ends the connection at once", async () => {
   assert.equal(stage.line.status, "closed");
 });
 
-test("neither a line nor a channel is a promise", async () => {
-  const stage = new Stage();
-  assert.equal(await stage.line, stage.line);
-  const chat = stage.line.subscribe("chat:lobby");
-  assert.equal(await chat, chat);
-  chat.on("then", () => {});
-  assert.equal(await chat, chat);
-});
-
 test("a gap in what was sent to the connection itself is told", async () => {
   const stage = new Stage();
   const gaps = [];

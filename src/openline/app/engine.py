@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
 from openline.brokers.log import LOGS_BYTES
 from openline.brokers.memory import MemoryBroker
+from openline.brokers.redis_url import SCHEMES, RedisUrl, parse_redis_url
 from openline.brokers.sqlite import SqliteBroker
 from openline.errors import SettingsError
 from openline.hub.ports import Broker
@@ -15,7 +17,10 @@ from openline.hub.timers import Timers
 
 __all__ = ["Engine", "check_engine", "make_broker"]
 
-_KNOWN: Final = "memory, memory?bytes=NUMBER, sqlite:PATH, sqlite:PATH?synced=1"
+_KNOWN: Final = (
+    "memory, memory?bytes=NUMBER, sqlite:PATH, sqlite:PATH?synced=1, redis://HOST, rediss://HOST, "
+    "redis+sentinel://HOST:PORT,HOST:PORT/MASTER"
+)
 _YES: Final = ("1", "true", "yes")
 _NO: Final = ("0", "false", "no")
 #: Less than the log of one channel may take, unless it is told otherwise, would be a surprise.
@@ -25,16 +30,21 @@ _LEAST_BYTES: Final = 4 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What a URL says: the ``path`` of a file, empty for memory, whether each commit waits for the disk (``synced``),
-    and how many bytes all logs in memory may take (``logs_bytes``).
+    how many bytes all logs in memory may take (``logs_bytes``), or where a Redis is.
     """
 
     path: str = ""
     synced: bool = False
     logs_bytes: int = LOGS_BYTES
+    redis: RedisUrl | None = None
 
 
 def check_engine(url: str) -> Engine:
     """What ``url`` says; raises :class:`SettingsError` for what names no engine."""
+    if "://" in url and url.partition("://")[0] in SCHEMES:
+        if find_spec("hiredis") is None:
+            raise SettingsError("engine", "Redis needs a package that is not installed: pip install 'openline[redis]'")
+        return Engine(redis=parse_redis_url(url))
     name, _, query = url.partition("?")
     options = {key: values[-1].lower() for key, values in parse_qs(query, keep_blank_values=True).items()}
     if name == "memory" and options.keys() <= {"bytes"}:
@@ -52,9 +62,14 @@ def _bytes(text: str) -> int:
     return int(text)
 
 
-def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers) -> Broker:
+def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers, cluster_key: str = "") -> Broker:
     """The engine that ``url`` names, not started yet; raises :class:`SettingsError` for what names none."""
     engine = check_engine(url)
+    if engine.redis is not None:
+        # Only who uses it needs what it stands on.
+        from openline.brokers.redis import RedisBroker  # noqa: PLC0415
+
+        return RedisBroker(engine.redis, loop=loop, timers=timers, cluster_key=cluster_key)
     if not engine.path:
         return MemoryBroker(timers, logs_bytes=engine.logs_bytes)
     return SqliteBroker(str(Path(engine.path).expanduser()), loop=loop, timers=timers, synced=engine.synced)

@@ -17,7 +17,6 @@ __all__ = ["serve_http", "serve_lifespan", "serve_unavailable"]
 
 _log = logging.getLogger("openline")
 _OK = text_page("ok\n")
-_DRAINING = text_page("draining\n")
 _METHOD = text_page("This is read with GET.\n", allow="GET, HEAD")
 _UNAVAILABLE = "This server cannot start; its log says why.\n"
 _NOTHING = text_page("There is nothing here.\n")
@@ -42,7 +41,9 @@ async def serve_http(
     if path == "/healthz":
         await respond(_OK, scope, send)
     elif path == "/readyz":
-        await respond(_OK if runtime.ready else _DRAINING, scope, send, status=200 if runtime.ready else 503)
+        trouble = runtime.trouble
+        page = _OK if trouble is None else text_page(f"{trouble}\n")
+        await respond(page, scope, send, status=200 if trouble is None else 503)
     elif read and path in pages:
         await respond(pages[path], scope, send)
     elif read and runtime.doors.is_door(path):

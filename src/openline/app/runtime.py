@@ -80,7 +80,9 @@ class Runtime:
         for each in options:
             policy.add(each)
         self.policy = policy
-        self._broker = make_broker(settings.engine, loop=self.loop, timers=self._timers)
+        self._broker = make_broker(
+            settings.engine, loop=self.loop, timers=self._timers, cluster_key=settings.cluster_key
+        )
         self.hub = Hub(
             broker=self._broker,
             policy=policy,
@@ -118,6 +120,11 @@ class Runtime:
         self.departure.begin()
         await self.departure.over
         self.drain()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why no new clients should be sent here; None where all is well."""
+        return self._broker.trouble if self.ready else "draining"
 
     def drain(self) -> None:
         """Close every line with 1012, end every connection and the application's tasks; nobody new is let in.

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import threading
+import time
 from functools import partial
 from socket import socket
 from types import FrameType
@@ -23,8 +24,10 @@ from openline.version import VERSION
 __all__ = ["Server", "configure", "make_server", "serve", "set_up_logging"]
 
 _log: Final = logging.getLogger("openline")
-#: How long lines may take to end, and other people's requests, once everybody has been let go.
-GRACE_SECONDS = 3
+#: How long requests of an application around us may go on after the signal.
+GRACE_SECONDS = 18
+#: How long lines may take to end once everybody has been let go.
+LAST_SECONDS = 3
 #: What no end takes longer than, whatever hangs: supervisors wait for 30 s.
 MOST_SECONDS = 29.0
 #: After how many new objects the garbage collector looks, as Python has it, and as suits a server.
@@ -97,9 +100,12 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Let everybody go, each at its moment; then end as uvicorn does."""
         if not self.force_exit:
+            began = time.monotonic()
             async with asyncio.TaskGroup() as tasks:
                 for runtime in running_here():
                     tasks.create_task(runtime.depart())
+            left = GRACE_SECONDS - (time.monotonic() - began)
+            self.config.timeout_graceful_shutdown = max(LAST_SECONDS, round(left))
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -46,6 +46,11 @@ class MemoryBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         return self._position
 
+    @property
+    def trouble(self) -> str | None:
+        """See :class:`~openline.hub.ports.Broker`."""
+        return None
+
     def start(self, listener: BrokerListener) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`."""
         self._listener = listener

@@ -77,6 +77,11 @@ class SqliteBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         return Position(self._epoch, self._stamp)
 
+    @property
+    def trouble(self) -> str | None:
+        """See :class:`~openline.hub.ports.Broker`."""
+        return None
+
     def start(self, listener: BrokerListener) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`.
 

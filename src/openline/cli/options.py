@@ -43,7 +43,15 @@ _OPTIONS = (
         envvar="OPENLINE_ENGINE",
         show_envvar=True,
         metavar="URL",
-        help="What keeps history: memory (the default), sqlite:PATH, or sqlite:PATH?synced=1 to wait for the disk.",
+        help="What keeps history and links the nodes: memory (the default), sqlite:PATH, sqlite:PATH?synced=1 to wait "
+        "for the disk, redis://HOST, rediss://HOST, or redis+sentinel://HOST,HOST/MASTER.",
+    ),
+    click.option(
+        "--cluster-key",
+        default=None,
+        metavar="KEY",
+        help="A secret that all nodes share: they believe nothing in the engine that is not signed with it. "
+        "OPENLINE_CLUSTER_KEY in the environment does the same, out of other users' sight.",
     ),
     click.option(
         "--allow-origin",
@@ -111,6 +119,7 @@ def apply(
     line: Openline,
     *,
     engine: str | None,
+    cluster_key: str | None,
     allow_origin: tuple[str, ...],
     allow_host: tuple[str, ...],
     trust_proxy: tuple[str, ...],
@@ -125,5 +134,7 @@ def apply(
     line.add_api_keys(api_key)
     if engine is not None:
         line.configure(replace(line.settings, engine=engine))
+    if cluster_key is not None:
+        line.configure(replace(line.settings, cluster_key=cluster_key))
     told = {f"{name.removeprefix('drain_')}_seconds": each for name, each in drain.items() if each is not None}
     line.configure(replace(line.settings, drain=replace(line.settings.drain, **told)))

@@ -68,11 +68,11 @@ def prepare(target: str, options: dict[str, Any]) -> Any:
     app = load(target)
     if isinstance(app, Openline):
         apply(app, **options)
-    elif any(value not in (None, ()) for value in options.values()):
+    elif any(value or value == 0 for value in options.values()):
         raise SettingsError(
             target,
-            "is no Openline object; what --engine, --allow-…, --trust-proxy, --api-key and --drain-… say, "
-            "say it where the Openline in it is made: Openline(allow_origins=[…])",
+            "is no Openline object; what --engine, --cluster-key, --allow-…, --trust-proxy, --api-key and --drain-… "
+            "say, say it where the Openline in it is made: Openline(allow_origins=[…])",
         )
     return app
 

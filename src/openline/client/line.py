@@ -276,8 +276,7 @@ class Line:
                 await self._lost(lost)
 
     def _is_closed(self) -> bool:
-        # A function, because type checkers believe that nobody else can have set the status meanwhile.
-        return self.status == "closed"
+        return self.status == "closed"  # a function: type checkers believe that nobody else has set it meanwhile
 
     async def _lost(self, why: Lost) -> None:
         again = self._resume is not None if why.refused else comes_back(why.code)
@@ -295,8 +294,8 @@ class Line:
         pause = self._away + delay(self._tries, self._surroundings.chance)
         self._away = 0.0
         self._tries += 1
-        if again and not self._first.done():
-            again = not why.hopeless and self._clock.now() + pause - self._begun <= self._patience
+        if not self._first.done():
+            again = again and not why.hopeless and self._clock.now() + pause - self._begun <= self._patience
         if again:
             self._become("waiting", retry_in=pause, code=why.code, reason=why.text)
             await self._pause(pause)

@@ -24,7 +24,7 @@ __all__ = ["Drain", "DrainSettings", "Plan"]
 _RESTARTS: Final = "The server restarts."
 _TURN_SECONDS: Final = 0.125
 #: Supervisors kill what has not ended 30 s after SIGTERM; what is left of it is for the end itself.
-_MOST_SECONDS: Final = 25.0
+_MOST_SECONDS: Final = 22.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,8 @@ class DrainSettings:
 
     ``grace_seconds``: how long newcomers are still let in, while ``/readyz`` says 503 already, so that a balancer
     notices. ``window_seconds``: clients are told to go over this time at most, ``per_second`` at a time where they are
-    few. ``handlers_seconds``: how long what is under way may take beyond that, before it is cancelled.
+    few. ``handlers_seconds``: how long what is under way may take beyond that, before it is cancelled; less where all
+    of it would take more than 22 s, because supervisors wait for 30.
     """
 
     grace_seconds: float = 0.0
@@ -44,12 +45,16 @@ class DrainSettings:
     def __post_init__(self) -> None:
         if min(self.grace_seconds, self.window_seconds, self.handlers_seconds) < 0 or self.per_second <= 0:
             raise SettingsError("drain", "grace, window and handlers have 0 seconds or more, per_second is more than 0")
-        if self.grace_seconds + self.window_seconds + self.handlers_seconds > _MOST_SECONDS:
-            raise SettingsError("drain", f"grace, window and handlers have {_MOST_SECONDS:g} s together")
+        if self.grace_seconds + self.window_seconds >= _MOST_SECONDS:
+            raise SettingsError("drain", f"grace and window have less than {_MOST_SECONDS:g} s together")
 
     def spread(self, clients: int) -> float:
         """Over how many seconds so many are told to go."""
         return min(self.window_seconds, (clients - 1) / self.per_second) if clients else 0.0
+
+    def end(self, clients: int) -> float:
+        """When what still runs is cancelled, in seconds from the signal."""
+        return min(self.grace_seconds + self.spread(clients) + self.handlers_seconds, _MOST_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +112,7 @@ class Drain:
             grace_seconds=settings.grace_seconds,
             window_seconds=window,
             handlers=self._hub.tasks.names,
-            end_seconds=settings.grace_seconds + window + settings.handlers_seconds,
+            end_seconds=settings.end(connections + waiting),
         )
 
     def begin(self) -> None:
@@ -140,7 +145,7 @@ class Drain:
         if self.over.done:
             return
         passed = self._hub.timers.now - self._closed_at
-        late = passed >= self._spread + self._settings.handlers_seconds
+        late = passed >= self._settings.end(self._count) - self._settings.grace_seconds
         busy, self._busy = self._busy, []
         # Those whose moment comes before the next turn.
         part = (passed + _TURN_SECONDS) / self._spread if self._spread else 1.0

@@ -1,13 +1,13 @@
 """One node's hub: what is published reaches everybody here who is to have it."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
 
-from openline.errors import CommandError, ErrorCode, GoneError
+from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
 from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
@@ -140,6 +140,33 @@ class Hub:
             for connection in self._addressed(publication.channel):
                 if connection.id not in publication.exclude:
                     self._hand(connection, publication)
+
+    def on_break(self, channels: Collection[str] | None) -> None:
+        """Tell everybody who is in ``channels`` (None: in any) of a gap.
+
+        Who is catching up loses its line: what it was about to be given may lack something, too.
+        """
+        payload = b'{"position":"%b"}' % str(self.broker.position).encode()
+        if channels is None:
+            told = list(self.lifecycle.connections.values())
+            names = tuple(self.membership.names("*"))
+        else:
+            told = [connection for name in channels for connection in self._addressed(name)]
+            names = tuple(channels)
+        for name in names:
+            channel = self.membership.get(name)
+            if channel is not None:
+                channel.seats.notify(Word.GAP, name, payload)
+                for subscription in tuple(channel.holding):
+                    if subscription.connection.wire is not None:
+                        subscription.connection.wire.close(CloseCode.RESTART, "Something may be missing; come back.")
+        for connection in told:
+            if connection.wire is None:
+                continue
+            if connection.hold is not None:
+                connection.wire.close(CloseCode.RESTART, "Something may be missing; come back.")
+            else:
+                self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.GAP, None, payload))
 
     def _addressed(self, address: str) -> Iterable[Connection]:
         kind, _, name = address.partition(":")

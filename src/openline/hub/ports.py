@@ -1,6 +1,6 @@
 """What the hub needs from the floors above: an engine, live wires, groups of them, and a clock."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openline.hub.outcome import Outcome
@@ -100,10 +100,17 @@ class Clock(Protocol):
 
 
 class BrokerListener(Protocol):
-    """The one call upward: a broker tells its node what was published."""
+    """The calls upward: a broker tells its node what was published, and that something may be missing."""
 
     def on_publication(self, publication: Publication) -> None:
         """Called once per publication of a wanted channel, in the order of the log, without an await in between."""
+        ...
+
+    def on_break(self, channels: Collection[str] | None) -> None:
+        """Something published in ``channels`` (None: anywhere) ahead of the broker's position may be missing.
+
+        Whoever is in them is to be told.
+        """
         ...
 
 
@@ -118,6 +125,11 @@ class Broker(Protocol):
     @property
     def position(self) -> Position:
         """Up to here everything that this node wanted has been handed to the listener."""
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this node should get no new clients just now, for people; None where all is well."""
         ...
 
     def start(self, listener: BrokerListener) -> Outcome[None]:
@@ -160,7 +172,7 @@ class Broker(Protocol):
         ...
 
     def subscribe(self, channel: str) -> Outcome[None]:
-        """Want a channel (those that begin with ``$`` are wanted unasked).
+        """Want a channel; an engine of one node may want those that begin with ``$`` unasked.
 
         Settled when the engine has confirmed that nothing published from now on is missed, and :attr:`position` has
         passed what was published before.

@@ -1,7 +1,7 @@
 """The bench on which an engine is checked: its listener, a clock that the check moves, and words to complain with."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
 from openline.hub.outcome import Outcome
@@ -29,6 +29,7 @@ class Bench:
         self.broker = make_broker(Timers(self.clock))
         self.heard: list[Publication] = []
         self.heard_at: list[Position] = []
+        self.breaks: list[Collection[str] | None] = []
         self.then: Callable[[Publication], None] = lambda _: None
         self._patience = patience
 
@@ -37,6 +38,10 @@ class Bench:
         self.heard.append(publication)
         self.heard_at.append(self.broker.position)
         self.then(publication)
+
+    def on_break(self, channels: Collection[str] | None) -> None:
+        """See :class:`openline.hub.ports.BrokerListener`."""
+        self.breaks.append(channels)
 
     async def of(self, outcome: Outcome[T], what: str) -> T:
         """What comes of it, in reasonable time."""

@@ -207,11 +207,12 @@ async def only_wanted_channels_are_heard(bench: Bench) -> None:
     await bench.want("a")
     await bench.publish("a", "heard")
     await bench.publish("b", "elsewhere")
-    await bench.publish("$user:ada", "unasked")
+    await bench.want("$user:ada", "$all")
+    await bench.publish("$user:ada", "directly")
     bench.broker.unsubscribe("a")
     await bench.publish("a", "late")
-    await bench.publish("$all", "unasked, too")
-    same(texts(bench.heard), ["heard", "unasked", "unasked, too"], "what the listener hears")
+    await bench.publish("$all", "to everybody")
+    same(texts(bench.heard), ["heard", "directly", "to everybody"], "what the listener hears")
     same(texts((await bench.read("a")).publications), ["early", "heard", "late"], "all of it is kept")
 
 
@@ -225,6 +226,7 @@ async def nothing_is_missed_once_a_subscription_is_confirmed(bench: Bench) -> No
 
 async def the_server_s_own_channels_are_kept_like_others(bench: Bench) -> None:
     kept = Retention(count=3, seconds=3600.0, size=10_000_000)
+    await bench.want("$user:ada")
     positions = await bench.fill("$user:ada", 5, kept)
     await _reaches_back_to(bench, "$user:ada", positions, 1)
     page = await bench.read("$user:ada", limit=2)
@@ -234,7 +236,7 @@ async def the_server_s_own_channels_are_kept_like_others(bench: Bench) -> None:
 
 
 async def what_is_scattered_keeps_its_place_and_is_not_kept(bench: Bench) -> None:
-    await bench.want("a")
+    await bench.want("a", "$all")
     outcomes: list[Outcome[Any]] = []
     for n in range(0, 30, 3):
         outcomes.append(bench.send("a", str(n)))

@@ -199,7 +199,10 @@ class Doors:
         self.hub = hub
         self.socketio = SocketIo(hub, settings=socketio, outbox_bytes=settings.outbox_bytes, spellings=spellings)
         self.settings = settings
-        facts = {"ping": settings.ping_every_seconds, "limits": {"message": settings.max_message_bytes}}
+        facts = {
+            "ping": max(settings.ping_every_seconds, settings.pong_within_seconds),
+            "limits": {"message": settings.max_message_bytes},
+        }
         self.dispatch = Dispatch(hub, facts)
         self.tick: Tick = hub.tick
         self.timers: Timers = hub.timers

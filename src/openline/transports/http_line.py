@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from openline.errors import CloseCode, CommandError, ErrorCode
+from openline.hub.connection import Connection, State
 from openline.model import JsonBytes
 from openline.protocol import sse
 from openline.protocol.commands import Word
@@ -28,6 +29,7 @@ from openline.transports.waiting import Waiting
 __all__ = ["HttpLines"]
 
 _TOKEN_BYTES: Final = 24
+_GOODBYE_SECONDS: Final = 5.0
 #: Which line a request refers to: not in the URL, where logs would keep it.
 _HEADER: Final = "openline-line"
 
@@ -73,6 +75,7 @@ class HttpLines:
         self._waiting = waiting
         self._settings = settings
         self._lines: dict[str, _StreamedLine | PolledLine] = {}
+        self._broken: dict[str, Connection] = {}
         self._polled_in_all = 0
         self._by_client: Counter[str] = Counter()
         self._streamed = JsonDoor(doors, JsonCodec(sse.data_event), patient=True)
@@ -95,7 +98,7 @@ class HttpLines:
         stream.wire.request = exchange.request
         manners.stream = stream
         token = self._enter(manners)
-        stream.gone.then(lambda _: self._leave(token))
+        stream.gone.then(lambda _: self._broke(token, stream))
         self._doors.tick.to_wire(stream.wire, sse.data_event(_told(token)))
         self._streamed.opened(stream)
 
@@ -142,6 +145,17 @@ class HttpLines:
     def _leave(self, token: str) -> None:
         self._lines.pop(token, None)
 
+    def _broke(self, token: str, stream: NativeStream | AsgiStream) -> None:
+        """A page that goes says goodbye in a request of its own, which may come behind the end of its stream."""
+        self._leave(token)
+        connection = stream.wire.connection
+        if connection is not None and connection.stage is State.DETACHED:
+            self._broken[token] = connection
+            self._doors.timers.after(_GOODBYE_SECONDS, self._forget, token)
+
+    def _forget(self, token: str) -> None:
+        self._broken.pop(token, None)
+
     def _refuse_when_closing(self) -> None:
         if self._doors.hub.lifecycle.closing:
             raise CommandError(ErrorCode.UNAVAILABLE, "The server restarts.", retry=True)
@@ -169,6 +183,11 @@ class HttpLines:
 
     async def delete(self, exchange: Exchange) -> None:
         """End a line, and with it its connection: the client says goodbye."""
+        broken = self._broken.pop(exchange.request.headers.get(_HEADER, ""), None)
+        if broken is not None and broken.stage is State.DETACHED:
+            self._doors.hub.lifecycle.end(broken, "closed")
+            await exchange.answer(status=HTTPStatus.NO_CONTENT)
+            return
         line = self._line(exchange)
         end = line if isinstance(line, PolledLine) else line.stream
         self._doors.tick.flush()

@@ -2,15 +2,15 @@
 
 import errno
 import os
-from asyncio import AbstractEventLoop, BaseProtocol, Transport
+from asyncio import AbstractEventLoop, BaseProtocol, Transport, get_running_loop
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from socket import SHUT_WR, SO_ERROR, SOL_SOCKET, socket
+from socket import AF_INET, AF_INET6, SHUT_WR, SO_ERROR, SOL_SOCKET, socket
 from typing import Any, Final, Protocol, cast
 
 from openline.transports.receiver import WRITABLE, Reader, Receiver
 
-__all__ = ["BorrowedSocket", "SocketTransport"]
+__all__ = ["BorrowedSocket", "SocketTransport", "below"]
 
 #: Of what waits, as much is offered to the socket at a time.
 _OFFERED: Final = 262_144
@@ -250,6 +250,25 @@ class SocketTransport(Transport):
         finally:
             descriptor, self.descriptor = self.descriptor, -1
             os.close(descriptor)
+
+
+def below(transport: Transport) -> Transport:
+    """Take the socket from under a transport of the event loop's, which ends without a word to its protocol.
+
+    The transport itself comes back where that cannot be: it encrypts, has something to write, or is ours already.
+    """
+    lent = None if transport.get_extra_info("ssl_object") else transport.get_extra_info("socket")
+    if isinstance(transport, SocketTransport) or lent is None or lent.family not in (AF_INET, AF_INET6):
+        return transport
+    receiver = None if transport.get_write_buffer_size() else Receiver.of(get_running_loop())
+    if receiver is None or transport.is_closing():
+        return transport
+    descriptor = os.dup(lent.fileno())
+    # The connection lives on with the new number; what the event loop knows of it goes.
+    transport.pause_reading()
+    transport.set_protocol(BaseProtocol())
+    transport.abort()
+    return SocketTransport(receiver, descriptor, BaseProtocol(), "")
 
 
 class BorrowedSocket:

@@ -24,7 +24,7 @@ from openline.protocol.handshake import Upgrade, read_upgrade, refusal, switchin
 from openline.transports.admission import Gate
 from openline.transports.doors import Doors, subprotocol
 from openline.transports.settings import LineSettings
-from openline.transports.socket_transport import SocketTransport
+from openline.transports.socket_transport import SocketTransport, below
 from openline.transports.websocket import WebSocketLine
 from openline.transports.whole_head import read_asked, split_target
 
@@ -96,6 +96,7 @@ def make_line(
     ``more`` are headers that the answer is to have.
     """
     door = doors.door(request, native=True)
+    transport = below(transport)
     line = WebSocketLine(doors, door, transport, connections)
     line.wire.request = request
     line.wire.deliver([switching_protocols(upgrade.key, subprotocol(door, upgrade.subprotocols), more)])

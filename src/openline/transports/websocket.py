@@ -178,7 +178,12 @@ class WebSocketLine(BufferedProtocol):
             self._doors.tick.to_wire(self.wire, encode_frame(Opcode.PONG, payload))
 
     def eof_received(self) -> bool:
-        """The peer writes no more: without a Close frame that is the end of the line."""
+        """The peer writes no more: without a Close frame that is the end of the line.
+
+        A peer that does not even read what waits is given up after a while: it is pinged no more.
+        """
+        if not self._closing:
+            self._set_timer(self._doors.settings.close_within_seconds, WebSocketLine._abort)
         return False
 
     # -- liveness

@@ -67,6 +67,10 @@ class SocketWire:
         self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
         self._take(transport)
+        if transport.get_write_buffer_size():
+            # An answer before ours, to a request that came down the same connection, is still on its way out.
+            self._stalled = True
+            self.descriptor = -1
 
     def _take(self, transport: Transport) -> None:
         self._transport = transport

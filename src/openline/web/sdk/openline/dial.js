@@ -85,7 +85,6 @@ export class Dial {
     const lane = { way };
     this.#lanes.add(lane);
     lane.deadline = clock.setTimeout(() => this.#lost(lane, late()), DEADLINE_MS);
-    lane.patience = clock.setTimeout(() => this.#next(), OPEN_MS);
     try {
       const maker = make(way);
       if (typeof maker === "function") this.#make(lane, maker);
@@ -99,6 +98,8 @@ export class Dial {
   /** @param {T.Lane} lane @param {T.Maker} maker */
   #make(lane, maker) {
     if (!this.#lanes.has(lane)) return;
+    // What it took to load it says nothing about the way.
+    lane.patience = this.#attempt.clock.setTimeout(() => this.#next(), OPEN_MS);
     lane.transport = maker({
       opened: () => this.#ready(lane),
       frame: (frame) => frame && this.#hear(lane, frame),

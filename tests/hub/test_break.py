@@ -1,0 +1,47 @@
+"""The engine's stream broke: everybody whom it concerns is told, and who was catching up comes back."""
+
+from tests.rig import Rig
+
+
+def gaps(frames: list[dict[str, object]]) -> list[object]:
+    return [(frame.get("channel"), frame["payload"]) for frame in frames if frame["type"] == "$gap"]
+
+
+def test_everybody_is_told_of_a_break_of_everything_per_channel_and_once_for_the_rest() -> None:
+    rig = Rig()
+    both, one = rig.join("a", "b"), rig.join("a")
+    rig.say("a", 1)
+    for client in (both, one):
+        client.heard()
+    place = {"position": str(rig.hub.broker.position)}
+    rig.hub.on_break(None)
+    assert sorted(gaps(both.heard()), key=str) == sorted([("a", place), ("b", place), (None, place)], key=str)
+    assert sorted(gaps(one.heard()), key=str) == sorted([("a", place), (None, place)], key=str)
+
+
+def test_a_break_of_some_channels_is_told_to_those_who_are_in_them() -> None:
+    rig = Rig()
+    one, other = rig.join("a"), rig.join("b")
+    rig.hub.on_break(["a", "nobody is here", f"$connection:{other.connection.id}", "$user:nobody"])
+    place = {"position": str(rig.hub.broker.position)}
+    assert gaps(one.heard()) == [("a", place)]
+    assert gaps(other.heard()) == [(None, place)]
+
+
+def test_what_is_sent_to_a_user_may_be_missing_for_all_its_connections() -> None:
+    rig = Rig()
+    client = rig.join("a")
+    rig.hub.lifecycle.users["ada"] = {client.connection: None}
+    rig.hub.on_break(["$user:ada"])
+    assert [channel for channel, _ in gaps(client.heard())] == [None]
+
+
+def test_who_is_catching_up_when_it_breaks_loses_its_line_and_comes_back() -> None:
+    rig = Rig(slow=True)
+    rig.slow.settle_all()
+    client = rig.line()
+    client.connect()
+    client.send(type="$subscribe", channel="a")
+    rig.hub.on_break(None)
+    assert client.wire.closed is not None
+    assert client.wire.closed[0] == 1012
