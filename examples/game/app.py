@@ -23,7 +23,7 @@ async def court():
     while True:
         players = [await queue.get(), await queue.get()]
         ball, speed, goals = [0.8, 0.5], [0.03, 0.01], [0, 0]
-        while all(player.alive for player in players):
+        while len({*players}) == 2 and all(player.alive for player in players):  # nobody plays against themselves
             paddles = {player.id: player.state.get("y", 0.5) for player in players}
             ball = [ball[0] + speed[0], ball[1] + speed[1]]
             speed[1] *= 1 if 0 < ball[1] < 1 else -1
@@ -36,5 +36,5 @@ async def court():
                 ball, speed = [0.8, 0.5], [0.03 if side else -0.03, 0.01]
             line.publish("court", "now", {"ball": ball, "paddles": paddles, "goals": goals})
             await asyncio.sleep(1 / 20)
-        for player in players:
+        for player in {*players}:
             player.emit("over")

@@ -188,6 +188,17 @@ async def test_what_does_not_let_itself_be_cancelled_does_not_keep_the_process_e
         assert "the process ends without it" in process.said
 
 
+def test_a_program_that_goes_on_when_its_server_has_ended_is_left_alone(folder: Path) -> None:
+    (folder / "program.py").write_text(
+        "import time\nfrom openline.app import server\nfrom chat import line\nserver.MOST_SECONDS = 1.0\n"
+        "server.serve(line, port=0)\ntime.sleep(1.5)\nprint('went on', flush=True)\n"
+    )
+    with Process([sys.executable, "program.py"], folder) as process:
+        process.address()
+        assert process.end() == 0
+        assert "went on" in process.said
+
+
 def test_what_was_not_said_of_a_mounted_application_need_not_be_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

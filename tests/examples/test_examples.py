@@ -294,6 +294,17 @@ def test_what_is_drawn_appears_elsewhere_and_later_and_cursors_move_until_their_
     carol.wait_for_function(f"() => ({DRAWN})(true) + ({DRAWN})(false) === 0")
 
 
+async def test_nobody_plays_against_themselves() -> None:
+    async with client(load("examples.game.app:line")) as ada, client(load("examples.game.app:line")) as bob:
+        court = await bob.subscribe("court")
+        for _ in range(2):
+            await ada.emit("play")
+        assert (await ada.next()).type == "over"
+        for player in (ada, bob):
+            await player.emit("play")
+        assert set((await court.next()).payload["paddles"]) == {ada.connection, bob.connection}
+
+
 @pytest.mark.browser
 def test_two_play_at_20_updates_a_second_a_third_watches_and_leaving_is_told(window: Callable[..., Page]) -> None:
     ada, bob, carol = (live(window("/examples/game/")) for _ in range(3))

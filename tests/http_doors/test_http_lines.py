@@ -8,7 +8,7 @@ import pytest
 
 from openline import Connection, History, HttpSettings, HubSettings, LineSettings, Openline, Settings
 from tests.http_doors.lines import LineGoneError, polled, socketed, streamed
-from tests.http_doors.rig import HOSTINGS, Hosting, natively, problem, web
+from tests.http_doors.rig import HOSTINGS, PATIENCE, Hosting, natively, problem, web
 from tests.server import until
 
 hostings = pytest.mark.parametrize("hosting", HOSTINGS)
@@ -238,6 +238,14 @@ async def test_a_poll_that_hears_nothing_ends_empty_and_a_burst_is_one_answer() 
             line.publish("chat:1", "n", n)
         assert [m["payload"] for m in await client.hear()] == [0, 1, 2]
         assert await client.hear() == []
+
+
+async def test_a_poll_is_answered_before_its_client_takes_the_silence_for_the_end() -> None:
+    line = application(line=LineSettings(ping_every_seconds=0.1), http=HttpSettings(max_wait_seconds=3600))
+    async with natively(line) as served, polled(served) as client:
+        assert await client.get("$connect")
+        async with asyncio.timeout(PATIENCE):
+            assert await client.hear() == []
 
 
 async def test_polled_lines_are_bounded_by_address_and_in_all() -> None:

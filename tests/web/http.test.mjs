@@ -88,6 +88,23 @@ test("a server that has enough to do gets the same again, later", async () => {
   assert.equal(stage.line.status, "open");
 });
 
+test("nobody on the way makes the line wait longer than a minute", async () => {
+  for (const asked of ["3600", "9999999999"]) {
+    const stage = await opened("stream");
+    stage.line.emit("save", 1).catch(() => {});
+    await settle();
+    await stage.ask("POST", "/openline").problem(429, "too_many", { "retry-after": asked });
+    await stage.clock.advance(30_000);
+    await stage.tell({ type: "$ping" });
+    await stage.clock.advance(29_999);
+    assert.equal(stage.asked("POST", "/openline").length, 0);
+    await stage.clock.advance(1);
+    await stage.ask("POST", "/openline").answer(503, "maintenance", { "retry-after": asked });
+    assert.deepEqual(stage.statuses.at(-1), { status: "waiting", retryIn: 60_500, code: 1006, reason: "503 " });
+    stage.line.close();
+  }
+});
+
 test("a request that fails, or is not answered for 20 s, breaks the line: what was under way is said again with its key", async () => {
   const failures = [
     (post) => post.fail(),
@@ -233,6 +250,25 @@ test("the goodbye is a request that outlives the page, and the stream ends behin
   assert.deepEqual([goodbye.keepalive, goodbye.headers, stream.open], [true, { "openline-line": "token-1" }, true]);
   await goodbye.answer(204);
   assert.deepEqual([stream.reason, stage.clock.timers], ["aborted", 0]);
+});
+
+test("a goodbye that nobody answers does not keep the stream, and what rests does not outlive the line", async () => {
+  const stage = await opened("stream");
+  const { stream } = stage;
+  stage.line.close();
+  await settle();
+  assert.equal(stream.open, true);
+  await stage.clock.advance(20_000);
+  assert.deepEqual([stream.reason, stage.clock.timers], ["aborted", 0]);
+
+  const polled = await opened("poll");
+  polled.line.emit("save", 1).catch(() => {});
+  await settle();
+  await polled.ask("POST", "/openline").problem(429, "too_many", { "retry-after": "9" });
+  await polled.poll.answer(200, [], { "openline-batch": `${polled.batch}` });
+  polled.line.close();
+  await polled.ask("DELETE", "/openline").answer(204);
+  assert.equal(polled.clock.timers, 0);
 });
 
 test("cookies of another site go with the requests where they count, and are left out where they do not", async () => {

@@ -21,7 +21,7 @@ from openline.transports.receiver import Receiver
 from openline.transports.uvicorn_host import NativeHttpProtocol
 from openline.version import VERSION
 
-__all__ = ["Server", "configure", "serve", "set_up_logging"]
+__all__ = ["Server", "configure", "make_server", "serve", "set_up_logging"]
 
 _log: Final = logging.getLogger("openline")
 _EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
@@ -55,6 +55,7 @@ class Server(uvicorn.Server):
     """uvicorn, which says in our words where it listens, or why it cannot, and ends with 0 when it was told to end."""
 
     _loop: asyncio.AbstractEventLoop | None = None
+    _last: threading.Timer | None = None
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen; raises :class:`OpenlineError` where that cannot be, or the application does not start."""
@@ -129,11 +130,16 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
         if not again:
-            _end_whatever_happens()
+            self._last = _end_whatever_happens()
         elif self._loop is not None:
             self.force_exit = True
             # A signal comes in the middle of anything.
             self._loop.call_soon_threadsafe(_hurry)
+
+    def let_the_process_go_on(self) -> None:
+        """It has ended, and its end was not to be the process's."""
+        if self._last is not None:
+            self._last.cancel()
 
     def _log_started_message(self, listeners: Any) -> None:
         host, port = listeners[0].getsockname()[:2] if listeners else (self.config.host, self.config.port)
@@ -158,11 +164,12 @@ def _hurry() -> None:
         runtime.departure.hurry()
 
 
-def _end_whatever_happens() -> None:
+def _end_whatever_happens() -> threading.Timer:
     """A handler that neither returns nor lets itself be cancelled may not keep the process."""
     last = threading.Timer(MOST_SECONDS, _give_up)
     last.daemon = True
     last.start()
+    return last
 
 
 def _give_up() -> None:
@@ -195,10 +202,21 @@ def serve(
     ``certificate`` and ``key`` are PEM files for TLS. Raises :class:`SettingsError` where the address cannot be had,
     or the files are no good, and :class:`OpenlineError` where the application does not start.
     """
+    server = make_server(app, host=host, port=port, log_level=log_level, certificate=certificate, key=key)
+    try:
+        server.run()
+    finally:
+        server.let_the_process_go_on()
+
+
+def make_server(
+    app: Any, *, host: str, port: int, log_level: str, certificate: str | None = None, key: str | None = None
+) -> Server:
+    """What :func:`serve` runs; by itself it takes the process with it, whatever hangs there."""
     set_up_logging(log_level)
     config = configure(app, host=host, port=port, ssl_certfile=certificate, ssl_keyfile=key)
     load(config)
-    Server(config).run()
+    return Server(config)
 
 
 def load(config: uvicorn.Config) -> None:

@@ -10,7 +10,7 @@ import click
 from openline.app.mounts import Mounts
 from openline.app.openline import Openline
 from openline.app.pages import Page, tree
-from openline.app.server import serve as run
+from openline.app.server import make_server
 from openline.app.settings import Paths, Settings
 from openline.app.socketio import Socket
 from openline.cli.examples import FOLDER, examples, gallery
@@ -110,4 +110,4 @@ def demo(host: str, port: int, log_level: str, engine: str | None, **options: An
         # What is drawn and noted there is not the chat's, and ends with the server.
         apply(example, engine=None, **options)
     mounts = Mounts(line, {f"{FOLDER}/{name}": example for name, example in below.items()})
-    run(mounts, host=host, port=port, log_level=log_level)
+    make_server(mounts, host=host, port=port, log_level=log_level).run()

@@ -13,8 +13,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from openline.app.openline import Openline
-from openline.app.server import Server, configure, not_listening, set_up_logging
-from openline.app.server import serve as run
+from openline.app.server import Server, configure, make_server, not_listening, set_up_logging
 from openline.cli.options import apply, serving_options
 from openline.errors import OpenlineError, SettingsError
 
@@ -60,7 +59,8 @@ def serve(
         )
         serve_reloading(configuration, target, log_level=log_level, options=options)
     else:
-        run(prepare(target, options), host=host, port=port, log_level=log_level, certificate=certificate, key=key)
+        app = prepare(target, options)
+        make_server(app, host=host, port=port, log_level=log_level, certificate=certificate, key=key).run()
 
 
 def prepare(target: str, options: dict[str, Any]) -> Any:

@@ -74,6 +74,8 @@ class HttpLines:
         self._doors = doors
         self._waiting = waiting
         self._settings = settings
+        # A poll that ends empty is what a ping is elsewhere: a client that hears nothing for longer gives up.
+        self._poll_seconds = min(settings.max_wait_seconds, doors.settings.ping_every_seconds)
         self._lines: dict[str, _StreamedLine | PolledLine] = {}
         self._broken: dict[str, Connection] = {}
         self._polled_in_all = 0
@@ -108,7 +110,7 @@ class HttpLines:
             line = self._line(exchange)
             if not isinstance(line, PolledLine):
                 raise CommandError(ErrorCode.BAD_FIELD, "What this line says comes in its event stream.", field="line")
-            batch = await line.poll(exchange, _after(exchange), self._waiting, self._settings.max_wait_seconds)
+            batch = await line.poll(exchange, _after(exchange), self._waiting, self._poll_seconds)
         else:
             batch = self._open_polled(exchange)
         body = b"[%b]" % b",".join(batch.messages)

@@ -14,6 +14,7 @@ const MESSAGE_BYTES = 65_536;
 const REST_MS = 250;
 const RETRY_MS = 500;
 const MOST_FAILURES = 3;
+/** What is asked for at most: a longer word may come from anybody on the way, or be more than a timer can take. */
 const MOST_WAIT_MS = 60_000;
 
 /** The part that both kinds share: what we say, the end, and what is heard. @implements {T.Transport} */
@@ -33,8 +34,8 @@ class Http {
   #queued = 0;
   #posting = false;
   #limit = MESSAGE_BYTES;
-  /** @type {any} */
-  #timer;
+  /** Of what rests: a request that is posted, and the next poll. @type {Set<any>} */
+  #timers = new Set();
   over = false;
 
   /** @param {string} url @param {T.Clock} clock @param {T.TransportEvents} events @param {T.Options["fetch"]} fetch */
@@ -77,8 +78,8 @@ class Http {
     this.#end();
     const abort = () => this.#requests.abort();
     // A stream that ended ahead of the goodbye would be a line that broke. It arrives even if the page goes.
-    if (code === NORMAL && this.#token) this.ask("DELETE", "", { keepalive: true }).then(abort, abort);
-    else abort();
+    if (code !== NORMAL || !this.#token) return abort();
+    inTime(this.#clock, this.ask("DELETE", "", { keepalive: true }), POST_MS).then(abort, abort);
   }
 
   /** @param {T.Lost} why */
@@ -93,7 +94,7 @@ class Http {
     this.over = true;
     this.#queue = [];
     this.#silence.end();
-    this.#clock.clearTimeout(this.#timer);
+    for (const timer of this.#timers) this.#clock.clearTimeout(timer);
   }
 
   heard() {
@@ -138,7 +139,10 @@ class Http {
 
   /** @param {number} ms */
   pause(ms) {
-    return new Promise((resolve) => (this.#timer = this.#clock.setTimeout(() => resolve(undefined), ms)));
+    return new Promise((resolve) => {
+      const timer = this.#clock.setTimeout(() => resolve(this.#timers.delete(timer)), ms);
+      this.#timers.add(timer);
+    });
   }
 
   /** One request at a time, because their order is the order of the commands. */
