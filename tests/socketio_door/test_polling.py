@@ -336,16 +336,7 @@ async def test_the_last_words_reach_a_client_that_is_between_two_polls_or_upgrad
             socket.emit("last", 1)
             socket.disconnect(True)
             assert (await client.post("4x")).status_code == 200
-            assert (await client.get()).text == '42["last",1]\x1e41\x1e1'
+            # The stock client takes a goodbye ahead of all else in its payload, and would call it a broken transport.
+            assert [(await client.get()).text, (await client.get()).text] == ['42["last",1]\x1e41', "1"]
         assert (await client.get()).json()["code"] == 1
         assert not line.doors.socketio.engine.sessions
-
-
-async def test_what_was_said_before_the_end_comes_ahead_of_it_in_an_answer_of_its_own() -> None:
-    """The stock client takes a close packet ahead of all else in one payload, and would call it a broken transport."""
-    line = application()
-    line.of("/").on("leave")(lambda socket: socket.disconnect(close=True))
-    async with serving(line) as served, polled(served) as client:
-        await client.enter()
-        await client.say('42["leave"]')
-        assert [(await client.get()).text, (await client.get()).text] == ["41", "1"]
