@@ -11,7 +11,7 @@ from openline.errors import RequestRefused, SettingsError
 from openline.transports.asgi import Receive, Scope, Send, refuse
 
 if TYPE_CHECKING:
-    from openline.app.openline import Openline
+    from openline.app.served import Served
 
 __all__ = ["serve_http", "serve_lifespan", "serve_unavailable"]
 
@@ -58,7 +58,7 @@ async def serve_http(
         await respond(_NOTHING, scope, send, status=404)
 
 
-async def serve_lifespan(lines: "Sequence[Openline]", receive: Receive, send: Send) -> None:
+async def serve_lifespan(lines: "Sequence[Served]", receive: Receive, send: Send) -> None:
     """Start with the server and stop with it (ASGI lifespan)."""
     await receive()
     try:
