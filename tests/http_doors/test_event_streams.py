@@ -61,6 +61,18 @@ async def test_named_events_have_their_names_but_those_of_eventsource_itself(hos
         assert [(await events.event()).type for _ in range(4)] == ["said", "message", "message", "message"]
 
 
+async def test_presence_never_comes_unasked() -> None:
+    line = Openline()
+    line.channel("room:*", presence=True, public=True)
+    async with natively(line) as served, source(served, "channel=room:1") as events:
+        await events.until(lambda: events.reader.last_id)
+        async with json_client(served.ws) as other:
+            await other.get("$subscribe", channel="room:1", presence=True)
+            await other.get("$unsubscribe", channel="room:1")
+        line.publish("room:1", "said", 1)
+        assert json.loads((await events.event()).data)["type"] == "said"
+
+
 @hostings
 async def test_whoever_comes_back_gets_all_channels_exactly(hosting: Hosting) -> None:
     line = application()
