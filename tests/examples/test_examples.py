@@ -13,7 +13,6 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, W
 from openline import Openline
 from openline.cli.examples import NAMES
 from openline.cli.serve import load
-from openline.testing import client
 from tests.server import openline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,18 +175,6 @@ def test_the_dashboard_shows_this_machine_and_a_newcomer_gets_what_was_before(wi
     assert page.evaluate(PORTABLE, KEY) == [True, True, "0.50", "25 %"]
 
 
-async def test_without_proc_the_dashboard_tells_what_python_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = load("examples.dashboard.app:line")
-    monkeypatch.setattr("examples.dashboard.app.PROC", tmp_path)
-    async with client(line) as somebody:
-        machine = await somebody.subscribe("machine")
-        told = (await machine.next()).payload
-    assert set(told) == {"disk", "load"}
-    assert told["disk"][0] >= told["disk"][1] > 0
-
-
 @pytest.mark.browser
 def test_every_example_says_so_when_its_line_breaks(context: BrowserContext, url: str) -> None:
     for path in ("ticker/", "dashboard/", "notifications/?name=eve", "whiteboard/", "game/"):
@@ -292,17 +279,6 @@ def test_what_is_drawn_appears_elsewhere_and_later_and_cursors_move_until_their_
     expect(cursor).to_have_count(0)
     bob.get_by_role("button", name="Clear").click()
     carol.wait_for_function(f"() => ({DRAWN})(true) + ({DRAWN})(false) === 0")
-
-
-async def test_nobody_plays_against_themselves() -> None:
-    async with client(load("examples.game.app:line")) as ada, client(load("examples.game.app:line")) as bob:
-        court = await bob.subscribe("court")
-        for _ in range(2):
-            await ada.emit("play")
-        assert (await ada.next()).type == "over"
-        for player in (ada, bob):
-            await player.emit("play")
-        assert set((await court.next()).payload["paddles"]) == {ada.connection, bob.connection}
 
 
 @pytest.mark.browser

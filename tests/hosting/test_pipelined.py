@@ -22,4 +22,5 @@ async def test_an_upgrade_behind_a_large_answer_does_not_write_into_it(tmp_path:
                 begun = await client.reader.readexactly(read)
                 client.send(upgrade_head("/openline"))
                 assert begun + await client.reader.readexactly(SIZE - read) == bytes(SIZE)
-                assert b" 101 " in (await client.head())[:20]
+                # Refused where the answer was still on its way out when it came.
+                assert (await client.head()).split()[1] in (b"101", b"400")
