@@ -84,7 +84,7 @@ async def test_the_stock_client_is_served_with_its_maps_to_pages_of_any_origin()
 
 async def test_where_the_client_was_not_fetched_a_404_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "client_pages", lambda base: {})
-    monkeypatch.setattr("openline.app.openline.client_pages", lambda base: {})
+    monkeypatch.setattr("openline.app.served.client_pages", lambda base: {})
     async with serving(application()) as served:
         status, _, body = await fetch(served.port, "GET /socket.io/socket.io.js HTTP/1.1")
         assert (status, b"npm install socket.io-client" in body) == (404, True)
