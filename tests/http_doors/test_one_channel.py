@@ -18,7 +18,7 @@ from tests.socketio_door.hands import spoken
 from tests.socketio_door.wanderer import Wanderer
 
 CHANNEL = "chat:1"
-COUNT = 200
+COUNT = 300
 
 
 class Listener:

@@ -108,7 +108,7 @@ async def test_rooms_are_joined_left_and_spared(transports: list[str]) -> None:
 
 
 @transports
-async def test_it_comes_back_after_a_cut_or_a_restart(transports: list[str]) -> None:
+async def test_it_comes_back_after_a_line_that_the_server_closes(transports: list[str]) -> None:
     line = application()
     async with serving(line) as served:
         one = socketio.AsyncClient(reconnection_delay=0.02, randomization_factor=0)
