@@ -7,7 +7,7 @@ the rule with an engine in process. User code never runs this way: it gets real 
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Outcome", "drive"]
 
@@ -85,7 +85,8 @@ class Outcome(Generic[T]):
             raise asyncio.InvalidStateError("the outcome is not there yet")
         if self._failure is not None:
             raise self._failure.look()
-        return cast("T", self._value)
+        value: Any = self._value
+        return value  # type: ignore[no-any-return]
 
     async def step(self) -> T:
         """The result, for coroutines that :func:`drive` runs."""
