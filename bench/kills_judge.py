@@ -42,7 +42,7 @@ class _Room:
         self.seen: dict[str, list[int | None]] = defaultdict(list)
 
     def told(self, publishers: Iterable[str]) -> None:
-        for publisher in publishers:
+        for publisher in publishers if self.since is not None else ():
             self.seen[publisher].append(None)
 
     def judge(self, publisher: str, due: Sequence[int], counts: Counts) -> None:
@@ -71,31 +71,36 @@ class _Room:
 
 def judge(events: Sequence[Event], publisher: str) -> Counts:
     """What came of the messages of ``publisher``."""
-    counts = Counts()
-    publishers = {event["who"] for event in events if event["what"] == "said"}
-    said = {event["number"]: event["at"] for event in events if event["who"] == publisher and event["what"] == "said"}
+    own = [event for event in events if event["who"] == publisher]
+    said = {event["number"]: event["at"] for event in own if event["what"] == "said"}
     acknowledged: dict[str, list[int]] = defaultdict(list)
+    for event in own:
+        if event["what"] == "acknowledged":
+            acknowledged[event["room"]].append(event["number"])
+    counts = Counts(sum(map(len, acknowledged.values())), sum(event["what"] == "unknown" for event in own))
+    for (_, name), room in _rooms(events).items():
+        since = room.since
+        if since is not None:
+            room.judge(publisher, [number for number in sorted(acknowledged[name]) if said[number] >= since], counts)
+    return counts
+
+
+def _rooms(events: Sequence[Event]) -> Mapping[tuple[str, str], _Room]:
+    """What each listener saw in each of its rooms."""
+    publishers = {event["who"] for event in events if event["what"] == "said"}
     rooms: dict[tuple[str, str], _Room] = defaultdict(_Room)
     for event in events:
         who, what = event["who"], event["what"]
-        if who in publishers:
-            if who == publisher and what == "acknowledged":
-                counts.acknowledged += 1
-                acknowledged[event["room"]].append(event["number"])
-            counts.unknown += who == publisher and what == "unknown"
-        elif what == "got":
+        if what == "got":
             rooms[who, event["room"]].seen[event["publisher"]].append(event["number"])
         elif what == "joined":
             room = rooms[who, event["room"]]
-            if room.since is None:
-                room.since = event["at"]
-            else:
-                room.told(publishers)
-    for (_, name), room in rooms.items():
-        if room.since is not None:
-            due = [number for number in sorted(acknowledged[name]) if said[number] >= room.since]
-            room.judge(publisher, due, counts)
-    return counts
+            room.since = event["at"] if room.since is None else room.since
+        elif what == "connected" and not event["recovered"]:
+            for (name, _), room in rooms.items():
+                if name == who:
+                    room.told(publishers)
+    return rooms
 
 
 def judge_lines(events: Sequence[Event]) -> Counts:

@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 
 def seen(*words: str) -> list[Event]:
-    """``a join``, ``a 1`` (got), ``a cut``, ``a new``, ``a back``; ``p +1`` (acknowledged), ``p ?1`` (unknown)."""
+    """``a join``, ``a 1`` (got), ``a cut``, ``a new``, ``a other``, ``a back``; ``p +1`` (acknowledged), ``p ?1``."""
     events: list[Event] = []
 
     def note(who: str, what: str, **more: Any) -> None:
@@ -32,6 +32,8 @@ def seen(*words: str) -> list[Event]:
         elif what == "new":
             note(who, "connected", recovered=False)
             note(who, "joined")
+        elif what == "other":
+            note(who, "connected", recovered=False)
         elif what == "back":
             note(who, "connected", recovered=True)
             note(who, "kept")
@@ -52,6 +54,7 @@ def seen(*words: str) -> list[Event]:
         ("a join, p +1, p +2, a 2", Counts(acknowledged=2, due=2, lost_untold=1)),
         # It was told, at the right place and at a wrong one.
         ("a join, p +1, a 1, a cut, p +2, a new, p +3, a 3", Counts(acknowledged=3, due=3, lost_told=1)),
+        ("a join, p +1, a 1, a cut, p +2, a other, p +3, a 3, a join", Counts(acknowledged=3, due=3, lost_told=1)),
         ("a join, p +1, p +2, p +3, a 1, a 3, a cut, a new", Counts(acknowledged=3, due=3, lost_untold=1)),
         ("a join, p +1, a cut, p +2, a back, a 1", Counts(acknowledged=2, due=2, lost_untold=1)),
         ("a join, p +1, a 1, a cut, p +2, a back, a 2", Counts(acknowledged=2, due=2)),
