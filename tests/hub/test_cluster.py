@@ -1,9 +1,11 @@
 """Nodes that share an engine: a connection goes on at any of them, and ends once."""
 
+import pytest
+
 from openline.hub.payload import Payload
 from openline.hub.record import LEASE_SECONDS
 from tests.cluster import Cluster, Node, move
-from tests.rig import Client, with_presence
+from tests.rig import WINDOW_SECONDS, Client, with_presence
 
 
 def whereabouts(cluster: Cluster, client_id: str) -> list[str]:
@@ -385,3 +387,62 @@ def test_channels_are_listed_across_nodes() -> None:
     found = a.hub.everywhere.channels("*", "", 2)
     cluster.clock.advance(0)
     assert found.result() == {"x": (1, 1), "y": (2, 2)}
+
+
+# -- what must not happen
+
+
+def test_a_node_that_was_not_told_that_a_connection_moved_adopts_it_all_the_same() -> None:
+    cluster = Cluster(size=2)
+    a, b = cluster.nodes
+    client = a.join("news")
+    connection_id = client.connection.id
+    client.lose()
+    cluster.clock.advance(1)
+    a.link.cut = True  # what b tells it is lost
+    assert come_back(client, b)["resumed"] is True
+    a.link.mend()
+    b.kill()
+    cluster.clock.advance(10)
+    assert whereabouts(cluster, connection_id) == [a.name]
+    cluster.clock.advance(WINDOW_SECONDS - 6)
+    # The window of the first half has passed; that of the connection has not.
+    assert cluster.ended == []
+    a.say("news", 1)
+    assert come_back(client, a)["recovered"] is True
+    assert client.payloads() == [1]
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+def test_who_ends_when_the_directory_has_just_been_flushed_ends_once(noticed: bool) -> None:
+    cluster = Cluster()
+    a, _ = cluster.nodes
+    client = a.join("news")
+    if noticed:
+        a.link.cut = True
+        client.lose(clean=True)
+        cluster.flush()
+        cluster.clock.advance(6)
+        a.link.mend()
+    else:
+        cluster.flush()
+        client.lose(clean=True)
+    cluster.clock.advance(10)
+    assert cluster.ended == [(client.connection.id, "closed")]
+    assert cluster.engine.entries._records == {}
+
+
+def test_the_count_of_who_is_present_is_right_also_behind_a_flush() -> None:
+    cluster = Cluster(with_presence())
+    a, b = cluster.nodes
+    watcher = watch(b)
+    for _ in range(5):
+        a.join("room").lose(clean=True)
+    watcher.heard()
+    cluster.clock.advance(1)
+    cluster.flush()
+    cluster.clock.advance(3)
+    client = a.join("room")
+    assert [news for news in news_of(watcher) if news[1] == client.connection.id] == [
+        ("$joined", client.connection.id, 2)
+    ]

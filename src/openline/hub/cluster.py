@@ -187,7 +187,7 @@ class Cluster:
     async def _go_on(self, beat: Beat, sent: float) -> None:
         self._confirmed = max(self._confirmed, sent)
         self.nodes = beat.nodes
-        self.registry.say_again()
+        self.registry.say_again(sent)
         self.attendance.say_again()
         for node, fate in beat.gone.items():
             await self.registry.adopt(node, fate)
