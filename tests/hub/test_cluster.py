@@ -4,6 +4,7 @@ import pytest
 
 from openline.hub.payload import Payload
 from openline.hub.record import LEASE_SECONDS
+from openline.model import Publication
 from tests.cluster import Cluster, Node, move
 from tests.rig import WINDOW_SECONDS, Client, with_presence
 
@@ -411,6 +412,32 @@ def test_a_node_that_was_not_told_that_a_connection_moved_adopts_it_all_the_same
     a.say("news", 1)
     assert come_back(client, a)["recovered"] is True
     assert client.payloads() == [1]
+
+
+def test_a_node_that_waits_for_the_engine_s_word_holds_no_more_than_it_may_and_nothing_is_lost() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news")
+    client.heard()
+    before = a.name
+    # Both stand still, so that nobody is missed, and the engine goes on doing so for a while.
+    cluster.engine.frozen = True
+    a.freeze()
+    cluster.clock.advance(LEASE_SECONDS)
+    a.thaw()
+    large = Publication("news", "said", b'"%s"' % (b"x" * 1_000_000))
+    for _ in range(40):
+        a.hub.on_publication(large)
+    assert a.tick._bytes < 20_000_000
+    assert client.wire.closed == (1012, "This server was away; come back.")
+    assert client.payloads() == []
+    cluster.engine.thaw()
+    cluster.clock.advance(1)
+    assert a.name == before
+    b.say("news", 1)
+    assert client.come_back()["recovered"] is True
+    assert client.payloads() == [1]
+    assert cluster.ended == []
 
 
 @pytest.mark.parametrize("noticed", [False, True])
