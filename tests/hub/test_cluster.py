@@ -473,3 +473,58 @@ def test_the_count_of_who_is_present_is_right_also_behind_a_flush() -> None:
     assert [news for news in news_of(watcher) if news[1] == client.connection.id] == [
         ("$joined", client.connection.id, 2)
     ]
+
+
+def test_who_is_disconnected_while_its_node_is_cut_off_is_so_as_soon_as_that_can_be_reached() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news", token="ada")
+    a.link.cut = True
+    ended = b.hub.everywhere.disconnect(user="ada", reason="bye")
+    cluster.clock.advance(3)
+    assert ended.result() == 0
+    assert client.wire.closed is None
+    a.link.mend()
+    cluster.clock.advance(3)
+    assert client.wire.closed == (4410, "bye")
+    assert cluster.ended == [(client.connection.id, "disconnected")]
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_who_is_disconnected_when_its_node_has_just_been_killed_does_not_come_back(adopted: bool) -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client, other = a.join("news", token="ada"), a.join("news", token="eve")
+    a.kill()
+    b.hub.everywhere.disconnect(user="ada", reason="bye")
+    cluster.clock.advance(10 if adopted else 1)
+    assert come_back(other, b)["resumed"] is True
+    assert come_back(client, b)["resumed"] is False
+    cluster.clock.advance(1)
+    assert [reason for _, reason in cluster.ended] == ["disconnected"]
+    # As somebody new it is welcome.
+    cluster.clock.advance(30)
+    assert client.wire.open
+
+
+def test_a_user_is_taken_out_of_a_channel_also_where_its_node_has_just_been_killed() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news", "rest", token="ada")
+    a.kill()
+    b.hub.everywhere.unsubscribe("news", user="ada")
+    cluster.clock.advance(1)
+    reply = come_back(client, b)
+    assert (reply["resumed"], reply["subscriptions"]) == (True, [{"channel": "rest", "recovered": True}])
+
+
+def test_everybody_who_was_at_a_killed_node_is_gone_within_ten_seconds_however_many_there_were() -> None:
+    cluster = Cluster(with_presence())
+    a, b = cluster.nodes
+    watcher = b.join("rest")
+    for _ in range(600):
+        a.join("room")
+    assert watcher.call(type="$presence", channel="room")["count"] == 600
+    a.kill()
+    cluster.clock.advance(10)
+    assert watcher.call(type="$presence", channel="room")["count"] == 0

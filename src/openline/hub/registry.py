@@ -202,7 +202,8 @@ class Registry:
         self._cluster.attendance.repeat(connection)
         for outcome in self._want(connection):
             await outcome.step()
-        return connection
+        self._hub.everywhere.catch_up(connection)
+        return connection if connection.alive else None
 
     def _moved(self, said: Any) -> Outcome[Any]:
         """Another node serves it from now on."""
@@ -215,20 +216,29 @@ class Registry:
         self._hub.lifecycle.let_go(connection, CloseCode.REPLACED, "This connection goes on elsewhere.")
 
     async def adopt(self, node: str, fate: Fate) -> None:
-        """Take a share of what a node had that is gone: its clients may come back, or be missed.
+        """Take share after share of what a node had that is gone: its clients may come back, or be missed.
 
         Raises :class:`BrokerError`.
         """
-        for record in await self._directory.adopt(node, _SHARE).step():
-            known = self._hub.lifecycle.connections.get(record.id)
-            if known is not None:
-                # It was elsewhere meanwhile, and this node was not told.
-                self._let_go(known)
-            connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
-            for outcome in self._want(connection):
-                outcome.then(_look)
-            if not record.secrets:
-                self._hub.lifecycle.end(connection, "lost")
+        more = True
+        while more:
+            records = await self._directory.adopt(node, _SHARE).step()
+            more = len(records) == _SHARE
+            for record in records:
+                self._adopted(record, fate)
+
+    def _adopted(self, record: Record, fate: Fate) -> None:
+        known = self._hub.lifecycle.connections.get(record.id)
+        if known is not None:
+            # It was elsewhere meanwhile, and this node was not told.
+            self._let_go(known)
+        connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
+        for outcome in self._want(connection):
+            outcome.then(_look)
+        if not record.secrets:
+            self._hub.lifecycle.end(connection, "lost")
+        else:
+            self._hub.everywhere.catch_up(connection)
 
 
 def _record(connection: Connection) -> Record:
