@@ -8,6 +8,7 @@ QUICK ?=
 RESUME ?=
 EFFORT ?= 20
 SECONDS ?= 20
+SEEDS ?= 8
 TRIALS ?= 3
 SEED ?=
 FAULTS ?=
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz chaos bench foundation clean
+.PHONY: help run test lint fuzz chaos bench foundation kills clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +41,9 @@ fuzz: $(VENV)/installed ## Everything random, EFFORT times as often as in `make 
 
 bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
 	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+kills: $(VENV)/installed ## Kill nodes of Openline and of its peers alike, and count what is lost and doubled (SEEDS=8)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python bench/kills.py --seeds $(SEEDS)
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -59,7 +59,8 @@ class Entries:
         self._ending: set[str] = set()
         self._secrets: dict[str, str] = {}
         self._rolls: dict[str, _Roll] = {}
-        self._versions = 0
+        # In microseconds, so that it goes on above what it was before everything was forgotten.
+        self._versions = int(self._now() * 1_000_000)
 
     # -- nodes
 

@@ -83,9 +83,9 @@ class RedisBroker:
         )
         #: Who waits until this node has heard everything that was published up to now, and what they want.
         self._asking: list[tuple[str, Outcome[None]]] = []
-        #: What comes in before this node has found out what it missed; and the connection for which it has.
+        #: What comes in while this node finds out what it missed; the connections for which it began to, and has.
         self._held: list[tuple[str, bytes]] = []
-        self._greeted = 0
+        self._greeting = self._greeted = 0
         self._cut = len(self._names.live)
         self._started: Outcome[None] = Outcome()
         self._closing: asyncio.Task[None] | None = None
@@ -197,6 +197,9 @@ class RedisBroker:
         channel = name[self._cut :].decode("utf-8", "replace")
         if self._greeted == self.link.turn:
             self._check(channel, data)
+        elif self._greeting != self.link.turn:
+            # It is in the logs by the time that they are read.
+            return
         elif self._catch_up.full(len(data)):
             self.link.abort("too much was published while this node caught up")
         else:
@@ -334,7 +337,8 @@ class RedisBroker:
 
     async def greet(self, server: Server) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`: find the epoch, and read what was missed meanwhile."""
-        self._held = []
+        self._held, self._greeting = [], self.link.turn
+        self._catch_up.begin()
         found = await self.link.run(
             ADOPT,
             (self._names.epoch,),

@@ -1,5 +1,6 @@
 """The directory in Redis: each of its steps is a script, and all of a node's are asked over its one link, in order."""
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -18,6 +19,8 @@ from openline.model import JsonBytes
 __all__ = ["RedisDirectory"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger("openline")
 
 _encode: Final = msgspec.json.Encoder().encode
 _read_record: Final = msgspec.json.Decoder(Record).decode
@@ -179,7 +182,16 @@ def _claimed(reply: Sequence[Any]) -> Record | None:
 
 
 def _records(reply: Sequence[Sequence[bytes]]) -> Sequence[Record]:
-    return [record for each in reply if (record := _record(each)) is not None]
+    return [record for each in reply if (record := _readable(each)) is not None]
+
+
+def _readable(reply: Sequence[bytes]) -> Record | None:
+    """One that cannot be read keeps nobody from taking up the others."""
+    try:
+        return _record(reply)
+    except (ValueError, TypeError, LookupError) as error:
+        _log.warning("Nobody takes up a connection whose record in the engine cannot be read: %s", error)
+        return None
 
 
 def _turnout(reply: Sequence[Any]) -> Turnout | None:

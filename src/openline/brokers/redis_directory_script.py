@@ -1,7 +1,7 @@
 """The Lua scripts of the directory in Redis: each is one step that nothing can come between.
 
 Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, when a beat came last; ``spare``, until
-when no lease runs out; ``version``, how often presence has changed), ``nodes`` (a sorted set: when the lease of each
+when no lease runs out; ``version``, which grows as presence changes), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
 its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
 ``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
@@ -70,7 +70,8 @@ local lease, here = tonumber(ARGV[2]), p .. 'directory'
 local era = redis.call('HGET', here, 'era')
 if not era then
   era = ARGV[4]
-  redis.call('HSET', here, 'era', era)
+  -- In microseconds, so that it goes on above what another era had.
+  redis.call('HSET', here, 'era', era, 'version', string.format('%.0f', now * 1000))
 end
 local heard = tonumber(redis.call('HGET', here, 'heard') or now)
 if now - heard > tonumber(ARGV[3]) then redis.call('HSET', here, 'spare', now + lease) end

@@ -46,7 +46,7 @@ class Cluster:
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
         self._awake = self._confirmed = hub.timers.now
-        hub.tick.guard = self._wake
+        hub.tick.guard, hub.tick.overflow = self._wake, self._cut_lines
 
     @property
     def ready(self) -> bool:
@@ -130,6 +130,13 @@ class Cluster:
             self._doubtful = False
             self._hub.tick.flush()
 
+    def _cut_lines(self) -> None:
+        """More waits for the engine's word than may: who was to get it comes back for it, here or elsewhere."""
+        self._hub.tick.discard()
+        for connection in tuple(self._hub.lifecycle.connections.values()):
+            if connection.wire is not None:
+                connection.wire.close(CloseCode.RESTART, _AWAY)
+
     def _start_over(self) -> None:
         """The lease is lost: close what is here, and be another node from now on."""
         self.node, self.nodes = "", {}
@@ -187,7 +194,7 @@ class Cluster:
     async def _go_on(self, beat: Beat, sent: float) -> None:
         self._confirmed = max(self._confirmed, sent)
         self.nodes = beat.nodes
-        self.registry.say_again()
+        self.registry.say_again(sent)
         self.attendance.say_again()
         for node, fate in beat.gone.items():
             await self.registry.adopt(node, fate)

@@ -37,6 +37,8 @@ class Registry:
         # Those of whom the engine may not know everything, and those whose end it did not confirm.
         self._stale: dict[Connection, None] = {}
         self._endings: dict[Connection, str] = {}
+        # Those whose end the engine says is not this node's to tell, since when: unless it has forgotten them.
+        self._denied: dict[Connection, tuple[str, float]] = {}
         cluster.post.on("moved", self._moved)
 
     # -- writing
@@ -132,7 +134,9 @@ class Registry:
             self._endings[connection] = reason
             return
         self._endings.pop(connection, None)
-        if mine:
+        if not mine:
+            self._denied[connection] = (reason, self._hub.timers.now)
+        else:
             self._hub.broker.forget(f"$connection:{connection.id}")
             self._hub.application.disconnected(connection, reason).then(partial(self._over, connection))
 
@@ -140,8 +144,9 @@ class Registry:
         _look(outcome)
         self._directory.forget(connection.id).then(_look)
 
-    def say_again(self) -> None:
-        """Repeat what the engine did not answer."""
+    def say_again(self, sent: float) -> None:
+        """Repeat what the engine did not answer; up to a beat that was ``sent`` then it has forgotten nothing."""
+        self._denied = {each: denied for each, denied in self._denied.items() if denied[1] >= sent}
         for connection, reason in tuple(self._endings.items()):
             self.ended(connection, reason)
         stale, self._stale = self._stale, {}
@@ -155,6 +160,10 @@ class Registry:
             connection.fence = 1
             self._write(connection, self._put(connection))
             self._cluster.attendance.repeat(connection)
+        self._endings |= {connection: reason for connection, (reason, _) in self._denied.items()}
+        self._denied.clear()
+        for connection in self._endings:
+            self._put(connection).then(_look)
 
     def _put(self, connection: Connection) -> Outcome[Any]:
         return self._directory.put(_record(connection))
@@ -163,6 +172,7 @@ class Registry:
         """Others have what this node had."""
         self._stale.clear()
         self._endings.clear()
+        self._denied.clear()
 
     # -- taking up
 
@@ -183,7 +193,7 @@ class Registry:
             if known.fence == claimed.fence:
                 return known
             # It was elsewhere meanwhile.
-            self._hub.lifecycle.let_go(known, CloseCode.REPLACED, "This connection goes on elsewhere.")
+            self._let_go(known)
         if claimed.owner != self._cluster.node:
             self._cluster.post.tell(claimed.owner, "moved", {"connection": claimed.id, "fence": claimed.fence})
         connection = self._hub.lifecycle.restore(claimed)
@@ -192,26 +202,43 @@ class Registry:
         self._cluster.attendance.repeat(connection)
         for outcome in self._want(connection):
             await outcome.step()
-        return connection
+        self._hub.everywhere.catch_up(connection)
+        return connection if connection.alive else None
 
     def _moved(self, said: Any) -> Outcome[Any]:
         """Another node serves it from now on."""
         connection = self._hub.lifecycle.connections.get(said["connection"])
         if connection is not None and connection.fence < said["fence"]:
-            self._hub.lifecycle.let_go(connection, CloseCode.REPLACED, "This connection goes on elsewhere.")
+            self._let_go(connection)
         return _DONE
 
+    def _let_go(self, connection: Connection) -> None:
+        self._hub.lifecycle.let_go(connection, CloseCode.REPLACED, "This connection goes on elsewhere.")
+
     async def adopt(self, node: str, fate: Fate) -> None:
-        """Take a share of what a node had that is gone: its clients may come back, or be missed.
+        """Take share after share of what a node had that is gone: its clients may come back, or be missed.
 
         Raises :class:`BrokerError`.
         """
-        for record in await self._directory.adopt(node, _SHARE).step():
-            connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
-            for outcome in self._want(connection):
-                outcome.then(_look)
-            if not record.secrets:
-                self._hub.lifecycle.end(connection, "lost")
+        more = True
+        while more:
+            records = await self._directory.adopt(node, _SHARE).step()
+            more = len(records) == _SHARE
+            for record in records:
+                self._adopted(record, fate)
+
+    def _adopted(self, record: Record, fate: Fate) -> None:
+        known = self._hub.lifecycle.connections.get(record.id)
+        if known is not None:
+            # It was elsewhere meanwhile, and this node was not told.
+            self._let_go(known)
+        connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
+        for outcome in self._want(connection):
+            outcome.then(_look)
+        if not record.secrets:
+            self._hub.lifecycle.end(connection, "lost")
+        else:
+            self._hub.everywhere.catch_up(connection)
 
 
 def _record(connection: Connection) -> Record:
