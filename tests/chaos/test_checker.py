@@ -1,5 +1,6 @@
 """The checker: true histories pass; each kind of fault that is planted is found, as that kind and no other."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,17 +50,30 @@ def pick(history: TrueHistory, places: list[int]) -> int:
 
 
 def lose_a_delivery(history: TrueHistory) -> None:
-    """Of those that are followed by another one, on the same stretch."""
+    """Of those that are followed by another one, on the same stretch, and of which somebody else says where they stood.
+
+    What nobody else was given with its place, or told of, and what is in no log, nobody can miss: an epoch that ended
+    took it along before it was answered.
+    """
     followed, after = [], set[tuple[str, str]]()
+    told = witnesses(history.events)
     for n in reversed(range(len(history.events))):
         event = history.events[n]
         if isinstance(event, Received):
-            if event.place is not None and (event.client, event.channel) in after:
+            if event.place is not None and told[event.place] > 1 and (event.client, event.channel) in after:
                 followed.append(n)
             after.add((event.client, event.channel))
         elif isinstance(event, Standing) and not event.recovered:
             after.discard((event.client, event.channel))
     del history.events[pick(history, followed)]
+
+
+def witnesses(events: list[Event]) -> Counter[Place]:
+    """How often it is said that something stands at a place."""
+    tellers = [each for each in events if isinstance(each, Acknowledged | Received)]
+    said = Counter(each.place for each in tellers if each.place is not None)
+    said.update(entry.place for each in events if isinstance(each, Final) for entry in each.entries)
+    return said
 
 
 def claim_what_is_not_so(history: TrueHistory) -> None:
