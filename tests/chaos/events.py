@@ -14,6 +14,8 @@ import msgspec
 __all__ = [
     "Acknowledged",
     "Came",
+    "Died",
+    "Ended",
     "Entry",
     "Event",
     "Failed",
@@ -23,6 +25,7 @@ __all__ = [
     "Invoked",
     "Looked",
     "Lost",
+    "Over",
     "Place",
     "Received",
     "Revoked",
@@ -167,6 +170,26 @@ class Looked(_Event):
     members: tuple[str, ...]
 
 
+# -- handlers of disconnect
+
+
+class Ended(_Event):
+    """They have run for ``connection``, in ``process``."""
+
+    connection: str
+    process: str
+
+
+class Died(_Event):
+    """``process`` was told to end, by SIGKILL or in order."""
+
+    process: str
+
+
+class Over(_Event):
+    """By now they must have run for everybody who was there."""
+
+
 # -- the end
 
 
@@ -204,6 +227,9 @@ Event = (
     | Came
     | Went
     | Looked
+    | Ended
+    | Died
+    | Over
     | Final
 )
 

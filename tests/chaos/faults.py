@@ -74,7 +74,7 @@ async def drain(situation: Situation) -> None:
         await situation.pause(0.5, 2.5)
         node = situation.chance.choice(situation.cluster.nodes)
         code = await node.end(signal.SIGTERM, within=35.0)
-        assert code == 0, code
+        assert code == 0, node.said
         situation.done["drains"] += 1
         await node.start()
 
@@ -107,8 +107,7 @@ async def everything(situation: Situation) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(situation.chance.uniform(1.5, 4.0)):
                     await fault(situation)
-            for node in situation.cluster.nodes:
-                await node.start()
+            await situation.cluster.heal()
 
 
 FAULTS: dict[str, Fault] = {

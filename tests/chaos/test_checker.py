@@ -13,6 +13,7 @@ from tests.chaos.checker import check
 from tests.chaos.events import (
     Acknowledged,
     Came,
+    Ended,
     Entry,
     Event,
     Failed,
@@ -216,10 +217,23 @@ def overlook(history: TrueHistory) -> None:
     history._note(Came, connection="h", channel="a")
     history._now += 50.0
     history._note(Looked, channel="a", asked=history._now, members=())
+    history.end("h")
 
 
 def never_arrive(history: TrueHistory) -> None:
     history._note(Stuck, client="a0", channel="a")
+
+
+def end_twice(history: TrueHistory) -> None:
+    """The handlers run again at another node, though the first one lived on for long enough."""
+    ended = history.chance.choice([each for each in history.events if isinstance(each, Ended)])
+    history._now += 5.0
+    history._note(Ended, connection=ended.connection, process="another")
+
+
+def end_never(history: TrueHistory) -> None:
+    client = history.chance.choice([each for each in history.events if isinstance(each, Came)]).connection
+    history.events = [e for e in history.events if not (isinstance(e, Ended) and e.connection == client)]
 
 
 PLANTED: dict[Callable[[TrueHistory], None], Kind] = {
@@ -237,6 +251,8 @@ PLANTED: dict[Callable[[TrueHistory], None], Kind] = {
     haunt: Kind.GHOST,
     overlook: Kind.MISSING,
     never_arrive: Kind.STUCK,
+    end_twice: Kind.ENDED_TWICE,
+    end_never: Kind.NEVER_ENDED,
 }
 
 
