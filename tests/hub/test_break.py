@@ -1,5 +1,11 @@
 """The engine's stream broke: everybody whom it concerns is told, and who was catching up comes back."""
 
+import asyncio
+
+import pytest
+
+from openline.hub.outcome import Outcome, drive
+from openline.hub.visits import GapError, Visits
 from openline.model import NOTHING_KEPT
 from openline.protocol.raw_codec import RawCodec
 from openline.protocol.socketio_codec import SocketIoCodec
@@ -49,6 +55,23 @@ def test_who_is_catching_up_when_it_breaks_loses_its_line_and_comes_back() -> No
     rig.hub.on_break(None)
     assert client.wire.closed is not None
     assert client.wire.closed[0] == 1012
+
+
+async def test_who_waits_in_a_poll_is_told_of_the_gap_and_where_to_go_on() -> None:
+    rig = Rig()
+    visits = Visits(rig.hub)
+    visitor = drive(visits.visitor(Outcome.of(None))).result()
+    options, since = {"a": rig.policy.options("a")}, rig.hub.broker.position
+    waiting = asyncio.get_running_loop().create_task(visits.wait(visitor, options, since, 10, Outcome()))
+    await rig.run()
+    rig.say("b", "somewhere else")
+    rig.hub.on_break(None)
+    place = rig.hub.broker.position
+    rig.say("a", "behind the gap")
+    with pytest.raises(GapError) as gap:
+        await waiting
+    assert gap.value.position == place
+    assert not rig.leftovers
 
 
 def mute(client: Client, codec: RawCodec | SocketIoCodec) -> FakeWire:

@@ -184,6 +184,8 @@ class Hub:
                 for subscription in tuple(channel.holding):
                     if subscription.connection.wire is not None:
                         subscription.connection.wire.close(CloseCode.RESTART, _BROKEN)
+                    elif subscription.hold is not None:
+                        subscription.hold.break_off(self.broker.position)
         for connection in told:
             if connection.wire is None:
                 continue

@@ -123,7 +123,7 @@ class Registry:
     def ended(self, connection: Connection, reason: str) -> None:
         """Run the handlers of disconnect, if it is this node that ends it."""
         self._stale.pop(connection, None)
-        self._directory.end(connection.id).then(partial(self._confirmed, connection, reason))
+        self._directory.end(connection.id, self._cluster.era).then(partial(self._confirmed, connection, reason))
 
     def _confirmed(self, connection: Connection, reason: str, outcome: Outcome[bool]) -> None:
         try:
@@ -131,7 +131,6 @@ class Registry:
         except BrokerError:
             self._endings[connection] = reason
             return
-        self._endings.pop(connection, None)
         if mine:
             self._hub.broker.forget(f"$connection:{connection.id}")
             self._hub.application.disconnected(connection, reason).then(partial(self._over, connection))
@@ -142,7 +141,9 @@ class Registry:
 
     def say_again(self) -> None:
         """Repeat what the engine did not answer."""
-        for connection, reason in tuple(self._endings.items()):
+        # One question at a time: two answers would be two ends.
+        endings, self._endings = self._endings, {}
+        for connection, reason in endings.items():
             self.ended(connection, reason)
         stale, self._stale = self._stale, {}
         for connection in stale:
@@ -150,7 +151,8 @@ class Registry:
                 self._write(connection, self._put(connection))
 
     def write_all(self) -> None:
-        """The directory has forgotten: write everybody who is here."""
+        """The directory has forgotten: write everybody who is here, and end who could not be ended."""
+        self.say_again()
         for connection in self._hub.lifecycle.connections.values():
             connection.fence = 1
             self._write(connection, self._put(connection))
@@ -181,6 +183,8 @@ class Registry:
         known = self._hub.lifecycle.connections.get(claimed.id)
         if known is not None:
             if known.fence == claimed.fence:
+                # One that was adopted has digests alone.
+                known.resume = known.resume or (secret,)
                 return known
             # It was elsewhere meanwhile.
             self._hub.lifecycle.let_go(known, CloseCode.REPLACED, "This connection goes on elsewhere.")
