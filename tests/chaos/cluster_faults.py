@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.chaos.cluster import Node
+from tests.chaos.events import Forgot
 from tests.chaos.faults import FAULTS, Fault, Situation, cut
 
 __all__ = ["CLUSTER_FAULTS", "SETTINGS", "Setting", "times"]
@@ -90,6 +91,7 @@ async def flush(situation: Situation) -> None:
     while True:
         await situation.pause(0.5, 4.0)
         await situation.cluster.engine.flush()
+        situation.history.note(Forgot)
         situation.done["flushes"] += 1
 
 

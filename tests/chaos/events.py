@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Failed",
     "Final",
+    "Forgot",
     "Granted",
     "History",
     "Invoked",
@@ -162,6 +163,10 @@ class Went(_Event):
     channel: str
 
 
+class Forgot(_Event):
+    """Everything that the engine knew is deleted: who is there is not known until it is said again."""
+
+
 class Looked(_Event):
     """Who was said to be in ``channel``, in an answer that was asked for after ``asked`` and came ``at``."""
 
@@ -227,6 +232,7 @@ Event = (
     | Came
     | Went
     | Looked
+    | Forgot
     | Ended
     | Died
     | Over

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.events import History
 from tests.chaos.listeners import Json, Listener
 from tests.chaos.publishers import Publisher
 
@@ -28,6 +29,7 @@ class Situation:
     chance: random.Random
     #: How often what was done.
     done: Counter[str] = field(default_factory=Counter)
+    history: History = field(default_factory=History)
 
     async def pause(self, least: float, most: float) -> None:
         await asyncio.sleep(self.chance.uniform(least, most))

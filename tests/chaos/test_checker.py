@@ -18,6 +18,7 @@ from tests.chaos.events import (
     Event,
     Failed,
     Final,
+    Forgot,
     Granted,
     Invoked,
     Looked,
@@ -279,6 +280,19 @@ def test_what_is_acknowledged_may_end_with_an_epoch_only_where_the_engine_keeps_
     forgotten = {event.value for event in events if isinstance(event, Acknowledged)} - logged
     assert check(events, durable=False).good
     assert check(events, durable=True).found[Kind.ACKED_LOSS] == len(forgotten)
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(1.0, set()), (30.0, {Kind.MISSING})])
+def test_who_is_missing_right_behind_a_flush_is_yet_to_be_said_again(seconds: float, found: set[Kind]) -> None:
+    history = TrueHistory(3, steps=10, durable=True)
+    history._note(Came, connection="h", channel="a")
+    history._now += 50.0
+    history._note(Forgot)
+    history._now += seconds
+    history._note(Looked, channel="a", asked=history._now, members=())
+    history._now += 50.0
+    history.end("h")
+    assert check(history.events, durable=True).kinds == found
 
 
 def test_a_report_says_out_of_how_many_and_what_that_is_worth() -> None:

@@ -71,7 +71,7 @@ async def hold(
     ]
     publishers: list[Publisher] = [made(kind, tenant, 0, CHANNELS) for tenant in TENANTS for kind in PUBLISHERS]
     enders: list[Post] = [made(Post, tenant, 99, CHANNELS) for tenant in TENANTS]
-    situation = Situation(cluster, listeners, publishers, random.Random(chance.random()))
+    situation = Situation(cluster, listeners, publishers, random.Random(chance.random()), history=history)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(listener.run()) for listener in listeners]
         async with asyncio.timeout(_QUIET_SECONDS):
