@@ -42,7 +42,7 @@ async def roll(situation: Situation) -> None:
             assert code == 0, node.said
             await node.start()
             await node.ready()
-        situation.done["rolling restarts"] += 1
+            situation.done["drains in turn"] += 1
 
 
 async def stand_still(situation: Situation) -> None:

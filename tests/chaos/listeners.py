@@ -351,7 +351,7 @@ class Stream(Http):
 
 
 class Poll(Http):
-    """Short polls, or long ones."""
+    """Short polls, or long ones, each to any node."""
 
     door = "poll"
     wait: ClassVar[str] = ""
@@ -360,7 +360,8 @@ class Poll(Http):
     async def requests(self, client: httpx.AsyncClient) -> None:
         while True:
             since = "" if self._since is None else f"&since={self._since}{self.wait}"
-            polled = await client.get(f"/api/messages?{self._query}{since}")
+            node = self._cluster.any(self._chance)
+            polled = await client.get(f"{node.http}/api/messages?{self._query}{since}")
             if polled.status_code == 410:
                 self.stand_everywhere(polled.headers["openline-position"], recovered=False)
             elif polled.status_code != 200:

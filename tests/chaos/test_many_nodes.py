@@ -17,14 +17,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
-@pytest.mark.parametrize(("fault", "seed", "deeds"), [("kill", 1, 2), ("freeze", 2, 1), ("stand-still", 3, 1)])
-async def test_everybody_has_everything_whatever_happens_to_nodes(
-    cluster: Cluster, fault: str, seed: int, deeds: int
-) -> None:
-    await try_out(cluster, fault, seed, deeds)
+@pytest.mark.parametrize(("fault", "seed"), [("kill", 1), ("freeze", 2), ("stand-still", 3)])
+async def test_everybody_has_everything_whatever_happens_to_a_node(cluster: Cluster, fault: str, seed: int) -> None:
+    await try_out(cluster, fault, seed)
 
 
 async def test_a_rolling_restart_loses_nothing_and_everybody_ends_once(cluster: Cluster) -> None:
-    _, report = await try_out(cluster, "roll", 4, ends_within=30.0)
+    _, report = await try_out(cluster, "roll", 4, 3, ends_within=30.0)
     assert report.facts["epochs"] == 1
     assert report.tried[Kind.NEVER_ENDED]
