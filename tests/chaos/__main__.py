@@ -68,6 +68,9 @@ def main() -> int:
     parser.add_argument("--engines", default=",".join(ENGINES))
     parser.add_argument("--faults", default=",".join(ALL_FAULTS), help="those that fit the engine are tried")
     told = parser.parse_args()
+    if {"redis", "everysec", "sentinel"} & set(told.engines.split(",")) and shutil.which("redis-server") is None:
+        print("redis-server is not there (Debian, as root: apt-get install redis-server): try ENGINES=memory,sqlite")
+        return 2
     first = int(time.time()) if told.seed is None else told.seed
     reports: list[Report] = []
     rows: list[str] = []

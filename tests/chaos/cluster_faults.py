@@ -6,7 +6,8 @@ end make good. ``SETTINGS`` says of every fault what it needs, and how long some
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.chaos.cluster import Node
@@ -135,15 +136,23 @@ async def part_from_clients(situation: Situation) -> None:
 
 async def everything_of_many(situation: Situation) -> None:
     """Cuts all the time, and one of the others after the other."""
+    await _in_turn(situation, (FAULTS["kill"], FAULTS["freeze"], kill_engine, freeze_engine, stand_still))
+
+
+async def _in_turn(situation: Situation, faults: Sequence[Fault]) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(cut(situation))
         while True:
-            fault = situation.chance.choice((FAULTS["kill"], FAULTS["freeze"], kill_engine, freeze_engine, stand_still))
-            try:
-                async with asyncio.timeout(situation.chance.uniform(2.0, 10.0)):
+            fault = situation.chance.choice(faults)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(situation.chance.uniform(2.0, 12.0)):
                     await fault(situation)
-            except TimeoutError:
-                await situation.cluster.heal()
+            await situation.cluster.heal()
+
+
+async def everything_parted(situation: Situation) -> None:
+    """Cuts all the time, and lines of nodes that are cut one after the other, while nodes and the engine are killed."""
+    await _in_turn(situation, (part_from_engine, part_from_clients, FAULTS["kill"], kill_engine))
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,7 @@ CLUSTER_FAULTS: dict[str, Fault] = {
     "part-from-engine": part_from_engine,
     "part-from-clients": part_from_clients,
     "mixed": everything_of_many,
+    "mixed-parted": everything_parted,
 }
 SETTINGS: dict[str, Setting] = {
     **{name: Setting((*_ONE, *_MANY.engines), 20.0) for name in ("cut", "kill", "freeze", "slow", "drain")},
@@ -187,4 +197,5 @@ SETTINGS: dict[str, Setting] = {
     "part-from-engine": Setting(("redis",), 30.0, namespaces=True),
     "part-from-clients": Setting(("redis",), 60.0, namespaces=True),
     "mixed": Setting(("redis", "everysec"), 30.0),
+    "mixed-parted": Setting(("redis",), 60.0, namespaces=True),
 }
