@@ -12,6 +12,7 @@ SEEDS ?= 8
 TRIALS ?= 3
 SEED ?=
 FAULTS ?=
+ENGINES ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -30,8 +31,8 @@ test: $(VENV)/installed ## Set up what the tests need, and run all of them
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
 
-chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut)
-	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut, ENGINES=sqlite,redis)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(ENGINES),--engines $(ENGINES))
 
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py

@@ -1,7 +1,10 @@
 """Nodes that share an engine: a connection goes on at any of them, and ends once."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from openline.hub.outcome import drive
 from openline.hub.payload import Payload
 from openline.hub.record import LEASE_SECONDS
 from openline.model import Publication
@@ -135,6 +138,22 @@ def test_a_killed_node_s_adopter_may_be_killed_too() -> None:
     assert cluster.ended == [(client.connection.id, "closed")]
 
 
+def test_who_comes_back_to_the_node_that_adopted_it_may_come_back_again() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news")
+    connection_id, secret = client.connection.id, client.resume
+    a.kill()
+    cluster.clock.advance(10)
+    adopted = b.hub.lifecycle.connections[connection_id]
+    found = b.share.registry.find(secret)
+    cluster.clock.advance()
+    drive(b.share.registry.take_over(found.result(), secret))
+    cluster.clock.advance()
+    # A door that gives no new secret tells this one, and a line that is lost is no end.
+    assert adopted.resume == (secret,)
+
+
 def test_the_last_node_s_connections_wait_for_the_next_one() -> None:
     cluster = Cluster(size=1)
     client = cluster.nodes[0].join("news")
@@ -210,6 +229,34 @@ def test_a_directory_that_was_flushed_is_written_again() -> None:
     assert come_back(client, b)["recovered"] is True
     assert client.payloads() == [1]
     assert cluster.ended == []
+
+
+def test_who_ends_before_a_flushed_directory_is_written_again_ends_once() -> None:
+    cluster = Cluster()
+    a, _ = cluster.nodes
+    client, other = a.join("news"), a.join("news")
+    cluster.flush()
+    client.lose(clean=True)
+    cluster.clock.advance(5)
+    other.lose(clean=True)
+    cluster.clock.advance(5)
+    assert sorted(cluster.ended) == sorted((each.connection.id, "closed") for each in (client, other))
+
+
+@given(st.floats(0.5, 8.0), st.floats(0.0, 3.0))
+def test_who_ends_while_the_engine_stands_still_ends_once_however_many_beats_wait_with_it(
+    frozen: float, before: float
+) -> None:
+    cluster = Cluster()
+    a, _ = cluster.nodes
+    client = a.join("news")
+    cluster.clock.advance(before)
+    cluster.engine.frozen = True
+    client.lose(clean=True)
+    cluster.clock.advance(frozen)
+    cluster.engine.thaw()
+    cluster.clock.advance(10)
+    assert cluster.ended == [(client.connection.id, "closed")]
 
 
 def test_who_ends_while_the_engine_does_not_answer_ends_once_it_does() -> None:

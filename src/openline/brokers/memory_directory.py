@@ -163,8 +163,10 @@ class Entries:
             del self._gone[gone]
         return [self._hand_over(record, node) for record in found[:limit]]
 
-    def end(self, node: str, connection_id: str) -> bool:
+    def end(self, node: str, connection_id: str, era: str | None) -> bool:
         """See :class:`~openline.hub.ports.Directory`."""
+        if connection_id not in self._records and era is not None and era != self.era:
+            return True
         record = self._own(node, connection_id)
         if record is None:
             return False
@@ -275,9 +277,9 @@ class MemoryDirectory:
         """See :class:`~openline.hub.ports.Directory`."""
         return self._ask(self._entries.adopt, node, limit)
 
-    def end(self, connection_id: str) -> Outcome[bool]:
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.end, connection_id)
+        return self._ask(self._entries.end, connection_id, era)
 
     def forget(self, connection_id: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Directory`."""

@@ -119,9 +119,9 @@ class RedisDirectory:
         """See :class:`~openline.hub.ports.Directory`."""
         return self._run(scripts.ADOPT, _records, node, limit)
 
-    def end(self, connection_id: str) -> Outcome[bool]:
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
-        return self._run(scripts.END, bool, connection_id)
+        return self._run(scripts.END, bool, connection_id, *(() if era is None else (era,)))
 
     def forget(self, connection_id: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Directory`."""

@@ -165,10 +165,12 @@ if redis.call('SCARD', has) == 0 then redis.call('HDEL', p .. 'gone', gone) end
 return found
 """)
 
-#: node, connection.
+#: node, connection; an era, or nothing.
 END: Final = _script("""
 local id = ARGV[2]
-if not owned(id) then return 0 end
+local owner = redis.call('HGET', p .. 'connection:' .. id, 'o')
+if not owner and ARGV[3] and redis.call('HGET', p .. 'directory', 'era') ~= ARGV[3] then return 1 end
+if owner ~= node then return 0 end
 drop_secrets(id)
 redis.call('HSET', p .. 'connection:' .. id, 'k', '', 'e', 1)
 return 1

@@ -40,8 +40,7 @@ class Cluster:
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
         self.post.on("here", self._hear_of)
-        self._era: str = ""
-        self._epoch: str = ""
+        self._era = self._epoch = ""
         self._joining = self._doubtful = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
@@ -52,6 +51,11 @@ class Cluster:
     def ready(self) -> bool:
         """Whether it has a lease, as far as it knows."""
         return bool(self.node) and self._hub.timers.now - self._confirmed < LEASE_SECONDS
+
+    @property
+    def era(self) -> str:
+        """In which this node has written down whom it has; empty where the engine may have lost some of that."""
+        return self._era if self._hub.broker.position.epoch == self._epoch else ""
 
     def begin(self) -> None:
         """Take a lease, and renew it from now on."""
@@ -187,14 +191,14 @@ class Cluster:
             beat = await self._directory.join(node, self._address).step()
         epoch = self._hub.broker.position.epoch
         if forgotten or epoch != self._epoch:
-            self._era, self._epoch = beat.era, epoch
             self.registry.write_all()
+            self._era, self._epoch = beat.era, epoch
         await self._go_on(beat, sent)
 
     async def _go_on(self, beat: Beat, sent: float) -> None:
         self._confirmed = max(self._confirmed, sent)
         self.nodes = beat.nodes
-        self.registry.say_again(sent)
+        self.registry.say_again()
         self.attendance.say_again()
         for node, fate in beat.gone.items():
             await self.registry.adopt(node, fate)

@@ -37,8 +37,6 @@ class Registry:
         # Those of whom the engine may not know everything, and those whose end it did not confirm.
         self._stale: dict[Connection, None] = {}
         self._endings: dict[Connection, str] = {}
-        # Those whose end the engine says is not this node's to tell, since when: unless it has forgotten them.
-        self._denied: dict[Connection, tuple[str, float]] = {}
         cluster.post.on("moved", self._moved)
 
     # -- writing
@@ -125,7 +123,7 @@ class Registry:
     def ended(self, connection: Connection, reason: str) -> None:
         """Run the handlers of disconnect, if it is this node that ends it."""
         self._stale.pop(connection, None)
-        self._directory.end(connection.id).then(partial(self._confirmed, connection, reason))
+        self._directory.end(connection.id, self._cluster.era).then(partial(self._confirmed, connection, reason))
 
     def _confirmed(self, connection: Connection, reason: str, outcome: Outcome[bool]) -> None:
         try:
@@ -133,10 +131,7 @@ class Registry:
         except BrokerError:
             self._endings[connection] = reason
             return
-        self._endings.pop(connection, None)
-        if not mine:
-            self._denied[connection] = (reason, self._hub.timers.now)
-        else:
+        if mine:
             self._hub.broker.forget(f"$connection:{connection.id}")
             self._hub.application.disconnected(connection, reason).then(partial(self._over, connection))
 
@@ -144,10 +139,11 @@ class Registry:
         _look(outcome)
         self._directory.forget(connection.id).then(_look)
 
-    def say_again(self, sent: float) -> None:
-        """Repeat what the engine did not answer; up to a beat that was ``sent`` then it has forgotten nothing."""
-        self._denied = {each: denied for each, denied in self._denied.items() if denied[1] >= sent}
-        for connection, reason in tuple(self._endings.items()):
+    def say_again(self) -> None:
+        """Repeat what the engine did not answer."""
+        # One question at a time: two answers would be two ends.
+        endings, self._endings = self._endings, {}
+        for connection, reason in endings.items():
             self.ended(connection, reason)
         stale, self._stale = self._stale, {}
         for connection in stale:
@@ -155,15 +151,12 @@ class Registry:
                 self._write(connection, self._put(connection))
 
     def write_all(self) -> None:
-        """The directory has forgotten: write everybody who is here."""
+        """The directory has forgotten: write everybody who is here, and end who could not be ended."""
+        self.say_again()
         for connection in self._hub.lifecycle.connections.values():
             connection.fence = 1
             self._write(connection, self._put(connection))
             self._cluster.attendance.repeat(connection)
-        self._endings |= {connection: reason for connection, (reason, _) in self._denied.items()}
-        self._denied.clear()
-        for connection in self._endings:
-            self._put(connection).then(_look)
 
     def _put(self, connection: Connection) -> Outcome[Any]:
         return self._directory.put(_record(connection))
@@ -172,7 +165,6 @@ class Registry:
         """Others have what this node had."""
         self._stale.clear()
         self._endings.clear()
-        self._denied.clear()
 
     # -- taking up
 
@@ -191,6 +183,8 @@ class Registry:
         known = self._hub.lifecycle.connections.get(claimed.id)
         if known is not None:
             if known.fence == claimed.fence:
+                # One that was adopted has digests alone.
+                known.resume = known.resume or (secret,)
                 return known
             # It was elsewhere meanwhile.
             self._let_go(known)
