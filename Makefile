@@ -15,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz chaos bench foundation clean
+.PHONY: help run test lint fuzz chaos bench scale foundation clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ fuzz: $(VENV)/installed ## Everything random, EFFORT times as often as in `make 
 
 bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
 	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+scale: $(VENV)/installed ## Measure 20,000 clients on four nodes and Redis beside C limits, 8 minutes at most (QUICK=1)
+	@$(BIN)/python bench/scale.py $(if $(QUICK),--quick)
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis
