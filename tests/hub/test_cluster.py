@@ -1,5 +1,10 @@
 """Nodes that share an engine: a connection goes on at any of them, and ends once."""
 
+from typing import Any
+
+import pytest
+
+from openline.brokers.memory_directory import MemoryDirectory
 from openline.hub.payload import Payload
 from openline.hub.record import LEASE_SECONDS
 from tests.cluster import Cluster, Node, move
@@ -385,3 +390,22 @@ def test_channels_are_listed_across_nodes() -> None:
     found = a.hub.everywhere.channels("*", "", 2)
     cluster.clock.advance(0)
     assert found.result() == {"x": (1, 1), "y": (2, 2)}
+
+
+def test_a_newcomer_is_written_down_once_with_the_secret_that_takes_it_up_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    for name in ("put", "keep", "subscribed"):
+        method = getattr(MemoryDirectory, name)
+
+        def ask(self: Any, *said: Any, name: str = name, method: Any = method) -> Any:
+            asked.append(name)
+            return method(self, *said)
+
+        monkeypatch.setattr(MemoryDirectory, name, ask)
+    a, b = Cluster().nodes
+    client = a.join("news")
+    assert asked == ["put", "subscribed"]
+    a.kill()
+    assert come_back(client, b)["resumed"] is True
