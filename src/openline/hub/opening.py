@@ -108,7 +108,8 @@ class Opening:
     def _first_greeting(self, connection: Connection) -> JsonBytes:
         """What somebody new is told; ids, secrets and positions need no escapes."""
         user = b"" if connection.user is None else b',"user":' + _encode(connection.user.id)
-        own = f'{{"connection":"{connection.id}","resume":"{connection.resume[0]}","position":"{self._hub.broker.position}"'
+        secret, position = connection.resume[0], self._hub.broker.position
+        own = f'{{"connection":"{connection.id}","resume":"{secret}","position":"{position}"'
         return b"%b%b%b}" % (own.encode(), self._same, user)
 
     def _greeting(self, connection: Connection, resumption: Resumption, secret: str | None) -> JsonBytes:

@@ -78,8 +78,8 @@ class Tick:
     """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something.
 
     ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between. A
-    flush that goes on takes as long as the loop was away, up to a limit: thousands who come at once do not slow down what
-    goes to those who are in by more than half.
+    flush that goes on takes as long as the loop was away, up to a limit: so thousands who come at once take half of the
+    time at most from those who are in.
     """
 
     def __init__(
