@@ -38,8 +38,9 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--quick", action="store_true", help="a few hundred clients, one round; the page goes to bench/results/scale")
-    add("--only", default="", metavar="KEY", help="cases whose key begins so (all)")
+    add("--only", default="", metavar="KEYS", help="cases whose keys begin so, divided by commas (all)")
     add("--clients", type=int, default=0, help="how many (20000, quick 400)")
+    add("--rounds", type=int, default=0, help="how often each case is measured (2 or 3, quick 1)")
     add("--minutes", type=float, default=MOST_MINUTES, help="begin nothing after so many (%(default)s)")
     add("--results", type=Path, default=None, help="the file of the results (bench/results/scale.json)")
     add("--page", type=Path, default=None, help="where the page goes (docs/scaling.md)")
@@ -49,7 +50,11 @@ def read_options() -> argparse.Namespace:
 
 def effort_of(options: argparse.Namespace) -> Effort:
     effort = QUICK if options.quick else FULL
-    return replace(effort, clients=options.clients) if options.clients else effort
+    if options.clients:
+        effort = replace(effort, clients=options.clients)
+    if options.rounds:
+        effort = replace(effort, rounds=options.rounds, fewer_rounds=options.rounds)
+    return effort
 
 
 def check_machine(effort: Effort) -> None:
@@ -71,7 +76,9 @@ def read_results(file: Path) -> dict[str, Any]:
 
 def measure(effort: Effort, options: argparse.Namespace, results: dict[str, Any], file: Path) -> list[str]:
     """Measure, keeping each figure as it comes; returns what failed."""
-    wanted = {case: times for case, times in cases(effort).items() if case.key.startswith(options.only)}
+    wanted = {
+        case: times for case, times in cases(effort).items() if case.key.startswith(tuple(options.only.split(",")))
+    }
     for case in wanted:
         results["cases"].pop(case.key, None)
     results |= {
@@ -91,6 +98,9 @@ def measure(effort: Effort, options: argparse.Namespace, results: dict[str, Any]
         return figures
 
     outcome = interleave(wanted, measure_case, 60 * options.minutes)
+    missing = [str(case) for case, times in wanted.items() if case not in outcome.errors and not outcome.runs.get(case)]
+    if missing:
+        print(f"scale: the time was over before: {', '.join(missing)}", file=sys.stderr)
     return [f"{case}: {error}" for case, error in outcome.errors.items()]
 
 

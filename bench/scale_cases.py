@@ -132,7 +132,7 @@ def _share(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def _counts(clients: Swarm) -> Figures:
+def counts_of(clients: Swarm) -> Figures:
     """What came since the last time: sums, and the worst of each process for times."""
     told = clients.ask("tally")
     return {
@@ -142,7 +142,7 @@ def _counts(clients: Swarm) -> Figures:
     }
 
 
-def _must_be_whole(counts: Figures, missing: float, where: str) -> None:
+def must_be_whole(counts: Figures, missing: float, where: str) -> None:
     wrong = {name: counts[name] for name in ("lost", "doubled", "gaps") if counts[name]}
     if missing:
         wrong["missing"] = missing
@@ -169,7 +169,7 @@ def one_channel(effort: Effort, *, plain: bool) -> Figures:
             lasts.append(max(float(answer["last_ms"]) for answer in clients.ask("await", number)))
         figures |= meter.per(effort.messages * effort.clients, "delivery") | meter.per(effort.messages, "publish")
         figures |= {"last p50 ms": _share(lasts[warm:], 0.5), "last p99 ms": _share(lasts[warm:], 0.99)}
-        _must_be_whole(_counts(clients), clients.total("missing", "check", warm + effort.messages), "one channel")
+        must_be_whole(counts_of(clients), clients.total("missing", "check", warm + effort.messages), "one channel")
         if not plain:
             figures |= _storm(clients, servers, effort, effort.pace, one_process=True)
         return figures
@@ -185,14 +185,14 @@ def rooms(effort: Effort, *, plain: bool) -> Figures:
         figures = _open(clients, servers, effort.clients)
         window = max(1, effort.window // PROCESSES)
         clients.ask("drive", window, effort.seconds / 5)
-        _counts(clients)
+        counts_of(clients)
         meter, began = Meter.of(servers), time.monotonic()
         clients.ask("drive", window, effort.seconds)
-        took, counts = time.monotonic() - began, _counts(clients)
+        took, counts = time.monotonic() - began, counts_of(clients)
         figures |= meter.per(counts["deliveries"], "delivery") | meter.per(counts["messages"], "publish")
         figures |= {"last p50 ms": counts["last_p50_ms"], "last p99 ms": counts["last_p99_ms"]}
         figures["messages/s"] = counts["messages"] / took
-        _must_be_whole(counts, clients.total("missing", "check", 0), "many channels")
+        must_be_whole(counts, clients.total("missing", "check", 0), "many channels")
         if not plain:
             figures |= _storm(clients, servers, effort, effort.paces / PROCESSES, one_process=False)
         return figures
@@ -213,17 +213,18 @@ def _storm(clients: Swarm, servers: Servers, effort: Effort, pace: float, *, one
     begin(effort.storm_seconds / 2)
     end()
     clients.ask("quiet", 0.3)
-    before = _counts(clients)
+    before = counts_of(clients)
     begin(effort.storm_seconds)
     time.sleep(effort.storm_seconds / 8)
     killed = time.clock_gettime(time.CLOCK_MONOTONIC)
-    servers.kill(len(servers.nodes) - 1)
+    last = len(servers.nodes) - 1
+    servers.kill(last)
     meter = Meter.of(servers)
     end()
-    back = [float(answer["back_at"]) - killed for answer in clients.ask("recover")]
+    back = [float(answer["back_at"]) - killed for answer in clients.ask("recover", last)]
     clients.ask("quiet", 0.5)
     published = clients.ask_first("published")["count"] if one_process else 0
-    counts, missing = _counts(clients), clients.total("missing", "check", published)
+    counts, missing = counts_of(clients), clients.total("missing", "check", published)
     if not counts["fell"] or counts["fell"] != counts["back"]:
         raise MeasurementError(f"{counts['fell']:.0f} lost their node, {counts['back']:.0f} were taken up again")
     return {
@@ -254,14 +255,14 @@ def flood(effort: Effort, nodes: int, listening: int) -> Figures:
         listeners.ask("open")
         publishers.ask("open")
         publishers.ask("flood", effort.flood_window, effort.flood_seconds / 4)
-        _counts(publishers)
+        counts_of(publishers)
         meter, began = Meter.of(servers), time.monotonic()
         publishers.ask("flood", effort.flood_window, effort.flood_seconds)
-        took, answers = time.monotonic() - began, _counts(publishers)["answers"]
+        took, answers = time.monotonic() - began, counts_of(publishers)["answers"]
         figures = meter.per(answers, "publish")
         listeners.ask("quiet", 0.3)
-        counts, sent = _counts(listeners), publishers.total("count", "published")
-        _must_be_whole(counts, sent * listening - counts["deliveries"], "listeners")
+        counts, sent = counts_of(listeners), publishers.total("count", "published")
+        must_be_whole(counts, sent * listening - counts["deliveries"], "listeners")
         return figures | {"publishes/s": answers / took}
 
 

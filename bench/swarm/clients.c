@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { ROOM = 1 << 20, MOST_TRIES = 100 };
+enum { ROOM = 1 << 20, MOST_TRIES = 100, RETRY_NS = 100000000 };
 
 static char arrived[ROOM + 1];
 
@@ -84,9 +84,11 @@ static void dial(struct swarm *swarm, int index) {
         lose(swarm, index);
 }
 
-static void dial_some(struct swarm *swarm) {
+void dial_some(struct swarm *swarm) {
     while (swarm->queued && swarm->under_way < swarm->options.at_once) {
         int index = swarm->queue[swarm->queue_at];
+        if (swarm->all[index].not_before > nanoseconds())
+            return;
         swarm->queue_at = (swarm->queue_at + 1) % swarm->options.clients;
         swarm->queued--;
         dial(swarm, index);
@@ -97,7 +99,6 @@ void open_all(struct swarm *swarm) {
     for (int i = 0; i < swarm->options.clients; i++)
         if (swarm->all[i].fd < 0)
             enqueue(swarm, i);
-    dial_some(swarm);
 }
 
 /* The line is gone: the client goes to the next node, with its secret if it has one. */
@@ -124,6 +125,8 @@ static void lose(struct swarm *swarm, int index) {
     swarm->refused += before != LIVE;
     if (client->tries++ == MOST_TRIES)
         give_up("a client was not let in, however often it tried");
+    /* Who lost its line comes back at once, who was not let in a moment later. */
+    client->not_before = before == LIVE ? 0 : nanoseconds() + RETRY_NS;
     client->node = (client->node + 1 + index % (swarm->options.node_count > 1 ? swarm->options.node_count - 1 : 1)) %
                    swarm->options.node_count;
     enqueue(swarm, index);
@@ -296,7 +299,6 @@ void hear(struct swarm *swarm, int index, unsigned events) {
         ask_upgrade(swarm, index);
     else if (client->fd >= 0 && client->state != CONNECTING)
         take_bytes(swarm, index);
-    dial_some(swarm);
 }
 
 void say_goodbye(struct swarm *swarm) {

@@ -14,6 +14,7 @@ struct client {
     unsigned char was_down; /* it has lost its line before */
     unsigned char tries;
     uint32_t awaited; /* the number of the next message of its channel */
+    int64_t not_before; /* when it may try again */
     char *held;       /* bytes of a frame that is not whole yet */
     int held_size;
     char secret[LONGEST_SECRET], position[LONGEST_POSITION];
@@ -46,8 +47,11 @@ struct swarm {
 
 struct swarm new_swarm(const struct options *options);
 
-/* Starts to open those that are not open. */
+/* All are to be open. */
 void open_all(struct swarm *swarm);
+
+/* Begins as many handshakes as may be under way; called again and again. */
+void dial_some(struct swarm *swarm);
 
 /* Something has come for a client. */
 void hear(struct swarm *swarm, int client, unsigned events);

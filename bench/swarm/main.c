@@ -12,7 +12,7 @@
  *   drive W S       for S seconds, W messages in flight
  *   pace R S        for S seconds, R messages a second, whatever happens
  *   flood W S       for S seconds, each client with W unanswered messages in flight
- *   recover         until everybody who lost a line is back
+ *   recover N       until everybody has lost the line to node N, and is back
  *   quiet S         until nothing has come for S seconds
  *   tally           what came since the last tally
  *   published       how many messages this process has published, of all channels
@@ -68,6 +68,14 @@ static int all_have(const struct swarm *swarm, uint32_t number) {
     return first->number >= number && first->arrived == first->members;
 }
 
+/* How many began at a node. */
+static int clients_at(const struct swarm *swarm, int node) {
+    int count = 0;
+    for (int i = 0; i < swarm->options.clients; i++)
+        count += (swarm->options.first + i) % swarm->options.node_count == node;
+    return count;
+}
+
 static void begin(struct swarm *swarm, struct command *command) {
     int64_t stop_at = nanoseconds() + (int64_t)(command->second * 1e9);
     command->began = nanoseconds();
@@ -101,7 +109,7 @@ static int answer(struct swarm *swarm, const struct command *command) {
         if (!is_over())
             return 0;
     } else if (!strcmp(word, "recover")) {
-        if (swarm->live < swarm->options.clients || swarm->queued || swarm->under_way)
+        if (swarm->live < swarm->options.clients || swarm->down < clients_at(swarm, (int)command->first))
             return 0;
         printf("{\"event\":\"recover\",\"back\":%ld,\"back_at\":%.6f}\n", swarm->back, (double)swarm->back_at / 1e9);
         return 1;
@@ -184,5 +192,6 @@ int main(int argc, char **argv) {
                 hear(&swarm, (int)events[i].data.u32, events[i].events);
             }
         carry_out(&swarm, &command);
+        dial_some(&swarm);
     }
 }
