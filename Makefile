@@ -17,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz chaos bench foundation kills clean
+.PHONY: help run test lint fuzz chaos bench scale foundation kills clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at m
 
 kills: $(VENV)/installed ## Kill nodes of Openline and of its peers alike, and count what is lost and doubled (SEEDS=8)
 	@$(BIN)/python tests/run.py packages && $(BIN)/python bench/kills.py --seeds $(SEEDS)
+
+scale: $(VENV)/installed ## Measure 20,000 clients on four nodes and Redis beside C limits, 8 minutes at most (QUICK=1)
+	@$(BIN)/python bench/scale.py $(if $(QUICK),--quick)
 
 clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis

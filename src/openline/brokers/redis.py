@@ -120,7 +120,7 @@ class RedisBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         self._listener = None
         if self._closed is None:
-            self._closed = Outcome()
+            closed = self._closed = Outcome()
             self._publisher.close()
             self._questions.close()
             for _, outcome in self._asking:
@@ -128,7 +128,7 @@ class RedisBroker:
             self._asking.clear()
             self._started.settle(None)
             self._closing = self._loop.create_task(self.link.close())
-            self._closing.add_done_callback(partial(_closed, self._closed))
+            self._closing.add_done_callback(lambda _: closed.settle(None))
         return self._closed
 
     # -- publishing
@@ -387,10 +387,6 @@ class RedisBroker:
     def went_down(self, reason: str) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`."""
         self._publisher.let_volatile_pass()
-
-
-def _closed(outcome: Outcome[None], _: asyncio.Task[None]) -> None:
-    outcome.settle(None)
 
 
 def _pass_over(_: Reply) -> None:

@@ -92,7 +92,7 @@ class RedisDirectory:
     def put(self, record: Record) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
         rest = _encode(msgspec.structs.replace(record, subscriptions={}, secrets=(), owner="", fence=0))
-        places = [part for name, place in record.subscriptions.items() for part in (name, _encode(place))]
+        places = [part for name, place in record.subscriptions.items() for part in (f"s:{name}", _encode(place))]
         return self._run(scripts.PUT, bool, record.id, rest, " ".join(record.secrets), *places)
 
     def subscribed(self, connection_id: str, channel: str, place: Place) -> Outcome[None]:

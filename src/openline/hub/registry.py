@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
 from openline.hub.connection import Connection, State, Subscription
-from openline.hub.outcome import Outcome
+from openline.hub.outcome import Outcome, step_all
 from openline.hub.ports import Directory
 from openline.hub.record import Fate, Place, Record, digest
 
@@ -49,10 +49,8 @@ class Registry:
         node = self._cluster.node
         outcomes: list[Outcome[Any]] = [self._directory.put(_record(connection)), *self._want(connection)]
         try:
-            written, *_ = [await outcome.step() for outcome in outcomes]
+            written, *_ = await step_all(outcomes)
         except BrokerError as error:
-            for outcome in outcomes:
-                outcome.then(_look)
             self.withdraw(connection)
             raise CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer.", retry=True) from error
         if not written or node != self._cluster.node:
@@ -195,7 +193,8 @@ class Registry:
         # It may have been missed there already.
         self._cluster.attendance.repeat(connection)
         for outcome in self._want(connection):
-            await outcome.step()
+            # Whoever replays makes sure of it, with everything else.
+            outcome.then(_look)
         self._hub.everywhere.catch_up(connection)
         return connection if connection.alive else None
 

@@ -20,6 +20,8 @@ _LIMIT_BYTES: Final = 1_048_576
 _MOST_HELD_BYTES: Final = 16 * _LIMIT_BYTES
 #: How long one flush may hold the event loop.
 HOLD_SECONDS: Final = 0.005
+#: How long at most, where everything else takes its time as well.
+MOST_HOLD_SECONDS: Final = 0.05
 _NOBODY: Final[frozenset[Wire]] = frozenset()
 
 
@@ -76,7 +78,9 @@ def one_by_one(entries: Sequence[Entry]) -> Iterator[None]:
 class Tick:
     """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something.
 
-    ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between.
+    ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between. A
+    flush that goes on takes as long as the loop was away, up to a limit: so thousands who come at once take half of the
+    time at most from those who are in.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Tick:
         self._bytes = 0
         # What was interrupted, and is to go on before anything else.
         self._under_way: Iterator[None] | None = None
+        self._interrupted_at = 0.0
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
         #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
@@ -171,7 +176,10 @@ class Tick:
 
     def _turn(self) -> None:
         """Write as much as may be written in one turn of the loop, and ask for another if that is not all."""
-        self._go_on(self._now() + self._hold_seconds)
+        now, hold = self._now(), self._hold_seconds
+        if self._under_way is not None:
+            hold = max(hold, min(now - self._interrupted_at, MOST_HOLD_SECONDS))
+        self._go_on(now + hold)
 
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
@@ -204,8 +212,8 @@ class Tick:
                 return True
             steps = self._steps(entries)
         for _ in steps:
-            if until is not None and self._now() >= until:
-                self._under_way = steps
+            if until is not None and (now := self._now()) >= until:
+                self._under_way, self._interrupted_at = steps, now
                 return False
         return True
 

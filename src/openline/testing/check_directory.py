@@ -83,6 +83,10 @@ async def a_record_is_found_as_it_was_written(nodes: Nodes) -> None:
     for secret in rich.secrets:
         same(await nodes.of(b.find(secret), "find"), expected, f"what {secret!r} finds")
     same(await nodes.of(b.find("three"), "find"), None, "what no secret finds")
+    many = {f"room:{n}": Place(Position("e", n)) for n in range(3000)}
+    await nodes.of(a.put(_record("m", subscriptions=many)), "put")
+    found = await nodes.of(b.find("secret-of-m"), "find")
+    same(None if found is None else dict(found.subscriptions), many, "three thousand subscriptions")
     plain = _record("p")
     await nodes.of(a.put(plain), "put")
     same(
