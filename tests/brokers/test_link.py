@@ -325,7 +325,7 @@ async def test_an_engine_that_cannot_be_opened_says_why(host: Host, tmp_path: Pa
         await asyncio.to_thread(open_engine, host.path, f"sqlite:{path}", 0)
     await asyncio.to_thread(open_engine, host.path, "memory", 0)
     with pytest.raises(BrokerError, match="cannot be reached"):
-        open_engine(str(tmp_path / "nothing"), "memory", 0)
+        open_engine(str(tmp_path / "nothing"), "memory", 0, patience=0.05)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 70_000])

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, W
 
 from openline import Openline
 from openline.cli.examples import NAMES
-from openline.cli.serve import load
+from openline.app.loading import load
 from tests.server import openline
 
 ROOT = Path(__file__).resolve().parents[2]

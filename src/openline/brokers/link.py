@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import random
+import time
 from collections.abc import Collection, Iterator
 from socket import AF_UNIX, SOCK_STREAM, socket
 from typing import Any, Final, Protocol, cast
@@ -262,16 +263,17 @@ class Link:
         self.requests.cut(reason)
 
 
-def open_engine(path: str, url: str, line: int) -> None:
-    """Have the engine process at ``path`` open what ``url`` names, and wait for it.
+def open_engine(path: str, url: str, line: int, *, patience: float = OPEN_SECONDS) -> None:
+    """Have the engine process at ``path`` open what ``url`` names, and wait for it; it may start just now.
 
-    Raises :class:`SettingsError` where it cannot be, and :class:`BrokerError` where the process does not answer.
+    It is waited for with ``patience``, in seconds. Raises :class:`SettingsError` where it cannot be, and
+    :class:`BrokerError` where the process does not answer.
     """
     cutter = frames.Frames()
     with socket(AF_UNIX, SOCK_STREAM) as asking:
         asking.settimeout(OPEN_SECONDS)
         try:
-            asking.connect(path)
+            _knock(asking, path, patience)
             asking.sendall(frames.frame(frames.Open(frames.VERSION, url, line)))
             while data := asking.recv(65_536):
                 for message in cutter.take(data):
@@ -282,3 +284,15 @@ def open_engine(path: str, url: str, line: int) -> None:
         except OSError as error:
             raise BrokerError(f"the engine process cannot be reached: {error}") from error
     raise BrokerError("the engine process has hung up")
+
+
+def _knock(asking: socket, path: str, patience: float) -> None:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            asking.connect(path)
+            return
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.02)

@@ -14,6 +14,7 @@ from openline.errors import BrokerError, CommandError, SettingsError
 from openline.hub.outcome import Outcome, drive
 from openline.hub.ports import Broker
 from openline.model import Position, Publication
+from openline.protocol.channel_name import INTERNAL
 
 __all__ = ["LinkServer"]
 
@@ -22,6 +23,7 @@ MOST_WAITING: Final = 64 * 1024 * 1024
 #: Bytes that a node is told again; one that missed more is told so.
 MISSED_BYTES: Final = 16 * 1024 * 1024
 _OTHER: Final = "the engine process is of another version of Openline: restart the whole server"
+_DONE: Final[Outcome[None]] = Outcome.of(None)
 _log = logging.getLogger("openline")
 
 
@@ -76,7 +78,8 @@ class _Engine:
         self.broker = broker
         self.entries = entries
         self.processes: dict[str, int] = {}
-        self._wanting: dict[str, dict[_End, None]] = {}
+        #: Few each: a node has one.
+        self._wanting: dict[str, tuple[_End, ...]] = {}
         #: The newest, until it is known whose it is: that is settled right behind it.
         self._told: Publication | None = None
 
@@ -105,21 +108,21 @@ class _Engine:
 
     def want(self, end: "_End", channel: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Broker`."""
-        wanting = self._wanting.get(channel)
-        if wanting is not None:
-            wanting[end] = None
-            return Outcome.of(None)
-        self._wanting[channel] = {end: None}
-        return self.broker.subscribe(channel)
+        wanting = self._wanting.get(channel, ())
+        if end not in wanting:
+            self._wanting[channel] = (*wanting, end)
+        # Our own channels are heard unasked: there are as many as connections, and most never have anything.
+        return _DONE if wanting or channel.startswith(INTERNAL) else self.broker.subscribe(channel)
 
     def unwant(self, end: "_End", channel: str) -> None:
         """See :class:`~openline.hub.ports.Broker`."""
-        wanting = self._wanting.get(channel)
-        if wanting is not None:
-            wanting.pop(end, None)
-            if not wanting:
-                del self._wanting[channel]
-                self.broker.unsubscribe(channel)
+        wanting = self._wanting.get(channel, ())
+        left = tuple(each for each in wanting if each is not end)
+        if left:
+            self._wanting[channel] = left
+        elif wanting:
+            del self._wanting[channel]
+            self.broker.unsubscribe(channel)
 
 
 class _End(asyncio.Protocol):
