@@ -209,7 +209,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_its_clients_go_on(workers
             again.cut()
         while {await _pid(workers) for _ in range(8)} == {killed}:
             pass
-    assert "gone" not in workers.process.said[before:].split("has ended")[0]
+    assert f"gone {greeting['connection']}" not in workers.process.said[before:].split("has ended")[0]
 
 
 async def _pid(workers: Workers) -> int:
