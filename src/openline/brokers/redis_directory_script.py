@@ -4,9 +4,9 @@ Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, wh
 when no lease runs out; ``version``, which grows as presence changes), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
 its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
-``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
-that it takes up), ``present:CHANNEL`` (a hash: members by connection) and ``came:CHANNEL`` (a sorted set: with which
-version each came).
+``t`` the same sealed, ``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends),
+``secret:DIGEST`` (the connection that it takes up), ``present:CHANNEL`` (a hash: members by connection) and
+``came:CHANNEL`` (a sorted set: with which version each came). What scripts do not read is sealed.
 """
 
 from typing import Final
@@ -42,8 +42,8 @@ local function drop_secrets(id)
   local known = redis.call('HGET', p .. 'connection:' .. id, 'k')
   for secret in string.gmatch(known or '', '%S+') do redis.call('DEL', p .. 'secret:' .. secret) end
 end
-local function set_secrets(id, secrets)
-  redis.call('HSET', p .. 'connection:' .. id, 'k', secrets)
+local function set_secrets(id, secrets, sealed)
+  redis.call('HSET', p .. 'connection:' .. id, 'k', secrets, 't', sealed)
   for secret in string.gmatch(secrets, '%S+') do redis.call('SET', p .. 'secret:' .. secret, id) end
 end
 local function hand_over(id, from)
@@ -97,7 +97,7 @@ if redis.call('ZREM', p .. 'nodes', node) == 1 then
 end
 """)
 
-#: node, connection, the record, the digests; then channels, each with its subscription.
+#: node, connection, the record, the digests, the same sealed; then channels, each with its subscription.
 PUT: Final = _script("""
 local id = ARGV[2]
 local key = p .. 'connection:' .. id
@@ -107,8 +107,8 @@ local fence = redis.call('HGET', key, 'f') or 1
 drop_secrets(id)
 redis.call('DEL', key)
 redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3])
-set_secrets(id, ARGV[4])
-for n = 5, #ARGV, 2 do redis.call('HSET', key, 's:' .. ARGV[n], ARGV[n + 1]) end
+set_secrets(id, ARGV[4], ARGV[5])
+for n = 6, #ARGV, 2 do redis.call('HSET', key, 's:' .. ARGV[n], ARGV[n + 1]) end
 redis.call('SADD', p .. 'has:' .. node, id)
 return 1
 """)
@@ -123,12 +123,12 @@ UNSUBSCRIBED: Final = _script("""
 if owned(ARGV[2]) then redis.call('HDEL', p .. 'connection:' .. ARGV[2], 's:' .. ARGV[3]) end
 """)
 
-#: node, connection, the digests.
+#: node, connection, the digests, the same sealed.
 KEEP: Final = _script("""
 local id = ARGV[2]
 if owned(id) and redis.call('HEXISTS', p .. 'connection:' .. id, 'e') == 0 then
   drop_secrets(id)
-  set_secrets(id, ARGV[3])
+  set_secrets(id, ARGV[3], ARGV[4])
 end
 """)
 
