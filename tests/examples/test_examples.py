@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocketRoute, expect
 
 from openline import Openline
-from openline.cli.examples import NAMES
 from openline.app.loading import load
+from openline.cli.examples import NAMES
 from tests.server import openline
 
 ROOT = Path(__file__).resolve().parents[2]
