@@ -57,6 +57,11 @@ def build_wsload() -> None:
     _compile("wsload", sorted(folder.glob("*.c")), sorted(folder.glob("*.h")))
 
 
+def build_swarm() -> None:
+    folder = HERE / "swarm"
+    _compile("swarm", sorted(folder.glob("*.c")), sorted(folder.glob("*.h")))
+
+
 def build_limit() -> None:
     _compile("limit", [PEERS / "limit.c"], [])
 

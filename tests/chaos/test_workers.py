@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.chaos.checker import check
 from tests.chaos.trial import hold
 from tests.chaos.workers import kill_worker, of_workers

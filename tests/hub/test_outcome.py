@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from openline.hub.outcome import Outcome, drive
+from openline.hub.outcome import Outcome, drive, step_all
 
 
 def test_an_outcome_is_settled_once() -> None:
@@ -55,6 +55,28 @@ def test_what_fails_comes_out_of_the_steps_that_waited() -> None:
     waiting.fail(KeyError("k"))
     with pytest.raises(KeyError):
         outcome.result()
+
+
+def test_several_are_waited_for_together_whichever_comes_first() -> None:
+    first, second = Outcome[int](), Outcome[int]()
+    both = drive(step_all([first, second]))
+    second.settle(2)
+    assert not both.done
+    first.settle(1)
+    assert both.result() == [1, 2]
+
+
+def test_the_first_failure_of_several_comes_out_and_no_other_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes = [Outcome[int]() for _ in range(3)]
+    all_of_them = drive(step_all(outcomes))
+    outcomes[0].fail(KeyError("first"))
+    outcomes[1].settle(1)
+    outcomes[2].fail(KeyError("late"))
+    with pytest.raises(KeyError, match="first"):
+        all_of_them.result()
+    del outcomes, all_of_them
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_a_task_may_await_an_outcome_that_is_there_comes_later_or_fails() -> None:

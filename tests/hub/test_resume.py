@@ -105,6 +105,29 @@ def test_an_engine_that_fails_while_a_connection_comes_back_leaves_it_to_come_ba
     assert client.call(type="$presence", channel="a")["count"] == 0
 
 
+def test_a_return_asks_the_engine_about_all_its_channels_at_the_same_time() -> None:
+    rig = Rig(slow=True)
+    client = rig.line()
+    client.connect()
+    for channel in "abc":
+        client.send(type="$subscribe", channel=channel)
+        rig.slow.settle_all()
+    client.lose()
+    for channel in "abc":
+        rig.say(channel, channel)
+        rig.slow.settle_all()
+    client.open()
+    client.send(type="$connect", resume=client.resume, since=client.position)
+    rounds = []
+    while rig.slow.pending:
+        rounds.append([pending.kind for pending in rig.slow.pending])
+        for pending in tuple(rig.slow.pending):
+            rig.slow.settle(pending)
+    # Three channels, and the logs of all connections and of this one.
+    assert rounds == [["read"] * 5]
+    assert client.payloads() == ["a", "b", "c"]
+
+
 def test_a_line_that_breaks_while_its_return_is_read_does_not_disturb_the_next_one() -> None:
     rig = Rig(slow=True)
     client = rig.line()

@@ -40,6 +40,17 @@ def test_a_flush_holds_the_loop_no_longer_than_it_may() -> None:
     assert turns == [5, 10, 12]
 
 
+def test_a_flush_that_goes_on_takes_as_long_as_the_loop_was_away_up_to_a_limit() -> None:
+    loop, turns, watch = Loop(), [], Watch()
+    tick = Tick(loop.call_soon, hold_seconds=0.005, now=watch)
+    wires = filled(tick, 200)
+    for away in (0, 20, 2, 1000):
+        watch.looks += away
+        loop.run()
+        turns.append(written(wires) - sum(turns))
+    assert turns == [5, 21, 5, 50]
+
+
 def test_what_is_asked_to_be_written_at_once_is_written_to_the_end() -> None:
     loop = Loop()
     tick = Tick(loop.call_soon, hold_seconds=0.0, now=lambda: 0.0)

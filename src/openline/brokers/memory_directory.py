@@ -59,7 +59,8 @@ class Entries:
         self._ending: set[str] = set()
         self._secrets: dict[str, str] = {}
         self._rolls: dict[str, _Roll] = {}
-        self._versions = 0
+        # In microseconds, so that it goes on above what it was before everything was forgotten.
+        self._versions = int(self._now() * 1_000_000)
 
     # -- nodes
 
@@ -167,8 +168,10 @@ class Entries:
             del self._gone[gone]
         return [self._hand_over(record, node) for record in found[:limit]]
 
-    def end(self, node: str, connection_id: str) -> bool:
+    def end(self, node: str, connection_id: str, era: str | None) -> bool:
         """See :class:`~openline.hub.ports.Directory`."""
+        if connection_id not in self._records and era is not None and era != self.era:
+            return True
         record = self._own(node, connection_id)
         if record is None:
             return False
@@ -274,9 +277,9 @@ class DirectoryEnd:
         """See :class:`~openline.hub.ports.Directory`."""
         return self._ask("adopt", node, limit)
 
-    def end(self, connection_id: str) -> Outcome[bool]:
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask("end", connection_id)
+        return self._ask("end", connection_id, era)
 
     def forget(self, connection_id: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Directory`."""

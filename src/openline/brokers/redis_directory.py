@@ -1,5 +1,6 @@
 """The directory in Redis: each of its steps is a script, and all of a node's are asked over its one link, in order."""
 
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -18,6 +19,8 @@ from openline.model import JsonBytes
 __all__ = ["RedisDirectory"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger("openline")
 
 _encode: Final = msgspec.json.Encoder().encode
 _read_record: Final = msgspec.json.Decoder(Record).decode
@@ -89,7 +92,7 @@ class RedisDirectory:
     def put(self, record: Record) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
         rest = _encode(msgspec.structs.replace(record, subscriptions={}, secrets=(), owner="", fence=0))
-        places = [part for name, place in record.subscriptions.items() for part in (name, _encode(place))]
+        places = [part for name, place in record.subscriptions.items() for part in (f"s:{name}", _encode(place))]
         return self._run(scripts.PUT, bool, record.id, rest, " ".join(record.secrets), *places)
 
     def subscribed(self, connection_id: str, channel: str, place: Place) -> Outcome[None]:
@@ -116,9 +119,9 @@ class RedisDirectory:
         """See :class:`~openline.hub.ports.Directory`."""
         return self._run(scripts.ADOPT, _records, node, limit)
 
-    def end(self, connection_id: str) -> Outcome[bool]:
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
         """See :class:`~openline.hub.ports.Directory`."""
-        return self._run(scripts.END, bool, connection_id)
+        return self._run(scripts.END, bool, connection_id, *(() if era is None else (era,)))
 
     def forget(self, connection_id: str) -> Outcome[None]:
         """See :class:`~openline.hub.ports.Directory`."""
@@ -179,7 +182,16 @@ def _claimed(reply: Sequence[Any]) -> Record | None:
 
 
 def _records(reply: Sequence[Sequence[bytes]]) -> Sequence[Record]:
-    return [record for each in reply if (record := _record(each)) is not None]
+    return [record for each in reply if (record := _readable(each)) is not None]
+
+
+def _readable(reply: Sequence[bytes]) -> Record | None:
+    """One that cannot be read keeps nobody from taking up the others."""
+    try:
+        return _record(reply)
+    except (ValueError, TypeError, LookupError) as error:
+        _log.warning("Nobody takes up a connection whose record in the engine cannot be read: %s", error)
+        return None
 
 
 def _turnout(reply: Sequence[Any]) -> Turnout | None:

@@ -1,7 +1,7 @@
 """The Lua scripts of the directory in Redis: each is one step that nothing can come between.
 
 Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, when a beat came last; ``spare``, until
-when no lease runs out; ``version``, how often presence has changed), ``nodes`` (a sorted set: when the lease of each
+when no lease runs out; ``version``, which grows as presence changes), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
 its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
 ``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
@@ -38,12 +38,15 @@ local node = ARGV[1]
 local function owned(id)
   return redis.call('HGET', p .. 'connection:' .. id, 'o') == node
 end
-local function drop_secrets(id)
-  local known = redis.call('HGET', p .. 'connection:' .. id, 'k')
-  for secret in string.gmatch(known or '', '%S+') do redis.call('DEL', p .. 'secret:' .. secret) end
+-- The secrets of a connection that is this node's, and whether it ends.
+local function mine(id)
+  local m = redis.call('HMGET', p .. 'connection:' .. id, 'o', 'k', 'e')
+  if m[1] == node then return m[2] or '', m[3] end
 end
-local function set_secrets(id, secrets)
-  redis.call('HSET', p .. 'connection:' .. id, 'k', secrets)
+local function drop_secrets(secrets)
+  for secret in string.gmatch(secrets, '%S+') do redis.call('DEL', p .. 'secret:' .. secret) end
+end
+local function let_in_with(id, secrets)
   for secret in string.gmatch(secrets, '%S+') do redis.call('SET', p .. 'secret:' .. secret, id) end
 end
 local function hand_over(id, from)
@@ -70,7 +73,8 @@ local lease, here = tonumber(ARGV[2]), p .. 'directory'
 local era = redis.call('HGET', here, 'era')
 if not era then
   era = ARGV[4]
-  redis.call('HSET', here, 'era', era)
+  -- In microseconds, so that it goes on above what another era had.
+  redis.call('HSET', here, 'era', era, 'version', string.format('%.0f', now * 1000))
 end
 local heard = tonumber(redis.call('HGET', here, 'heard') or now)
 if now - heard > tonumber(ARGV[3]) then redis.call('HSET', here, 'spare', now + lease) end
@@ -96,18 +100,22 @@ if redis.call('ZREM', p .. 'nodes', node) == 1 then
 end
 """)
 
-#: node, connection, the record, the digests; then channels, each with its subscription.
+#: node, connection, the record, the digests; then fields, each with a subscription: as many as there are, but few at a
+#: time, because Lua's stack is not endless.
 PUT: Final = _script("""
 local id = ARGV[2]
 local key = p .. 'connection:' .. id
 local owner = redis.call('HGET', key, 'o')
 if not lives() or (owner and owner ~= node) then return 0 end
-local fence = redis.call('HGET', key, 'f') or 1
-drop_secrets(id)
-redis.call('DEL', key)
-redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3])
-set_secrets(id, ARGV[4])
-for n = 5, #ARGV, 2 do redis.call('HSET', key, 's:' .. ARGV[n], ARGV[n + 1]) end
+local fence = 1
+if owner then
+  fence = redis.call('HGET', key, 'f') or 1
+  drop_secrets(mine(id))
+  redis.call('DEL', key)
+end
+redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3], 'k', ARGV[4])
+let_in_with(id, ARGV[4])
+for n = 5, #ARGV, 1000 do redis.call('HSET', key, unpack(ARGV, n, math.min(n + 999, #ARGV))) end
 redis.call('SADD', p .. 'has:' .. node, id)
 return 1
 """)
@@ -125,9 +133,11 @@ if owned(ARGV[2]) then redis.call('HDEL', p .. 'connection:' .. ARGV[2], 's:' ..
 #: node, connection, the digests.
 KEEP: Final = _script("""
 local id = ARGV[2]
-if owned(id) and redis.call('HEXISTS', p .. 'connection:' .. id, 'e') == 0 then
-  drop_secrets(id)
-  set_secrets(id, ARGV[3])
+local secrets, ends = mine(id)
+if secrets and not ends then
+  drop_secrets(secrets)
+  redis.call('HSET', p .. 'connection:' .. id, 'k', ARGV[3])
+  let_in_with(id, ARGV[3])
 end
 """)
 
@@ -164,11 +174,13 @@ if redis.call('SCARD', has) == 0 then redis.call('HDEL', p .. 'gone', gone) end
 return found
 """)
 
-#: node, connection.
+#: node, connection; an era, or nothing.
 END: Final = _script("""
 local id = ARGV[2]
-if not owned(id) then return 0 end
-drop_secrets(id)
+local m = redis.call('HMGET', p .. 'connection:' .. id, 'o', 'k')
+if not m[1] and ARGV[3] and redis.call('HGET', p .. 'directory', 'era') ~= ARGV[3] then return 1 end
+if m[1] ~= node then return 0 end
+drop_secrets(m[2] or '')
 redis.call('HSET', p .. 'connection:' .. id, 'k', '', 'e', 1)
 return 1
 """)
@@ -176,8 +188,9 @@ return 1
 #: node, connection.
 FORGET: Final = _script("""
 local id = ARGV[2]
-if owned(id) then
-  drop_secrets(id)
+local secrets = mine(id)
+if secrets then
+  drop_secrets(secrets)
   redis.call('DEL', p .. 'connection:' .. id)
   redis.call('SREM', p .. 'has:' .. node, id)
 end

@@ -52,11 +52,16 @@ class Lifecycle:
         self._turn_away_at_the_end(connection)
         return connection
 
-    async def admit(self, connection: Connection, token: str | None, request: Request) -> None:
-        """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in."""
-        await self.let_in(connection, await self._authenticated(connection, token, request))
+    async def admit(
+        self, connection: Connection, token: str | None, request: Request, *, resumable: bool = False
+    ) -> None:
+        """Let ``connection`` in as whoever ``token`` names; raises :class:`CommandError` where nobody may come in.
 
-    async def let_in(self, connection: Connection, user: User | None) -> None:
+        ``resumable``: it gets a secret that takes it up again.
+        """
+        await self.let_in(connection, await self._authenticated(connection, token, request), resumable=resumable)
+
+    async def let_in(self, connection: Connection, user: User | None, *, resumable: bool = False) -> None:
         """Let ``connection`` in as ``user``; raises :class:`CommandError` where its line has ended meanwhile."""
         connection.user = user
         admitting = self._hub.application.admitting(connection)
@@ -66,6 +71,8 @@ class Lifecycle:
         self._look_again(connection)
         await self._hub.membership.join(connection, everybody(connection.namespace), self._everybody)
         self._look_again(connection)
+        if resumable:
+            self._give_secret(connection)
         if self._hub.cluster is not None:
             await self._register(connection, self._hub.cluster.registry)
         connection.stage = State.LIVE
@@ -106,19 +113,23 @@ class Lifecycle:
             return cast("Outcome[Connection | Record | None]", self._hub.cluster.registry.find(secret))
         return Outcome.of(self._resumable.get(secret))
 
-    def make_resumable(self, connection: Connection, used: str | None = None) -> str:
+    def renew_secret(self, connection: Connection, used: str | None) -> str:
         """A new secret that takes ``connection`` up again.
 
         Of those before, the one that was ``used`` just now stays good: the reply with the new one may be lost.
         """
+        secret = self._give_secret(connection, used)
+        if self._hub.cluster is not None:
+            self._hub.cluster.registry.keep(connection)
+        return secret
+
+    def _give_secret(self, connection: Connection, used: str | None = None) -> str:
         for secret in connection.resume:
             if secret != used:
                 self._resumable.pop(secret, None)
         secret = new_name(24)
         connection.resume = (secret,) if used is None else (secret, used)
         self._resumable[secret] = connection
-        if self._hub.cluster is not None:
-            self._hub.cluster.registry.keep(connection)
         return secret
 
     async def take_up(

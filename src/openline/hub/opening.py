@@ -68,7 +68,7 @@ class Opening:
             wire.request = None
             await self._replay(resumption, wire, since, command)
             return
-        await lifecycle.admit(newcomer, token, wire.request)
+        await lifecycle.admit(newcomer, token, wire.request, resumable=True)
         wire.request = None
         self._answers.reply(wire, newcomer, command.id, self._first_greeting(newcomer))
         await self._welcome(newcomer)
@@ -107,9 +107,9 @@ class Opening:
 
     def _first_greeting(self, connection: Connection) -> JsonBytes:
         """What somebody new is told; ids, secrets and positions need no escapes."""
-        secret = self._hub.lifecycle.make_resumable(connection)
         user = b"" if connection.user is None else b',"user":' + _encode(connection.user.id)
-        own = f'{{"connection":"{connection.id}","resume":"{secret}","position":"{self._hub.broker.position}"'
+        secret, position = connection.resume[0], self._hub.broker.position
+        own = f'{{"connection":"{connection.id}","resume":"{secret}","position":"{position}"'
         return b"%b%b%b}" % (own.encode(), self._same, user)
 
     def _greeting(self, connection: Connection, resumption: Resumption, secret: str | None) -> JsonBytes:
@@ -117,7 +117,7 @@ class Opening:
         lost = resumption.lost
         said: dict[str, object] = {
             "connection": connection.id,
-            "resume": self._hub.lifecycle.make_resumable(connection, secret),
+            "resume": self._hub.lifecycle.renew_secret(connection, secret),
             "position": str(resumption.position),
             "resumed": True,
             **self._facts,

@@ -6,10 +6,11 @@ the rule with an engine in process. User code never runs this way: it gets real 
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Outcome", "drive"]
+__all__ = ["Outcome", "drive", "step_all"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -85,7 +86,8 @@ class Outcome(Generic[T]):
             raise asyncio.InvalidStateError("the outcome is not there yet")
         if self._failure is not None:
             raise self._failure.look()
-        return cast("T", self._value)
+        value: Any = self._value
+        return value  # type: ignore[no-any-return]
 
     async def step(self) -> T:
         """The result, for coroutines that :func:`drive` runs."""
@@ -129,6 +131,24 @@ class _Pause:
 
     def __await__(self) -> Generator[Outcome[Any], None, None]:
         yield self._outcome
+
+
+async def step_all(outcomes: Sequence[Outcome[T]]) -> list[T]:
+    """The results of all, which come about at the same time, for coroutines that :func:`drive` runs.
+
+    Raises the first failure among them; nothing that fails besides is logged.
+    """
+    try:
+        return [await outcome.step() for outcome in outcomes]
+    except Exception:
+        for outcome in outcomes:
+            outcome.then(_look)
+        raise
+
+
+def _look(outcome: Outcome[Any]) -> None:
+    with suppress(Exception):
+        outcome.result()
 
 
 def drive(steps: Coroutine[Outcome[Any], None, T]) -> Outcome[T]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode
 from openline.hub.connection import Connection, Subscription
+from openline.hub.outcome import step_all
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold, merge
 from openline.model import Page, Position, Publication
@@ -79,28 +80,40 @@ class Resumption:
 
     async def read(self, after: Mapping[str, Position]) -> None:
         """Read the beginning of what each source has behind its position; one without a position is ``lost``."""
+        pages = await self._read_all({name: after[name] for name in self._sources if name in after})
         for name in self._sources:
-            page = await self._read(name, after[name]) if name in after else _NOTHING
-            self._pages[name] = page
+            page = self._pages[name] = pages.get(name, _NOTHING)
             if name not in after or not page.complete:
                 self.lost.add(name)
 
     async def _confirm(self) -> None:
         """Make sure that the engine misses nothing of what is wanted; what was held before that is held anew."""
-        for name, subscription in self._sources.items():
-            # Whoever has left meanwhile is not to be wanted again.
-            if subscription is not None and self.connection.subscriptions.get(name) is subscription:
-                await self._hub.broker.subscribe(name).step()
+        wanted = [name for name, subscription in self._sources.items() if self._wants(name, subscription)]
+        await step_all([self._hub.broker.subscribe(name) for name in wanted])
         if self.current:
             mine = tuple(s for s in self.connection.subscriptions.values() if s.hold is self._hold)
             self._hold = Hold(self._hub.settings.hold_bytes)
             self._take_hold(mine)
             self.start = self.position = self._hub.broker.position
 
-    async def _read(self, name: str, after: Position) -> Page:
-        """A page of ``name`` up to ``start``: what comes behind that is held."""
+    def _wants(self, name: str, subscription: Subscription | None) -> bool:
+        """Whether the engine is to want a source: whoever has left meanwhile is not to be wanted again.
+
+        What is sent to a connection or its user is heard unasked where there is one node.
+        """
+        if subscription is None:
+            return self._hub.cluster is not None and self.connection.alive
+        return self.connection.subscriptions.get(name) is subscription
+
+    async def _read_all(self, after: Mapping[str, Position]) -> Mapping[str, Page]:
+        """A page of each source, from its position: with many connections on their way back, every wait counts."""
         size = max(PAGE_BYTES // len(self._sources), MIN_READ_BYTES)
-        page = await self._hub.broker.read(name, after=after, size=size).step()
+        broker = self._hub.broker
+        pages = await step_all([broker.read(name, after=position, size=size) for name, position in after.items()])
+        return dict(zip(after, map(self._up_to_start, pages), strict=True))
+
+    def _up_to_start(self, page: Page) -> Page:
+        """What comes behind ``start`` is held."""
         wanted = tuple(p for p in page.publications if p.stamp <= self.start.stamp)
         return Page(wanted, page.complete, more=page.more and len(wanted) == len(page.publications))
 
@@ -162,18 +175,16 @@ class Resumption:
 
     async def _read_on(self, horizon: int) -> None:
         """Drop what has been written, and read on where there is more."""
-        for name, page in tuple(self._pages.items()):
+        ends: dict[str, Position] = {}
+        for name, page in self._pages.items():
             rest = tuple(p for p in page.publications if p.stamp > horizon)
             if page.more and not rest:
-                self._pages[name] = await self._next(name, Position(self.start.epoch, page.publications[-1].stamp))
+                ends[name] = Position(self.start.epoch, page.publications[-1].stamp)
             else:
                 self._pages[name] = Page(rest, more=page.more)
-
-    async def _next(self, name: str, after: Position) -> Page:
-        page = await self._read(name, after)
-        if not page.complete:
-            self.untold.add(name)
-        return page
+        pages = await self._read_all(ends)
+        self._pages.update(pages)
+        self.untold.update(name for name, page in pages.items() if not page.complete)
 
     def _tell_gaps(self) -> None:
         """Everything up to ``start`` is written: whoever is told of a gap has nothing from before it to come."""

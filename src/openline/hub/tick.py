@@ -15,10 +15,13 @@ from openline.hub.ports import Group, Wire
 
 __all__ = ["HOLD_SECONDS", "Call", "Entry", "Steps", "Tick", "ToGroup", "ToWire", "one_by_one"]
 
-#: How much may wait for the end of the turn.
+#: How much may wait for the end of the turn, and while nothing may leave.
 _LIMIT_BYTES: Final = 1_048_576
+_MOST_HELD_BYTES: Final = 16 * _LIMIT_BYTES
 #: How long one flush may hold the event loop.
 HOLD_SECONDS: Final = 0.005
+#: How long at most, where everything else takes its time as well.
+MOST_HOLD_SECONDS: Final = 0.05
 _NOBODY: Final[frozenset[Wire]] = frozenset()
 
 
@@ -75,7 +78,9 @@ def one_by_one(entries: Sequence[Entry]) -> Iterator[None]:
 class Tick:
     """Collects what is to be written; ``call_soon`` is asked for one flush as soon as there is something.
 
-    ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between.
+    ``steps`` is how entries are delivered; after ``hold_seconds`` of ``now`` the event loop has its turn in between. A
+    flush that goes on takes as long as the loop was away, up to a limit: so thousands who come at once take half of the
+    time at most from those who are in.
     """
 
     def __init__(
@@ -94,10 +99,14 @@ class Tick:
         self._bytes = 0
         # What was interrupted, and is to go on before anything else.
         self._under_way: Iterator[None] | None = None
+        self._interrupted_at = 0.0
         self._flushing = False
         self._sparse: set[Group[Any]] = set()
         #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
         self.guard: Callable[[], bool] | None = None
+        #: Called when more is held back than may be: it discards, and sees to those who were to get it.
+        self.overflow: Callable[[], None] = self.discard
+        self._held = False
 
     def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
@@ -130,7 +139,10 @@ class Tick:
         """Begin a list with ``frame``. Beyond the limit the list is flushed at once instead of growing."""
         if self._bytes > _LIMIT_BYTES:
             self.flush()
-            self._bytes = len(frame)
+            if self._held and self._bytes > _MOST_HELD_BYTES:
+                self.overflow()
+            if not (self._held and self._entries):
+                self._bytes = len(frame)
         if not self._entries and not self._flushing and self._under_way is None:
             self._call_soon(self._turn)
 
@@ -164,12 +176,16 @@ class Tick:
 
     def _turn(self) -> None:
         """Write as much as may be written in one turn of the loop, and ask for another if that is not all."""
-        self._go_on(self._now() + self._hold_seconds)
+        now, hold = self._now(), self._hold_seconds
+        if self._under_way is not None:
+            hold = max(hold, min(now - self._interrupted_at, MOST_HOLD_SECONDS))
+        self._go_on(now + hold)
 
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
             return
-        if self.guard is not None and not self.guard():
+        self._held = self.guard is not None and not self.guard()
+        if self._held:
             return
         self._flushing = True
         try:
@@ -196,8 +212,8 @@ class Tick:
                 return True
             steps = self._steps(entries)
         for _ in steps:
-            if until is not None and self._now() >= until:
-                self._under_way = steps
+            if until is not None and (now := self._now()) >= until:
+                self._under_way, self._interrupted_at = steps, now
                 return False
         return True
 

@@ -83,6 +83,10 @@ async def a_record_is_found_as_it_was_written(nodes: Nodes) -> None:
     for secret in rich.secrets:
         same(await nodes.of(b.find(secret), "find"), expected, f"what {secret!r} finds")
     same(await nodes.of(b.find("three"), "find"), None, "what no secret finds")
+    many = {f"room:{n}": Place(Position("e", n)) for n in range(3000)}
+    await nodes.of(a.put(_record("m", subscriptions=many)), "put")
+    found = await nodes.of(b.find("secret-of-m"), "find")
+    same(None if found is None else dict(found.subscriptions), many, "three thousand subscriptions")
     plain = _record("p")
     await nodes.of(a.put(plain), "put")
     same(
@@ -178,6 +182,9 @@ async def an_end_is_one_node_s_and_nobody_takes_it_up_behind_it(nodes: Nodes) ->
     same(await nodes.of(b.claim("c", "secret-of-c"), "claim"), None, "a claim behind it")
     await nodes.of(a.forget("c"), "forget")
     holds(not await nodes.of(a.end("c"), "end"), "the end of one that is forgotten")
+    era = (await nodes.of(a.beat(), "beat")).era
+    holds(not await nodes.of(a.end("c", era), "end"), "the end of one that is forgotten, in the same era")
+    holds(await nodes.of(a.end("c", "another era"), "end"), "the end of one that all the directory has forgotten")
     holds(await nodes.of(b.put(_record()), "put"), "its id is free again")
 
 

@@ -118,9 +118,8 @@ class Entry:
         handshake = _handshake(connection)
         connection.since = self._hub.broker.position
         welcome = Welcome(self._hub, connection, lambda: self._tell(connection, wire))
-        await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request)
-        if self._recovers(handshake.auth):
-            self._hub.lifecycle.make_resumable(connection)
+        resumable = self._recovers(handshake.auth)
+        await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request, resumable=resumable)
         await self._hub.application.connected(connection).step()
         welcome.accept()
         peer.entered()
