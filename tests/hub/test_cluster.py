@@ -128,6 +128,32 @@ def test_a_killed_node_s_adopter_may_be_killed_too() -> None:
     assert cluster.ended == [(client.connection.id, "closed")]
 
 
+def test_a_connection_that_was_adopted_outlives_its_adopter_s_orderly_end() -> None:
+    cluster = Cluster(size=3)
+    a, b, c = cluster.nodes
+    client = a.join("news")
+    for node in (a, b):
+        # Its client comes back to neither: they are replaced one after the other.
+        node.stop()
+        cluster.clock.advance(2)
+    c.say("news", 1)
+    reply = come_back(client, c)
+    assert (reply["resumed"], reply["recovered"]) == (True, True)
+    assert client.payloads() == [1]
+    assert cluster.ended == []
+
+
+def test_a_connection_that_was_adopted_is_known_again_when_the_engine_has_forgotten() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news")
+    a.stop()
+    cluster.clock.advance(2)
+    cluster.engine.entries.clear()
+    cluster.clock.advance(2)
+    assert come_back(client, b)["resumed"] is True
+
+
 def test_who_comes_back_to_the_node_that_adopted_it_may_come_back_again() -> None:
     cluster = Cluster()
     a, b = cluster.nodes

@@ -37,7 +37,7 @@ _ENGINE: Final = (sys.executable, "-m", "openline.app.engine_process")
 _BACKLOG: Final = 2048
 #: After which all that is left is killed: whatever supervises us waits for 30 s.
 _MOST_SECONDS: Final = 29.3
-#: How long what does not even start is not tried again.
+#: How long what does not start, or ends at once, is not tried again.
 _PAUSE_SECONDS: Final = 2.0
 
 
@@ -73,6 +73,7 @@ class _Child:
     def __init__(self, name: str, process: asyncio.subprocess.Process, control: socket) -> None:
         self.name = name
         self.process = process
+        self.began = asyncio.get_running_loop().time()
         self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._control = control
         control.settimeout(0.0)
@@ -230,7 +231,7 @@ class Supervisor:
             self._end_engine()
             return
         _log.error("%s has ended (%s): another one takes its place", child.name, _shown(code))
-        if not child.ready.result():
+        if asyncio.get_running_loop().time() - child.began < _PAUSE_SECONDS or not child.ready.result():
             await asyncio.sleep(_PAUSE_SECONDS)
         if not self._ending:
             await self._start_worker(number)

@@ -73,6 +73,7 @@ class Connection:
         "backlog_bytes",
         "begun",
         "busy",
+        "digests",
         "expiry",
         "farewell",
         "fence",
@@ -110,6 +111,8 @@ class Connection:
         self.subscriptions: MutableMapping[str, Subscription] = Few()
         # The secrets that take it up again, the newest first.
         self.resume: tuple[str, ...] = ()
+        #: What takes it up where another node had it, until its client is here.
+        self.digests: tuple[str, ...] = ()
         # When it stops counting as present while it has no line.
         self.graces: tuple[Timer, ...] = ()
         self.hold: Hold | None = None

@@ -246,7 +246,7 @@ def _record(connection: Connection) -> Record:
         connection.namespace,
         connection.user,
         connection.since,
-        tuple(map(digest, connection.resume)),
+        tuple(map(digest, connection.resume)) or connection.digests,
         subscriptions,
         begun=connection.begun,
     )
