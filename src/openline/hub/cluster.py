@@ -196,6 +196,8 @@ class Cluster:
         self.nodes = beat.nodes
         self.registry.say_again(sent)
         self.attendance.say_again()
+        if beat.cut:
+            self.attendance.tell_again()
         for node, fate in beat.gone.items():
             await self.registry.adopt(node, fate)
 
