@@ -8,14 +8,16 @@ QUICK ?=
 RESUME ?=
 EFFORT ?= 20
 SECONDS ?= 20
+SEEDS ?= 8
 TRIALS ?= 3
 SEED ?=
 FAULTS ?=
+ENGINES ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz chaos bench scale foundation clean
+.PHONY: help run test lint fuzz chaos bench scale foundation kills clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,8 +31,8 @@ test: $(VENV)/installed ## Set up what the tests need, and run all of them
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
 
-chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut)
-	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS))
+chaos: $(VENV)/installed ## Try the promises under faults (SECONDS=20, TRIALS=3, SEED=, FAULTS=kill,cut, ENGINES=sqlite,redis)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python -m tests.chaos --seconds $(SECONDS) --trials $(TRIALS) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(ENGINES),--engines $(ENGINES))
 
 foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit and ws
 	@$(BIN)/python bench/foundation.py
@@ -40,6 +42,9 @@ fuzz: $(VENV)/installed ## Everything random, EFFORT times as often as in `make 
 
 bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
 	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+kills: $(VENV)/installed ## Kill nodes of Openline and of its peers alike, and count what is lost and doubled (SEEDS=8)
+	@$(BIN)/python tests/run.py packages && $(BIN)/python bench/kills.py --seeds $(SEEDS)
 
 scale: $(VENV)/installed ## Measure 20,000 clients on four nodes and Redis beside C limits, 8 minutes at most (QUICK=1)
 	@$(BIN)/python bench/scale.py $(if $(QUICK),--quick)

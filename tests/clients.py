@@ -65,9 +65,9 @@ class JsonClient:
 
 
 @asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[ClientConnection]:
-    """A WebSocket, closed at the end; no proxy, no compression, no origin unless given."""
-    async with connect(url, compression=None, proxy=None, open_timeout=PATIENCE, close_timeout=1, **options) as socket:
+async def opened(url: str, *, within: float = PATIENCE, **options: Any) -> AsyncIterator[ClientConnection]:
+    """A WebSocket, open ``within`` seconds, closed at the end; no proxy, no compression, no origin unless given."""
+    async with connect(url, compression=None, proxy=None, open_timeout=within, close_timeout=1, **options) as socket:
         yield socket
 
 

@@ -273,3 +273,24 @@ def move(client: Client, node: Node) -> None:
     """From now on ``client`` opens its lines at ``node``."""
     client.rig = node
     client._new_line = lambda: type(client.wire)(client.wire.codec, hub=node.hub)
+
+
+def whereabouts(cluster: Cluster, client_id: str) -> list[str]:
+    return [node.name for node in cluster.owners(client_id)]
+
+
+def come_back(client: Client, node: Node) -> dict[str, object]:
+    move(client, node)
+    return client.come_back()
+
+
+def watch(node: Node, channel: str = "room", **options: object) -> Client:
+    client = node.join(**options)
+    client.call(type="$subscribe", channel=channel, presence=True)
+    client.heard()
+    return client
+
+
+def news_of(client: Client) -> list[tuple[str, str, int]]:
+    frames = client.pushes()
+    return [(f["type"], f["payload"]["member"]["connection"], f["payload"]["count"]) for f in frames]

@@ -137,6 +137,14 @@ def set_up_daemon(command: str, package: str) -> bool:
     return quietly("apt-get", "update") and quietly(*install)
 
 
+def set_up_namespaces() -> bool:
+    """Networks of their own for servers, whose lines can be cut: whether this machine lets us make them."""
+    if os.geteuid() != 0 or not (set_up_daemon("ip", "iproute2") and set_up_daemon("nft", "nftables")):
+        return False
+    name = f"openline-{os.getpid()}"
+    return quietly("ip", "netns", "add", name) and quietly("ip", "netns", "del", name)
+
+
 def lint(report: Report) -> None:
     """Style, types, and which floor may import which."""
     report.run("lint", [tool("ruff"), "check"])
@@ -168,6 +176,9 @@ def python(report: Report) -> None:
         if not set_up_daemon(command, package):
             without.append(f"not {mark}")
             report.skipped.append(f"tests with {mark}: need it (Debian, as root: apt-get install {package})")
+    if not set_up_namespaces():
+        without.append("not netns")
+        report.skipped.append("tests of partitions: need root, iproute2, nftables, and to be allowed namespaces")
     # Many tests wait for something most of the time, so there are more processes than cores.
     processes = (os.cpu_count() or 1) * 3 // 2 + 1
     report.watch("tests", [*PYTEST, " and ".join(without), *shared(processes)])

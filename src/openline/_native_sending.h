@@ -205,8 +205,50 @@ static Py_ssize_t send_some(const struct batch *batch, int descriptor, int *at, 
     return taken;
 }
 
-static void send_to_member(const struct batch *batch, struct member *member)
+enum { MOST_JOINED = 1 << 14 };
+
+/* What members that get the same rows share: small pieces leave faster as one than as many. */
+struct joined {
+    int first; /* of the pieces that are joined here; -1 */
+    size_t size;
+    char data[MOST_JOINED];
+};
+
+/* Whether the pieces from one on, and those from another one on, are of the same rows. */
+static int same_rows(const struct batch *batch, int one, int other)
 {
+    while (one >= 0 && other >= 0 && batch->pieces[one].row == batch->pieces[other].row) {
+        one = batch->pieces[one].next;
+        other = batch->pieces[other].next;
+    }
+    return one < 0 && other < 0;
+}
+
+/* Joins the pieces from `first` on, unless they are there already; 0 where they are too many bytes. */
+static int join(const struct batch *batch, int first, struct joined *joined)
+{
+    if (joined->first >= 0 && same_rows(batch, joined->first, first))
+        return 1;
+    joined->first = -1;
+    joined->size = 0;
+    for (int at = first; at >= 0; at = batch->pieces[at].next) {
+        const Py_buffer *data = &batch->rows[batch->pieces[at].row].data;
+        if ((size_t)data->len > MOST_JOINED - joined->size)
+            return 0;
+        memcpy(joined->data + joined->size, data->buf, (size_t)data->len);
+        joined->size += (size_t)data->len;
+    }
+    joined->first = first;
+    return 1;
+}
+
+static void send_to_member(const struct batch *batch, struct member *member, struct joined *joined)
+{
+    if (batch->pieces[member->first].next >= 0 && join(batch, member->first, joined)) {
+        member->taken = send_once(member->descriptor, joined->data, joined->size);
+        member->fell_short = member->taken != (Py_ssize_t)joined->size;
+        return;
+    }
     size_t wanted;
     for (int at = member->first; at >= 0;) {
         Py_ssize_t taken = send_some(batch, member->descriptor, &at, &wanted);
@@ -318,9 +360,11 @@ static PyObject *send_batch(PyObject *rows, int start, int stop, int *following)
     struct batch batch = {.start = start, .stop = stop, .following = -1};
     PyObject *list = NULL;
     if (prepare(&batch, rows)) {
+        struct joined joined;
+        joined.first = -1;
         Py_BEGIN_ALLOW_THREADS
         for (int i = 0; i < batch.member_count; i++)
-            send_to_member(&batch, &batch.members[i]);
+            send_to_member(&batch, &batch.members[i], &joined);
         Py_END_ALLOW_THREADS
         list = shortfalls_of(&batch);
     }

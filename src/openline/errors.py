@@ -18,6 +18,7 @@ __all__ = [
     "RequestRefused",
     "SettingsError",
     "our_failure",
+    "told_of",
 ]
 
 
@@ -110,6 +111,25 @@ class CommandError(OpenlineError):
 def our_failure() -> CommandError:
     """What a client is told where the application's code failed, or ours: nothing of the reason, which is logged."""
     return CommandError(ErrorCode.FAILED, "The server failed to handle this.")
+
+
+def told_of(error: Exception) -> CommandError:
+    """What a client is told of ``error``, which has come to where it is answered.
+
+    A refusal as it is, the engine's trouble as temporary, anything else without internals: who asks logs that first.
+
+    The frames that the error came through are let go of: some of them hold the outcome that holds the error, and what
+    a client said would stay with them until the garbage collector comes round.
+    """
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, BrokerError):
+        return CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer; the outcome is unknown.", retry=True)
+    return our_failure()
 
 
 class ConnectError(CommandError):

@@ -105,7 +105,9 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def size(self) -> int:
         """Bytes that keeping it costs, about: what retention and outboxes count."""
-        size = len(self.payload) + len(self.channel) + len(self.type) + len(self.sender or b"") + 160
+        size = len(self.payload) + len(self.channel) + len(self.type) + 160
+        if self.sender is not None:
+            size += len(self.sender)
         return size + sum(map(len, self.attachments)) if self.attachments else size
 
 

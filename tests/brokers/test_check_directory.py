@@ -34,8 +34,8 @@ async def test_the_directory_in_memory_keeps_every_promise() -> None:
 
 async def test_a_directory_that_lets_anybody_end_a_connection_is_noticed() -> None:
     class Careless(MemoryDirectory):
-        def end(self, connection_id: str) -> Outcome[bool]:
-            super().end(connection_id)
+        def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
+            super().end(connection_id, era)
             return Outcome.of(True)
 
     with pytest.raises(AssertionError, match="an end is one node s"):

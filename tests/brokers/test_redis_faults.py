@@ -292,3 +292,17 @@ async def test_what_comes_in_before_a_node_knows_what_it_missed_waits_for_that(u
         await made[1].want("b")
         assert made[1].heard == made[0].heard
         assert late.poison.count == 0
+
+
+async def test_a_node_that_missed_too_much_to_hold_comes_back_all_the_same(server: RedisServer, url: str) -> None:
+    async with nodes(url) as (one, other):
+        await one.want("a")
+        loads = [Load(other, "a", f"{n}", 0.0005) for n in range(4)]
+        await until(lambda: one.heard)
+        # As if as much had come in while it caught up as it may hold.
+        one.broker._catch_up._held_room = 0
+        one.broker.link.abort("cut")
+        await until(lambda: not one.broker.link.up)
+        await until(lambda: one.broker.link.up, 5)
+        for load in loads:
+            await load.stop()

@@ -54,7 +54,11 @@ class Wanderer:
     async def run(self) -> None:
         while self.wanting:
             async with json_client(self._chance.choice(self._servers).ws) as client:
-                reply = await client.get("$subscribe", channel="a", **({"since": self._since} if self._since else {}))
+                since = {"since": self._since} if self._since else {}
+                answer = await client.ask("$subscribe", channel="a", **since)
+                if answer.get("retry"):
+                    continue  # the engine was cut off at that moment
+                reply = answer["payload"]
                 assert reply.get("recovered", True), reply
                 self._since = self._since or reply["position"]
                 self._take(reply["publications"])

@@ -1,6 +1,8 @@
 """``make chaos``: every fault, so many trials of so many seconds each, and a table of what was found.
 
-Seeds are printed: ``SEED=`` runs one of them again.
+Seeds are printed: ``SEED=`` runs one of them again. Engines: ``memory`` and ``sqlite`` in one node; between three,
+``redis`` (each write on disk before it is answered), ``everysec`` (a disk that is a second behind), ``sentinel`` (two
+that a Sentinel watches). A trial that ends in an error is printed, counts as found, and the others go on.
 """
 
 import argparse
@@ -9,31 +11,51 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 
 from tests.chaos.checker import check
 from tests.chaos.cluster import Cluster
+from tests.chaos.cluster_faults import CLUSTER_FAULTS, SETTINGS
+from tests.chaos.clustered import clustered
 from tests.chaos.events import write
 from tests.chaos.faults import FAULTS
 from tests.chaos.report import Kind, Report, added
-from tests.chaos.trial import hold
+from tests.chaos.trial import Trial, hold
 
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", "redis", "everysec", "sentinel")
+ALL_FAULTS = FAULTS | CLUSTER_FAULTS
+#: How much later than everybody handlers of disconnect have run at last.
+_ENDS_WITHIN = 45.0
 
 
-async def run(engine: str, fault: str, seconds: float, seed: int, each: int) -> tuple[Report, Counter[str]]:
+async def _hold(cluster: Cluster, fault: str, told: argparse.Namespace, seed: int) -> Trial:
+    async with cluster:
+        ends = _ENDS_WITHIN if len(cluster.nodes) > 1 else None
+        return await hold(cluster, ALL_FAULTS[fault], seconds=told.seconds, seed=seed, each=told.each, ends_within=ends)
+
+
+def run(engine: str, fault: str, told: argparse.Namespace, seed: int) -> tuple[Report, Trial]:
     """One trial in a folder of its own, which stays where something was found."""
     folder = Path(tempfile.mkdtemp(prefix="openline-chaos-"))
-    async with Cluster.of_one(folder, engine) as cluster:
-        trial = await hold(cluster, FAULTS[fault], seconds=seconds, seed=seed, each=each)
-    report = check(trial.events, durable=cluster.engine.durable)
+    setting = SETTINGS[fault]
+    try:
+        with clustered(folder, engine, namespaces=setting.namespaces) as cluster:
+            trial = asyncio.run(_hold(cluster, fault, told, seed))
+            durable = cluster.engine.durable
+    except Exception:
+        traceback.print_exc()
+        report, trial = Report(), Trial([])
+        report.find(Kind.STUCK, f"the trial of {engine}, {fault}, seed {seed} ended in an error; see {folder}")
+        return report, trial
+    report = check(trial.events, durable=durable and setting.durable, ghost_seconds=setting.ghost_seconds)
     if report.good:
         shutil.rmtree(folder)
     else:
         write(trial.events, folder / "history.jsonl")
         print(f"  the history is in {folder}", flush=True)
-    return report, trial.done
+    return report, trial
 
 
 def main() -> int:
@@ -44,40 +66,49 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the first trial; at random unless told")
     parser.add_argument("--each", type=int, default=2, help="clients per door and tenant")
     parser.add_argument("--engines", default=",".join(ENGINES))
-    parser.add_argument("--faults", default=",".join(FAULTS))
+    parser.add_argument("--faults", default=",".join(ALL_FAULTS), help="those that fit the engine are tried")
     told = parser.parse_args()
+    if {"redis", "everysec", "sentinel"} & set(told.engines.split(",")) and shutil.which("redis-server") is None:
+        print("redis-server is not there (Debian, as root: apt-get install redis-server): try ENGINES=memory,sqlite")
+        return 2
     first = int(time.time()) if told.seed is None else told.seed
     reports: list[Report] = []
     rows: list[str] = []
     for engine in told.engines.split(","):
         for fault in told.faults.split(","):
+            if engine not in SETTINGS[fault].engines:
+                continue
             own: list[Report] = []
             done: Counter[str] = Counter()
-            for trial in range(told.trials):
-                seed = first + trial
-                report, faults = asyncio.run(run(engine, fault, told.seconds, seed, told.each))
+            slowest = 0.0
+            for seed in range(first, first + told.trials):
+                report, trial = run(engine, fault, told, seed)
                 said = "nothing found" if report.good else ", ".join(sorted(report.kinds))
-                print(f"{engine} {fault} seed {seed}: {dict(faults)}; {said}", flush=True)
+                print(f"{engine} {fault} seed {seed}: {dict(trial.done)}; {said}", flush=True)
+                for line in () if report.good else report.lines()[-12:]:
+                    print(f"    {line}", flush=True)
                 own.append(report)
-                done += faults
-            total = added(own)
-            rows.append(_row(engine, fault, done, total))
+                done += trial.done
+                slowest = max(slowest, trial.slowest)
+            rows.append(_row(engine, fault, done, added(own), slowest))
             reports += own
-    print("\n| engine | fault | done | found / deliveries | found / acknowledged | told of a break | unknown |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "\n| engine | fault | done | found / deliveries | found / acknowledged | told of a break | unknown | slowest |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
     everything = added(reports)
     print("\n" + str(everything))
     return 0 if everything.good else 1
 
 
-def _row(engine: str, fault: str, done: Counter[str], report: Report) -> str:
+def _row(engine: str, fault: str, done: Counter[str], report: Report, slowest: float) -> str:
     deeds = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
     bad = sum(count for kind, count in report.found.items() if kind is not Kind.ACKED_LOSS)
     heard = f"{bad} / {report.tried[Kind.UNSIGNALLED_LOSS]}"
     kept = f"{report.found[Kind.ACKED_LOSS]} / {report.tried[Kind.ACKED_LOSS]}"
     told = report.facts["told of a break"]
-    return f"| {engine} | {fault} | {deeds} | {heard} | {kept} | {told} | {report.unknown_rate:.2%} |"
+    return f"| {engine} | {fault} | {deeds} | {heard} | {kept} | {told} | {report.unknown_rate:.2%} | {slowest:.1f} s |"
 
 
 if __name__ == "__main__":

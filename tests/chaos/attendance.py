@@ -4,13 +4,15 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tests.chaos.events import Came, Event, Looked, Lost, Went
+from tests.chaos.events import Came, Event, Forgot, Looked, Lost, Went
 from tests.chaos.report import Kind, Report
 
 __all__ = ["check_attendance"]
 
 #: Within this time whoever came is seen, and a client notices that its line has gone.
 _SETTLED_SECONDS = 5.0
+#: Within this time after everything was deleted all nodes have noticed, and have said again who is there.
+_SAID_AGAIN_SECONDS = 6.0
 
 
 class _Visit:
@@ -43,6 +45,7 @@ class _Visit:
 def check_attendance(events: Sequence[Event], report: Report, ghost_seconds: float) -> None:
     """Nobody is shown ``ghost_seconds`` after it went, and who is there is shown."""
     visits = _visits(events)
+    deletions = [event.at for event in events if isinstance(event, Forgot)]
     first_seen: dict[tuple[str, str], float] = {}
     for event in events:
         if not isinstance(event, Looked):
@@ -58,7 +61,8 @@ def check_attendance(events: Sequence[Event], report: Report, ghost_seconds: flo
                 ghost = not visit.was_there(event.asked - ghost_seconds, event.at)
             if ghost:
                 report.find(Kind.GHOST, f"{member} in {event.channel} at {event.at:.1f}")
-        _check_missing(event, visits, report)
+        if not any(event.asked - _SAID_AGAIN_SECONDS < deleted < event.at for deleted in deletions):
+            _check_missing(event, visits, report)
 
 
 def _check_missing(event: Looked, visits: dict[tuple[str, str], _Visit], report: Report) -> None:

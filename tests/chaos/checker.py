@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tests.chaos.attendance import check_attendance
+from tests.chaos.endings import check_endings
 from tests.chaos.events import Event, Granted, Received, Revoked, Standing, Stuck
 from tests.chaos.listening import Listening
 from tests.chaos.report import Kind, Report
@@ -25,6 +26,7 @@ def check(events: Sequence[Event], *, durable: bool, ghost_seconds: float = _GHO
     _check_rights(events, truth, report)
     _check_clients(events, truth, report)
     check_attendance(events, report, ghost_seconds)
+    check_endings(events, report)
     return report
 
 

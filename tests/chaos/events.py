@@ -14,15 +14,19 @@ import msgspec
 __all__ = [
     "Acknowledged",
     "Came",
+    "Died",
+    "Ended",
     "Entry",
     "Event",
     "Failed",
     "Final",
+    "Forgot",
     "Granted",
     "History",
     "Invoked",
     "Looked",
     "Lost",
+    "Over",
     "Place",
     "Received",
     "Revoked",
@@ -159,12 +163,36 @@ class Went(_Event):
     channel: str
 
 
+class Forgot(_Event):
+    """Everything that the engine knew is deleted: who is there is not known until it is said again."""
+
+
 class Looked(_Event):
     """Who was said to be in ``channel``, in an answer that was asked for after ``asked`` and came ``at``."""
 
     channel: str
     asked: float
     members: tuple[str, ...]
+
+
+# -- handlers of disconnect
+
+
+class Ended(_Event):
+    """They have run for ``connection``, in ``process``."""
+
+    connection: str
+    process: str
+
+
+class Died(_Event):
+    """``process`` was told to end, by SIGKILL or in order."""
+
+    process: str
+
+
+class Over(_Event):
+    """By now they must have run for everybody who was there."""
 
 
 # -- the end
@@ -204,6 +232,10 @@ Event = (
     | Came
     | Went
     | Looked
+    | Forgot
+    | Ended
+    | Died
+    | Over
     | Final
 )
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.chaos.cluster import Cluster
+from tests.chaos.events import History
 from tests.chaos.listeners import Json, Listener
 from tests.chaos.publishers import Publisher
 
@@ -28,6 +29,7 @@ class Situation:
     chance: random.Random
     #: How often what was done.
     done: Counter[str] = field(default_factory=Counter)
+    history: History = field(default_factory=History)
 
     async def pause(self, least: float, most: float) -> None:
         await asyncio.sleep(self.chance.uniform(least, most))
@@ -74,7 +76,7 @@ async def drain(situation: Situation) -> None:
         await situation.pause(0.5, 2.5)
         node = situation.chance.choice(situation.cluster.nodes)
         code = await node.end(signal.SIGTERM, within=35.0)
-        assert code == 0, code
+        assert code == 0, node.said
         situation.done["drains"] += 1
         await node.start()
 
@@ -107,8 +109,7 @@ async def everything(situation: Situation) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(situation.chance.uniform(1.5, 4.0)):
                     await fault(situation)
-            for node in situation.cluster.nodes:
-                await node.start()
+            await situation.cluster.heal()
 
 
 FAULTS: dict[str, Fault] = {

@@ -4,11 +4,10 @@ import asyncio
 import json
 import random
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, ClassVar
 
 import httpx
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from tests.chaos.cluster import Cluster
@@ -16,7 +15,8 @@ from tests.chaos.events import Came, Granted, History, Lost, Place, Received, St
 from tests.clients import JsonClient, json_client, opened
 from tests.http_doors.rig import Source
 
-__all__ = ["LISTENERS", "TROUBLES", "Json", "Listener", "Refused", "read_payload"]
+__all__ = ["ANSWER_SECONDS", "TROUBLES", "Json", "Listener", "LongPoll", "Poll", "Raw", "Refused", "SocketIo", "Stream"]
+__all__ += ["read_payload"]
 
 
 class Refused(Exception):  # noqa: N818  what happened
@@ -25,6 +25,8 @@ class Refused(Exception):  # noqa: N818  what happened
 
 #: What becomes of a client when something is done to it or to the server.
 TROUBLES = (OSError, EOFError, WebSocketException, httpx.HTTPError, TimeoutError, Refused)
+#: How long a client waits for a line, or for an answer, before it gives the line up.
+ANSWER_SECONDS = 10.0
 
 
 def read_payload(payload: Any) -> tuple[str, Value]:
@@ -116,7 +118,9 @@ class Json(Listener):
         self.slow: asyncio.Event | None = None
 
     async def visit(self, node: Any) -> None:
-        async with json_client(node.ws, additional_headers=self.headers, ping_interval=None) as client:
+        async with json_client(
+            node.ws, within=ANSWER_SECONDS, additional_headers=self.headers, ping_interval=None
+        ) as client:
             self._line = client.socket
             try:
                 await self._enter(client)
@@ -158,7 +162,8 @@ class Json(Listener):
         self._history.note(Came, connection=self._connection, channel=channel)
 
     async def _get(self, client: JsonClient, type: str, **fields: Any) -> Any:
-        answer = await client.ask(type, **fields)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await client.ask(type, **fields)
         while client.pushes:
             self._hear(client.pushes.pop(0))
         if answer["type"] != "$reply":
@@ -167,7 +172,7 @@ class Json(Listener):
 
     async def _try_the_others(self, client: JsonClient) -> None:
         """A channel of the other tenant stays closed; where it does not, what is heard there is a leak."""
-        other = ("y" if self.token.startswith("x") else "x") + ".kept1"
+        other = ("y" if self.token.startswith("x") else "x") + self.channels[0][1:]
         with suppress(Refused):
             await self._get(client, "$subscribe", channel=other)
             self._live.add(other)
@@ -194,7 +199,9 @@ class Raw(Listener):
 
     async def visit(self, node: Any) -> None:
         [channel] = self.channels
-        async with opened(f"{node.ws}/raw/{channel}", additional_headers=self.headers, ping_interval=None) as socket:
+        async with opened(
+            f"{node.ws}/raw/{channel}", within=ANSWER_SECONDS, additional_headers=self.headers, ping_interval=None
+        ) as socket:
             self._line = socket
             self.stand(channel, None, recovered=None if self.visits == 1 else False)
             while True:
@@ -205,13 +212,14 @@ class SocketIo(Listener):
     """Socket.IO over a WebSocket, with the recovery of its clients: a secret, and the offset of the last event."""
 
     door = "socketio"
+    #: Whether the server notices at once that its line is gone.
+    noticed: ClassVar[bool] = True
     _told: dict[str, str] | None = None
     _offset: str | None = None
     _in: frozenset[str] = frozenset()
 
     async def visit(self, node: Any) -> None:
-        url = f"{node.ws}/socket.io/?EIO=4&transport=websocket"
-        async with opened(url, ping_interval=None) as socket:
+        async with self.session(node) as socket:
             self._line = socket
             await socket.recv()
             try:
@@ -219,10 +227,14 @@ class SocketIo(Listener):
                 while True:
                     await self._hear(socket, await socket.recv())
             finally:
-                if self._told is not None:
+                if self._told is not None and self.noticed:
                     self._history.note(Lost, connection=self._told["sid"])
 
-    async def _enter(self, socket: ClientConnection) -> None:
+    def session(self, node: Any) -> AbstractAsyncContextManager[Any]:
+        """What packets go through: has ``send`` and ``recv``."""
+        return opened(f"{node.ws}/socket.io/?EIO=4&transport=websocket", within=ANSWER_SECONDS, ping_interval=None)
+
+    async def _enter(self, socket: Any) -> None:
         before = self._told
         auth = {"token": self.token}
         if before is not None:
@@ -235,18 +247,22 @@ class SocketIo(Listener):
         # Where it went on, it was in all rooms that it knows of; the others were never reached.
         for channel in self._in:
             self.stand(channel, None, recovered=True)
-            self._history.note(Came, connection=told["sid"], channel=channel)
+            self._come(channel)
         for number, channel in enumerate(self.channels):
             if channel not in self._in:
                 await socket.send(f"42{number}{json.dumps(['join', channel])}")
                 assert await self._answer(socket, f"43{number}") == f"43{number}[true]"
                 self.stand(channel, None, recovered=None if before is None else False)
-                self._history.note(Came, connection=told["sid"], channel=channel)
+                self._come(channel)
                 self._in |= {channel}
 
-    async def _answer(self, socket: ClientConnection, beginning: str) -> str:
+    def _come(self, channel: str) -> None:
+        if self._told is not None and self.noticed:
+            self._history.note(Came, connection=self._told["sid"], channel=channel)
+
+    async def _answer(self, socket: Any, beginning: str) -> str:
         while True:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 packet = str(await socket.recv())
             if packet.startswith(beginning):
                 return packet
@@ -254,7 +270,7 @@ class SocketIo(Listener):
                 raise Refused(packet)
             await self._hear(socket, packet)
 
-    async def _hear(self, socket: ClientConnection, packet: str | bytes) -> None:
+    async def _hear(self, socket: Any, packet: str | bytes) -> None:
         text = str(packet)
         if text == "2":
             await socket.send("3")
@@ -335,7 +351,7 @@ class Stream(Http):
 
 
 class Poll(Http):
-    """Short polls, or long ones."""
+    """Short polls, or long ones, each to any node."""
 
     door = "poll"
     wait: ClassVar[str] = ""
@@ -344,7 +360,8 @@ class Poll(Http):
     async def requests(self, client: httpx.AsyncClient) -> None:
         while True:
             since = "" if self._since is None else f"&since={self._since}{self.wait}"
-            polled = await client.get(f"/api/messages?{self._query}{since}")
+            node = self._cluster.any(self._chance)
+            polled = await client.get(f"{node.http}/api/messages?{self._query}{since}")
             if polled.status_code == 410:
                 self.stand_everywhere(polled.headers["openline-position"], recovered=False)
             elif polled.status_code != 200:
@@ -362,6 +379,3 @@ class LongPoll(Poll):
     door = "longpoll"
     wait = "&wait=2"
     pause = 0.0
-
-
-LISTENERS: tuple[type[Listener], ...] = (Json, Raw, SocketIo, Stream, Poll, LongPoll)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,10 +13,13 @@ import httpx
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.events import Acknowledged, Failed, History, Invoked, Place, Unanswered, Value
-from tests.chaos.listeners import TROUBLES, Refused
-from tests.clients import PATIENCE, JsonClient, json_client, opened
+from tests.chaos.listeners import ANSWER_SECONDS, TROUBLES, Refused
+from tests.clients import JsonClient, json_client, opened
 
 __all__ = ["PUBLISHERS", "Post", "Publisher"]
+
+#: How often a publisher takes another node, for no reason.
+_LEAVES = 0.1
 
 
 class Forbidden(Exception):  # noqa: N818  what happened
@@ -23,7 +27,7 @@ class Forbidden(Exception):  # noqa: N818  what happened
 
 
 class Publisher(ABC):
-    """Publishes into ``channels``, in turn. Now and then it gives up where no answer came, and goes on."""
+    """Publishes into ``channels``, at one node and another. Now and then it gives up where no answer came."""
 
     door: ClassVar[str]
 
@@ -37,6 +41,8 @@ class Publisher(ABC):
         self.padding = ""
         #: Seconds between two publications.
         self.every = 0.05
+        #: The longest that an answer took, whatever it was.
+        self.slowest = 0.0
         self._channels = channels
         self._cluster = cluster
         self._history = history
@@ -49,9 +55,11 @@ class Publisher(ABC):
         while not self._ending:
             try:
                 async with self.line(self._cluster.any(self._chance)) as line:
-                    while not self._ending:
+                    leaves = False
+                    while not (self._ending or leaves):
                         await self.say(line, self._chance.choice(self._channels))
                         await asyncio.sleep(self._chance.uniform(0.2, 1.8) * self.every)
+                        leaves = self._chance.random() < _LEAVES
             except TROUBLES:
                 await asyncio.sleep(self._chance.uniform(0.05, 0.3))
 
@@ -82,7 +90,7 @@ class Publisher(ABC):
 
     async def _until_answered(self, line: Any, channel: str, payload: dict[str, Any], key: str, give_up: bool) -> Any:
         try:
-            return await self.publish(line, channel, payload, key)
+            return await self._try(line, channel, payload, key)
         except TROUBLES:
             if give_up:
                 raise
@@ -90,11 +98,22 @@ class Publisher(ABC):
             await asyncio.sleep(self._chance.uniform(0.05, 0.3))
             try:
                 async with self.line(self._cluster.any(self._chance)) as another:
-                    place = await self.publish(another, channel, payload, key)
+                    place = await self._try(another, channel, payload, key)
             except TROUBLES:
                 continue
             return place
         raise TimeoutError
+
+    async def _try(self, line: Any, channel: str, payload: dict[str, Any], key: str) -> str | None:
+        begun = time.monotonic()
+        async with asyncio.timeout(ANSWER_SECONDS):
+            try:
+                place = await self.publish(line, channel, payload, key)
+            except (Refused, Forbidden):
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+                raise
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        return place
 
     @abstractmethod
     def line(self, node: Any) -> Any:
@@ -110,8 +129,13 @@ class JsonPublisher(Publisher):
 
     @asynccontextmanager
     async def line(self, node: Any) -> AsyncIterator[JsonClient]:
-        async with json_client(node.ws, additional_headers=self.headers, ping_interval=None) as client:
-            await client.get("$connect")
+        async with json_client(
+            node.ws, within=ANSWER_SECONDS, additional_headers=self.headers, ping_interval=None
+        ) as client:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                greeting = await client.ask("$connect")
+            if greeting["type"] != "$reply":
+                raise Refused(greeting)
             yield client
 
     async def publish(self, line: JsonClient, channel: str, payload: dict[str, Any], key: str) -> str | None:
@@ -128,7 +152,7 @@ class Post(Publisher):
     @asynccontextmanager
     async def line(self, node: Any) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
-            base_url=node.http, trust_env=False, verify=False, headers=self.headers, timeout=5
+            base_url=node.http, trust_env=False, verify=False, headers=self.headers, timeout=ANSWER_SECONDS
         ) as client:
             yield client
 
@@ -146,7 +170,8 @@ class SocketIoPublisher(Publisher):
 
     @asynccontextmanager
     async def line(self, node: Any) -> AsyncIterator[Any]:
-        async with opened(f"{node.ws}/socket.io/?EIO=4&transport=websocket", ping_interval=None) as socket:
+        url = f"{node.ws}/socket.io/?EIO=4&transport=websocket"
+        async with opened(url, within=ANSWER_SECONDS, ping_interval=None) as socket:
             await self._hear(socket, "0")
             await socket.send(f"40{json.dumps({'token': self.token})}")
             await self._hear(socket, "40")
@@ -157,12 +182,14 @@ class SocketIoPublisher(Publisher):
         await line.send(f"42{self._tries}{json.dumps(['say', channel, payload, key])}")
         answer = await self._hear(line, f"43{self._tries}")
         [position] = json.loads(answer.removeprefix(f"43{self._tries}"))
-        if not isinstance(position, str):
+        if position is None:
             raise Forbidden(answer)
+        if not isinstance(position, str):
+            raise Refused(answer)
         return position
 
     async def _hear(self, socket: Any, beginning: str) -> str:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ANSWER_SECONDS):
             while not (packet := str(await socket.recv())).startswith(beginning):
                 if packet == "2":
                     await socket.send("3")
@@ -177,7 +204,9 @@ class RawPublisher(Publisher):
     @asynccontextmanager
     async def line(self, node: Any) -> AsyncIterator[Any]:
         [channel, *_] = self._channels
-        async with opened(f"{node.ws}/raw/{channel}", additional_headers=self.headers, ping_interval=None) as socket:
+        async with opened(
+            f"{node.ws}/raw/{channel}", within=ANSWER_SECONDS, additional_headers=self.headers, ping_interval=None
+        ) as socket:
             yield socket
 
     async def say(self, line: Any, channel: str) -> Value:

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     GHOST = "ghost"
     MISSING = "missing"
     STUCK = "stuck"
+    ENDED_TWICE = "ended_twice"
+    NEVER_ENDED = "never_ended"
 
 
 #: How many examples of each are kept.

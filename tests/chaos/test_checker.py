@@ -1,5 +1,6 @@
 """The checker: true histories pass; each kind of fault that is planted is found, as that kind and no other."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from tests.chaos.checker import check
 from tests.chaos.events import (
     Acknowledged,
     Came,
+    Ended,
     Entry,
     Event,
     Failed,
     Final,
+    Forgot,
     Granted,
     Invoked,
     Looked,
@@ -49,17 +52,30 @@ def pick(history: TrueHistory, places: list[int]) -> int:
 
 
 def lose_a_delivery(history: TrueHistory) -> None:
-    """Of those that are followed by another one, on the same stretch."""
+    """Of those that are followed by another one, on the same stretch, and of which somebody else says where they stood.
+
+    What nobody else was given with its place, or told of, and what is in no log, nobody can miss: an epoch that ended
+    took it along before it was answered.
+    """
     followed, after = [], set[tuple[str, str]]()
+    told = witnesses(history.events)
     for n in reversed(range(len(history.events))):
         event = history.events[n]
         if isinstance(event, Received):
-            if event.place is not None and (event.client, event.channel) in after:
+            if event.place is not None and told[event.place] > 1 and (event.client, event.channel) in after:
                 followed.append(n)
             after.add((event.client, event.channel))
         elif isinstance(event, Standing) and not event.recovered:
             after.discard((event.client, event.channel))
     del history.events[pick(history, followed)]
+
+
+def witnesses(events: list[Event]) -> Counter[Place]:
+    """How often it is said that something stands at a place."""
+    tellers = [each for each in events if isinstance(each, Acknowledged | Received)]
+    said = Counter(each.place for each in tellers if each.place is not None)
+    said.update(entry.place for each in events if isinstance(each, Final) for entry in each.entries)
+    return said
 
 
 def claim_what_is_not_so(history: TrueHistory) -> None:
@@ -202,10 +218,23 @@ def overlook(history: TrueHistory) -> None:
     history._note(Came, connection="h", channel="a")
     history._now += 50.0
     history._note(Looked, channel="a", asked=history._now, members=())
+    history.end("h")
 
 
 def never_arrive(history: TrueHistory) -> None:
     history._note(Stuck, client="a0", channel="a")
+
+
+def end_twice(history: TrueHistory) -> None:
+    """The handlers run again at another node, though the first one lived on for long enough."""
+    ended = history.chance.choice([each for each in history.events if isinstance(each, Ended)])
+    history._now += 5.0
+    history._note(Ended, connection=ended.connection, process="another")
+
+
+def end_never(history: TrueHistory) -> None:
+    client = history.chance.choice([each for each in history.events if isinstance(each, Came)]).connection
+    history.events = [e for e in history.events if not (isinstance(e, Ended) and e.connection == client)]
 
 
 PLANTED: dict[Callable[[TrueHistory], None], Kind] = {
@@ -223,6 +252,8 @@ PLANTED: dict[Callable[[TrueHistory], None], Kind] = {
     haunt: Kind.GHOST,
     overlook: Kind.MISSING,
     never_arrive: Kind.STUCK,
+    end_twice: Kind.ENDED_TWICE,
+    end_never: Kind.NEVER_ENDED,
 }
 
 
@@ -249,6 +280,19 @@ def test_what_is_acknowledged_may_end_with_an_epoch_only_where_the_engine_keeps_
     forgotten = {event.value for event in events if isinstance(event, Acknowledged)} - logged
     assert check(events, durable=False).good
     assert check(events, durable=True).found[Kind.ACKED_LOSS] == len(forgotten)
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(1.0, set()), (30.0, {Kind.MISSING})])
+def test_who_is_missing_right_behind_a_flush_is_yet_to_be_said_again(seconds: float, found: set[Kind]) -> None:
+    history = TrueHistory(3, steps=10, durable=True)
+    history._note(Came, connection="h", channel="a")
+    history._now += 50.0
+    history._note(Forgot)
+    history._now += seconds
+    history._note(Looked, channel="a", asked=history._now, members=())
+    history._now += 50.0
+    history.end("h")
+    assert check(history.events, durable=True).kinds == found
 
 
 def test_a_report_says_out_of_how_many_and_what_that_is_worth() -> None:

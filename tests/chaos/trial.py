@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -9,14 +10,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.cluster import Cluster, Node
-from tests.chaos.events import Entry, Event, Final, History, Looked, Place, Stuck, Value
+from tests.chaos.events import Came, Ended, Entry, Event, Final, History, Looked, Over, Place, Stuck, Value
 from tests.chaos.faults import Fault, Situation
-from tests.chaos.listeners import LISTENERS, TROUBLES, Json, Listener, Poll, SocketIo, read_payload
+from tests.chaos.listeners import (
+    ANSWER_SECONDS,
+    TROUBLES,
+    Json,
+    Listener,
+    LongPoll,
+    Poll,
+    Raw,
+    SocketIo,
+    Stream,
+    read_payload,
+)
+from tests.chaos.polled import Polled
 from tests.chaos.publishers import PUBLISHERS, Post, Publisher
 from tests.clients import json_client
 
-__all__ = ["Trial", "hold"]
+__all__ = ["LISTENERS", "Trial", "hold"]
 
+LISTENERS: tuple[type[Listener], ...] = (Json, Raw, SocketIo, Polled, Stream, Poll, LongPoll)
 CHANNELS = ("kept1", "kept2", "plain1", "here1")
 TENANTS = ("x", "y")
 #: How long everybody has, once all is whole again, to be back and to have heard the last.
@@ -25,19 +39,30 @@ _QUIET_SECONDS = 60.0
 
 @dataclass
 class Trial:
-    """What came out of one run; ``done`` counts faults, ``events`` is its history."""
+    """What came out of one run; ``done`` counts faults, ``events`` is its history.
+
+    ``slowest``: seconds until the last publisher was answered, whatever it was told.
+    """
 
     events: list[Event]
     done: Counter[str] = field(default_factory=Counter)
+    slowest: float = 0.0
 
 
-async def hold(cluster: Cluster, fault: Fault, *, seconds: float, seed: int, each: int = 1) -> Trial:
-    """Run ``fault`` against ``cluster``, which is running, with ``each`` clients per door and tenant."""
+async def hold(
+    cluster: Cluster, fault: Fault, *, seconds: float, seed: int, each: int = 1, ends_within: float | None = None
+) -> Trial:
+    """Run ``fault`` against ``cluster``, which is running, with ``each`` clients per door and tenant.
+
+    A fault that ends by itself has as long as it takes. ``ends_within``: so many seconds after everybody has gone it is
+    over for all of them. Channels are named after the seed: trials that share a cluster have different ones.
+    """
+    began = time.monotonic()
     chance = random.Random(seed)
     history = History()
 
     def made(kind: Any, tenant: str, number: int, names: Sequence[str]) -> Any:
-        channels = tuple(f"{tenant}.{name}" for name in names)
+        channels = tuple(f"{tenant}.{name}-{seed}" for name in names)
         name = f"{kind.__module__.rpartition('.')[2]}-{tenant}-{kind.door}-{number}"
         return kind(name, channels, cluster, history, random.Random(chance.random()))
 
@@ -46,13 +71,13 @@ async def hold(cluster: Cluster, fault: Fault, *, seconds: float, seed: int, eac
     ]
     publishers: list[Publisher] = [made(kind, tenant, 0, CHANNELS) for tenant in TENANTS for kind in PUBLISHERS]
     enders: list[Post] = [made(Post, tenant, 99, CHANNELS) for tenant in TENANTS]
-    situation = Situation(cluster, listeners, publishers, random.Random(chance.random()))
+    situation = Situation(cluster, listeners, publishers, random.Random(chance.random()), history=history)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(listener.run()) for listener in listeners]
         async with asyncio.timeout(_QUIET_SECONDS):
             for listener in listeners:
                 await listener.ready()
-        looking = tasks.create_task(_look(cluster, history, random.Random(chance.random())))
+        looking = tasks.create_task(_look(cluster, history, random.Random(chance.random()), f"here1-{seed}"))
         async with asyncio.TaskGroup() as speaking:
             for publisher in publishers:
                 speaking.create_task(publisher.run())
@@ -60,8 +85,7 @@ async def hold(cluster: Cluster, fault: Fault, *, seconds: float, seed: int, eac
                 async with asyncio.timeout(seconds):
                     await fault(situation)
             # A fault that was given up half-way leaves no node down.
-            for node in cluster.nodes:
-                await node.start()
+            await cluster.heal()
             for publisher in publishers:
                 publisher.finish()
         await _hear_out(listeners, enders, history)
@@ -69,8 +93,23 @@ async def hold(cluster: Cluster, fault: Fault, *, seconds: float, seed: int, eac
             task.cancel()
     for tenant in TENANTS:
         for name in CHANNELS:
-            await _read_log(cluster.nodes[0], f"{tenant}.{name}", history)
-    return Trial(history.events, situation.done)
+            await _read_log(cluster.nodes[0], f"{tenant}.{name}-{seed}", history)
+    if ends_within is not None:
+        await _wait_for_ends(cluster, history, ends_within)
+    endings = [event for node in cluster.nodes for event in node.endings(began)]
+    return Trial([*history.events, *endings], situation.done, max(each.slowest for each in publishers))
+
+
+async def _wait_for_ends(cluster: Cluster, history: History, seconds: float) -> None:
+    """Until the handlers of disconnect have run for everybody who was there."""
+    there = {event.connection for event in history.events if isinstance(event, Came)}
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while there:
+                await asyncio.sleep(0.5)
+                ended = [event for node in cluster.nodes for event in node.endings()]
+                there -= {event.connection for event in ended if isinstance(event, Ended)}
+    history.note(Over)
 
 
 def _channels_for(kind: type[Listener]) -> Sequence[str]:
@@ -78,7 +117,7 @@ def _channels_for(kind: type[Listener]) -> Sequence[str]:
 
     Between two polls nothing is heard of a channel that keeps nothing.
     """
-    if issubclass(kind, Json | SocketIo):
+    if issubclass(kind, Json | SocketIo) and kind is not Polled:
         return CHANNELS
     return CHANNELS[:2] if issubclass(kind, Poll) else CHANNELS[:3]
 
@@ -116,19 +155,20 @@ async def _last_word(ender: Post, channel: str) -> Value:
                 return await ender.say(line, channel)
 
 
-async def _look(cluster: Cluster, history: History, chance: random.Random) -> None:
-    """Ask now and then who is there."""
+async def _look(cluster: Cluster, history: History, chance: random.Random, name: str) -> None:
+    """Ask now and then who is in the channel ``name`` of each tenant."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(chance.uniform(0.2, 1.0))
         for tenant in TENANTS:
             with suppress(*TROUBLES):
                 headers = {"authorization": f"Bearer {tenant}/looker"}
-                async with json_client(
-                    cluster.any(chance).ws, additional_headers=headers, ping_interval=None
-                ) as client:
+                async with (
+                    asyncio.timeout(ANSWER_SECONDS),
+                    json_client(cluster.any(chance).ws, additional_headers=headers, ping_interval=None) as client,
+                ):
                     asked = loop.time()
-                    channel = f"{tenant}.here1"
+                    channel = f"{tenant}.{name}"
                     answer = await client.ask("$presence", channel=channel)
                     if answer["type"] == "$reply":
                         members = tuple(member["connection"] for member in answer["payload"]["members"])

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from tests.chaos.events import (
     Acknowledged,
     Came,
+    Died,
+    Ended,
     Entry,
     Event,
     Failed,
@@ -14,6 +16,7 @@ from tests.chaos.events import (
     Invoked,
     Looked,
     Lost,
+    Over,
     Place,
     Received,
     Standing,
@@ -64,6 +67,9 @@ class TrueHistory:
             self._publish(channel)
         for channel in CHANNELS:
             self._note(Final, channel=channel, epoch=self._epoch, entries=tuple(self._logs[channel]))
+        for client in self._clients:
+            self.end(client.name)
+        self._note(Over)
 
     def _note(self, kind: type, **fields: object) -> None:
         self._now += 0.1
@@ -144,6 +150,13 @@ class TrueHistory:
             if not self.durable:
                 client.missed = []
 
+    def end(self, connection: str) -> None:
+        """Its handlers run; at times the node dies with that, and they run at another one."""
+        if self.chance.random() < 0.2:
+            self._note(Ended, connection=connection, process=f"dies with {connection}")
+            self._note(Died, process=f"dies with {connection}")
+        self._note(Ended, connection=connection, process="lives")
+
     def ghost(self) -> None:
         """Somebody who went long ago is still shown."""
         self._note(Came, connection="g", channel="a")
@@ -151,3 +164,4 @@ class TrueHistory:
         self._now += 100.0
         there = tuple(client.name for client in self._clients if client.channel == "a")
         self._note(Looked, channel="a", asked=self._now, members=(*there, "g"))
+        self.end("g")

@@ -107,7 +107,7 @@ async def test_with_certificate_and_key_it_is_https(folder: Path) -> None:
 
 
 async def test_the_demo_serves_the_chat_and_the_raw_lobby(folder: Path) -> None:
-    with openline(folder, "demo", "--port", "0") as process:
+    with openline(folder, "demo", "--port", "0", "--engine", "memory") as process:
         url, port = process.address()
         status, headers, body = await fetch(port, "GET / HTTP/1.1")
         assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")

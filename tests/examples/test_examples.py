@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocketRoute, expect
 
 from openline import Openline
+from openline.app.loading import load
 from openline.cli.examples import NAMES
-from openline.cli.serve import load
 from tests.server import openline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,10 +134,14 @@ def test_the_chat_leads_to_the_examples_and_each_runs_beside_its_own_code(
         assert page.locator("#code").text_content() == source
     page.locator("#two").click()
     expect(page.locator("iframe")).to_have_count(2)
+    # A line that is left while it opens would be a word of the browser's in the console.
+    for frame in page.locator("iframe").all():
+        expect(frame.content_frame.locator("#status")).to_have_text("Live")
     page.locator("#tab-page").click()
     expect(page.locator("#code")).to_contain_text("<!doctype html>")
     page.go_back()
     expect(page.locator("#title")).to_have_text("Whiteboard")
+    expect(page.frame_locator("iframe").first.locator("#status")).to_have_text("Live")
 
 
 @pytest.mark.browser

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from openline.cli.serve import load
+from openline.app.loading import load
 from openline.testing import client
 
 

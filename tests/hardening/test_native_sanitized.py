@@ -77,6 +77,6 @@ def test_the_native_part_does_nothing_undefined(sanitized: dict[str, str], tmp_p
     assert found.stdout.split() == [str(tmp_path / "openline" / "_native.abi3.so"), "True"]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--timeout", "500"]
     # What something takes, in time or memory, is no question here, and hundreds of thousands of fragments take long.
-    command += ["-k", "not twice_the_bytes and not 300_000 and not special_frames", *TESTS]
+    command += ["-k", "not twice_the_bytes and not 300_000", *TESTS]
     done = subprocess.run(command, cwd=ROOT, check=False, env=sanitized, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]

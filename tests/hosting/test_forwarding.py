@@ -133,3 +133,30 @@ async def test_who_says_that_a_request_was_forwarded_is_not_believed_and_not_for
         forged: dict[str, Any] = {"openline-forwarded": "1000 plain 10.0.0.1 00"}
         answer = await pair.http.get(f"{pair.b.http}{session}polling", headers=forged)
         assert answer.json() == {"code": 1, "message": "Session ID unknown"}
+
+
+#: What stands between the method and the body of a request for a session, by whether the node that has it is reached.
+ODD = {
+    "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n40": b" 200 ",
+    "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n40\r\n0\r\n\r\n": b" 200 ",
+    "DELETE {} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n40\r\n0\r\n\r\n": b" 400 ",
+    "POST {} HTTP/1.0\r\nContent-Length: 2\r\n\r\n40": b" 403 ",
+    "POST {} HTTP/1.1\r\nContent-Length: 2\r\n\r\n40": b" 403 ",
+    "POST {} HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\n40": b" 400 ",
+}
+
+
+async def test_an_odd_request_is_answered_at_either_node_as_at_the_other(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with two_nodes(server) as pair:
+        for node in (pair.a, pair.b):
+            for text, status in ODD.items():
+                path = await pair.handshake()
+                said = text.format(f"{path}polling").replace("\r\n", "\r\nConnection: close\r\n", 1)
+                reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+                writer.write(said.encode())
+                answer = (await reader.read()).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+                writer.close()
+                assert status in answer[:14], (text, answer)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]

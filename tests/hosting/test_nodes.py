@@ -138,6 +138,7 @@ async def test_a_node_that_was_frozen_past_its_lease_closes_its_own_lines_and_se
             reply = await _connected(again, token="ada", resume=greeting["resume"], since=greeting["position"])
             assert (reply["connection"], reply["recovered"]) == (greeting["connection"], True)
             assert (await again.push())["payload"] == 1
+            # Before it goes itself, which is an end like any other.
             assert nodes.gone == []
 
 

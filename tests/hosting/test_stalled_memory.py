@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.clients import bare_line, json_client
+from tests.memory import Memory
 from tests.server import openline
 
 pytestmark = pytest.mark.server
@@ -29,26 +30,6 @@ async def flood(connection, how: tuple[str, int, int]):
         if number % 8 == 7:
             await asyncio.sleep(0)
 """
-
-
-class Memory:
-    """What a process holds, in KB."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
-
-    def begin_peak(self) -> int:
-        """Let the peak begin here; what is held now."""
-        (self._folder / "clear_refs").write_text("5")
-        return self._of("VmRSS")
-
-    @property
-    def peak(self) -> int:
-        return self._of("VmHWM")
-
-    def _of(self, name: str) -> int:
-        (line,) = [each for each in (self._folder / "status").read_text().splitlines() if each.startswith(f"{name}:")]
-        return int(line.split()[1])
 
 
 @pytest.mark.parametrize("channel", ["brief:1", "kept:1", "latest:1"])

@@ -5,19 +5,10 @@ from typing import Any
 import pytest
 
 from openline.brokers.memory_directory import MemoryDirectory
+from openline.hub.outcome import drive
 from openline.hub.payload import Payload
-from openline.hub.record import LEASE_SECONDS
-from tests.cluster import Cluster, Node, move
-from tests.rig import Client, with_presence
-
-
-def whereabouts(cluster: Cluster, client_id: str) -> list[str]:
-    return [node.name for node in cluster.owners(client_id)]
-
-
-def come_back(client: Client, node: Node) -> dict[str, object]:
-    move(client, node)
-    return client.come_back()
+from tests.cluster import Cluster, come_back, move, news_of, watch, whereabouts
+from tests.rig import with_presence
 
 
 def test_what_is_published_at_one_node_is_heard_at_the_other() -> None:
@@ -137,6 +128,48 @@ def test_a_killed_node_s_adopter_may_be_killed_too() -> None:
     assert cluster.ended == [(client.connection.id, "closed")]
 
 
+def test_a_connection_that_was_adopted_outlives_its_adopter_s_orderly_end() -> None:
+    cluster = Cluster(size=3)
+    a, b, c = cluster.nodes
+    client = a.join("news")
+    for node in (a, b):
+        # Its client comes back to neither: they are replaced one after the other.
+        node.stop()
+        cluster.clock.advance(2)
+    c.say("news", 1)
+    reply = come_back(client, c)
+    assert (reply["resumed"], reply["recovered"]) == (True, True)
+    assert client.payloads() == [1]
+    assert cluster.ended == []
+
+
+def test_a_connection_that_was_adopted_is_known_again_when_the_engine_has_forgotten() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news")
+    a.stop()
+    cluster.clock.advance(2)
+    cluster.engine.entries.clear()
+    cluster.clock.advance(2)
+    assert come_back(client, b)["resumed"] is True
+
+
+def test_who_comes_back_to_the_node_that_adopted_it_may_come_back_again() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    client = a.join("news")
+    connection_id, secret = client.connection.id, client.resume
+    a.kill()
+    cluster.clock.advance(10)
+    adopted = b.hub.lifecycle.connections[connection_id]
+    found = b.share.registry.find(secret)
+    cluster.clock.advance()
+    drive(b.share.registry.take_over(found.result(), secret))
+    cluster.clock.advance()
+    # A door that gives no new secret tells this one, and a line that is lost is no end.
+    assert adopted.resume == (secret,)
+
+
 def test_the_last_node_s_connections_wait_for_the_next_one() -> None:
     cluster = Cluster(size=1)
     client = cluster.nodes[0].join("news")
@@ -147,101 +180,7 @@ def test_the_last_node_s_connections_wait_for_the_next_one() -> None:
     assert come_back(client, cluster.nodes[1])["recovered"] is True
 
 
-def test_a_node_that_stood_still_for_longer_than_its_lease_closes_what_it_has_before_anything_leaves() -> None:
-    cluster = Cluster()
-    a, b = cluster.nodes
-    client = a.join("news")
-    client.heard()
-    before = a.name
-    a.freeze()
-    cluster.clock.advance(LEASE_SECONDS + 2)
-    b.say("news", 1)
-    cluster.clock.advance(0)
-    a.thaw()
-    cluster.clock.advance(1)
-    assert client.wire.closed == (1012, "This server was away; come back.")
-    assert client.payloads() == []
-    assert a.name not in ("", before)
-    assert come_back(client, a)["recovered"] is True
-    assert client.payloads() == [1]
-    assert cluster.ended == []
-
-
-def test_a_node_that_was_cut_off_for_longer_than_its_lease_starts_over() -> None:
-    cluster = Cluster()
-    a, b = cluster.nodes
-    client = a.join("news")
-    client.heard()
-    before = a.name
-    a.link.cut = True
-    cluster.clock.advance(20)
-    assert not a.share.ready
-    a.link.mend()
-    cluster.clock.advance(10)
-    assert a.share.ready
-    assert a.name != before
-    assert client.wire.closed == (1012, "This server was away; come back.")
-    b.say("news", 1)
-    assert come_back(client, b)["recovered"] is True
-    assert client.payloads() == [1]
-    assert cluster.ended == []
-
-
-def test_nobody_is_missed_because_the_engine_stood_still() -> None:
-    cluster = Cluster(size=3)
-    clients = [node.join("news") for node in cluster.nodes for _ in range(3)]
-    names = [node.name for node in cluster.nodes]
-    cluster.engine.frozen = True
-    cluster.clock.advance(30)
-    cluster.engine.thaw()
-    cluster.clock.advance(30)
-    assert [node.name for node in cluster.nodes] == names
-    assert all(client.wire.open for client in clients)
-    assert cluster.ended == []
-
-
-def test_a_directory_that_was_flushed_is_written_again() -> None:
-    cluster = Cluster(with_presence())
-    a, b = cluster.nodes
-    client = a.join("news", token="ada")
-    cluster.flush()
-    cluster.clock.advance(2)
-    assert client.call(type="$presence", channel="news")["count"] == 1
-    client.lose()
-    b.say("news", 1)
-    assert come_back(client, b)["recovered"] is True
-    assert client.payloads() == [1]
-    assert cluster.ended == []
-
-
-def test_who_ends_while_the_engine_does_not_answer_ends_once_it_does() -> None:
-    cluster = Cluster(with_presence())
-    a, b = cluster.nodes
-    client, watcher = a.join("news"), b.join()
-    watcher.call(type="$subscribe", channel="news", presence=True)
-    a.link.cut = True
-    client.lose(clean=True)
-    cluster.clock.advance(3)
-    a.link.mend()
-    assert cluster.ended == []
-    cluster.clock.advance(5)
-    assert cluster.ended == [(client.connection.id, "closed")]
-    assert watcher.call(type="$presence", channel="news")["count"] == 1
-
-
 # -- presence
-
-
-def watch(node: Node, channel: str = "room", **options: object) -> Client:
-    client = node.join(**options)
-    client.call(type="$subscribe", channel=channel, presence=True)
-    client.heard()
-    return client
-
-
-def news_of(client: Client) -> list[tuple[str, str, int]]:
-    frames = client.pushes()
-    return [(f["type"], f["payload"]["member"]["connection"], f["payload"]["count"]) for f in frames]
 
 
 def test_who_comes_and_goes_at_one_node_is_told_at_the_others() -> None:

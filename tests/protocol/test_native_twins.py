@@ -207,6 +207,33 @@ def test_ranges_of_descriptors_one_behind_the_other_are_all_of_them_once(
     assert (list(twin([], 0, 5)[0]), twin([], 0, 5)[1]) == ([], -1)
 
 
+SIZES = st.sampled_from([0, 1, 2, 300, 5000, 16_383, 16_384, 16_385])
+
+
+@pytest.mark.parametrize("twin", [send_rows_in_python, send_rows])
+@given(st.lists(st.tuples(st.lists(st.integers(0, 5), unique=True), SIZES), max_size=8))
+def test_everybody_hears_the_rows_that_it_is_in_whoever_is_in_the_same(
+    twin: type(send_rows), told: list[tuple[list[int], int]]
+) -> None:
+    ends = [socket.socketpair() for _ in range(6)]
+    try:
+        pieces = [bytes([65 + number]) * size for number, (_, size) in enumerate(told)]
+        rows: list[Row] = [
+            (array("i", [ends[member][0].fileno() for member in members]), len(members), piece)
+            for (members, _), piece in zip(told, pieces, strict=True)
+        ]
+        assert list(twin(rows)) == []
+        for member, (ours, theirs) in enumerate(ends):
+            ours.close()
+            mine = b"".join(piece for (members, _), piece in zip(told, pieces, strict=True) if member in members)
+            with theirs.makefile("rb") as stream:
+                assert stream.read() == mine
+    finally:
+        for pair in ends:
+            for end in pair:
+                end.close()
+
+
 def test_rows_that_are_none_are_refused_by_the_native_part() -> None:
     for rows in ([(array("i", [1]), 2, b"")], [(1, 2, b"")], [(array("i"), -1, b"")]):
         if native is not None:

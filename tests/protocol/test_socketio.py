@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openline.errors import CommandError, ProtocolError
 from openline.protocol.rooms import everybody, room_channel, room_of
-from openline.protocol.socketio import Kind, Packet, PacketReader, encode_packet, read_command, read_event
+from openline.protocol.socketio import Kind, Packet, PacketReader, encode_packet, read_command
 
 
 def reader(max_bytes: int = 1000) -> PacketReader:
@@ -29,7 +29,7 @@ def test_packets_of_every_kind_are_read() -> None:
     assert read("0/random") == Packet(Kind.CONNECT, "/random", auth={})
     assert read("1/admin,") == read("1/admin") == Packet(Kind.DISCONNECT, "/admin")
     event = read('2/admin,456["project:delete",123,{"a":[true]}]')
-    assert (event.namespace, event.id, read_event(event)) == ("/admin", 456, "project:delete")
+    assert (event.namespace, event.id, event.event) == ("/admin", 456, "project:delete")
     assert event.values() == ["project:delete", 123, {"a": [True]}]
     assert read("3/admin,456[]") == Packet(Kind.ACK, "/admin", 456)
     assert read('2["__proto__",{"__proto__":{"p":1}}]').values() == ["__proto__", {"__proto__": {"p": 1}}]

@@ -14,6 +14,13 @@ from openline import LineSettings, Openline, Settings, SocketIoSettings
 from tests.server import Served
 
 PATIENCE = 60.0
+#: An application for a process of its own.
+PROGRAM = """
+from openline import Openline
+
+line = Openline()
+line.of("/").on("echo")(lambda socket, *values: values)
+"""
 #: What the published suites are written for.
 SUITE = SocketIoSettings(ping_interval_seconds=0.3, ping_timeout_seconds=0.2, connect_within_seconds=1.0)
 #: The same for cases that are not about time, so that a machine with other things to do changes nothing.

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import socketio
 
 from openline import ConnectError, Connection, Socket
-from tests.server import Served, serving, until
-from tests.socketio_door.hands import application
+from tests.server import Served, openline, serving, until
+from tests.socketio_door.hands import PROGRAM, application
 
 TRANSPORTS = (["polling"], ["websocket"], ["polling", "websocket"])
 transports = pytest.mark.parametrize("transports", TRANSPORTS, ids="-".join)
@@ -123,6 +124,30 @@ async def test_it_comes_back_after_a_line_that_the_server_closes(transports: lis
         await until(lambda: not line.connections)
         # Its tasks end a moment after it says that it is through.
         await asyncio.sleep(0.05)
+
+
+@transports
+@pytest.mark.server
+async def test_after_a_restart_of_the_server_it_is_back_by_itself(transports: list[str], tmp_path: Path) -> None:
+    (tmp_path / "chat.py").write_text(PROGRAM)
+    one = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.2, randomization_factor=0)
+    came: list[str] = []
+    one.on("connect", lambda: came.append("connect"))
+    one.on("disconnect", lambda *reason: came.append("disconnect"))
+    with openline(tmp_path, "serve", "chat:line", "--port", "0") as process:
+        url, port = process.address()
+        await one.connect(url, transports=transports, wait_timeout=5)
+        first = one.get_sid()
+        assert await one.call("echo", 1) == 1
+        assert process.end() == 0
+        await until(lambda: came == ["connect", "disconnect"])
+        with openline(tmp_path, "serve", "chat:line", "--port", str(port)) as again:
+            again.address()
+            await until(lambda: came == ["connect", "disconnect", "connect"])
+            assert await one.call("echo", (2, b"\x00")) == (2, b"\x00")
+            assert one.get_sid() != first
+            await one.disconnect()
+            await asyncio.sleep(0.05)
 
 
 async def test_where_others_recover_it_declines_so_that_its_handlers_fit() -> None:

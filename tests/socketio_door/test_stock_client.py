@@ -7,6 +7,7 @@ import pytest
 
 from tests.clients import json_client, opened
 from tests.server import openline, serving
+from tests.socketio_door.hands import PROGRAM
 from tests.socketio_door.hosts import HOSTS
 from tests.socketio_door.stock import TRANSPORTS, play, playing, stock_line
 
@@ -138,14 +139,6 @@ async def test_each_end_learns_of_the_end_in_socket_ios_words(transports: str) -
             "server namespace disconnect",
             "transport close",
         ]
-
-
-PROGRAM = """
-from openline import Openline
-
-line = Openline()
-line.of("/").on("echo")(lambda socket, value: value)
-"""
 
 
 @transports

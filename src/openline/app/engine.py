@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs
 
+from openline.app.seat import seat
+from openline.brokers.link import open_engine
+from openline.brokers.link_broker import LinkBroker, LinkDirectory
 from openline.brokers.log import LOGS_BYTES
 from openline.brokers.memory import MemoryBroker
 from openline.brokers.redis_url import SCHEMES, RedisUrl, parse_redis_url
 from openline.brokers.sqlite import SqliteBroker
-from openline.errors import SettingsError
+from openline.errors import BrokerError, SettingsError
 from openline.hub.ports import Broker, Directory
 from openline.hub.timers import Timers
 
@@ -62,14 +65,26 @@ def _bytes(text: str) -> int:
     return int(text)
 
 
-def make_broker(url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers, cluster_key: str = "") -> Broker:
-    """The engine that ``url`` names, not started yet; raises :class:`SettingsError` for what names none."""
+def make_broker(
+    url: str, *, loop: asyncio.AbstractEventLoop, timers: Timers, cluster_key: str = "", line: int = 0
+) -> Broker:
+    """The engine that ``url`` names, not started yet; raises :class:`SettingsError` for what names none.
+
+    ``line`` says which Openline of its program it is for: workers have theirs in the engine process.
+    """
     engine = check_engine(url)
     if engine.redis is not None:
         # Only who uses it needs what it stands on.
         from openline.brokers.redis import RedisBroker  # noqa: PLC0415
 
         return RedisBroker(engine.redis, loop=loop, timers=timers, cluster_key=cluster_key)
+    worker = seat()
+    if worker is not None:
+        try:
+            open_engine(worker.engine, url, line)
+        except BrokerError as error:
+            raise SettingsError("workers", str(error)) from error
+        return LinkBroker(worker.engine, url, line, loop=loop, timers=timers)
     if not engine.path:
         return MemoryBroker(timers, logs_bytes=engine.logs_bytes)
     return SqliteBroker(str(Path(engine.path).expanduser()), loop=loop, timers=timers, synced=engine.synced)
@@ -79,7 +94,9 @@ def make_directory(broker: Broker) -> Directory | None:
     """What the nodes of ``broker``, which has not started, know each other by; None for an engine of one node."""
     if isinstance(broker, (MemoryBroker, SqliteBroker)):
         return None
+    if isinstance(broker, LinkBroker):
+        return LinkDirectory(broker.link)
     from openline.brokers.redis import RedisBroker  # noqa: PLC0415
     from openline.brokers.redis_directory import RedisDirectory  # noqa: PLC0415
 
-    return RedisDirectory(broker.link) if isinstance(broker, RedisBroker) else None
+    return RedisDirectory(broker.link, seal=broker.seal) if isinstance(broker, RedisBroker) else None

@@ -5,6 +5,7 @@ Made at the first use, ended with the server.
 
 import asyncio
 import logging
+import os
 import sys
 import threading
 from collections import Counter
@@ -16,12 +17,15 @@ from weakref import WeakSet
 from openline.app.engine import make_broker, make_directory
 from openline.app.handlers import Handlers
 from openline.app.http_doors import http_doors
+from openline.app.seat import seat
 from openline.app.settings import Settings
 from openline.errors import OpenlineError
 from openline.hub.drain import Drain
 from openline.hub.hub import Hub
+from openline.hub.plans import Plans
 from openline.hub.policy import ChannelOptions, Policy
 from openline.hub.ports import Clock, Handle
+from openline.hub.record import digest
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
@@ -69,6 +73,7 @@ class Runtime:
         handlers: Handlers,
         spellings: Mapping[str, Spelling],
         clock: Clock | None = None,
+        line: int = 0,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
@@ -82,8 +87,12 @@ class Runtime:
         for each in options:
             policy.add(each)
         self.policy = policy
+        worker = seat()
+        cluster_key, address = settings.cluster_key, settings.advertise
+        if worker is not None:
+            cluster_key, address = cluster_key or worker.key, worker.reached(address)
         self._broker = make_broker(
-            settings.engine, loop=self.loop, timers=self._timers, cluster_key=settings.cluster_key
+            settings.engine, loop=self.loop, timers=self._timers, cluster_key=settings.cluster_key, line=line
         )
         self.hub = Hub(
             broker=self._broker,
@@ -94,6 +103,8 @@ class Runtime:
             tasks=self._tasks,
             settings=settings.hub,
         )
+        directory = make_directory(self._broker)
+        cluster = None if directory is None else self.hub.share(directory, address)
         self.doors = Doors(
             self.hub,
             settings=settings.line,
@@ -103,14 +114,14 @@ class Runtime:
             on_shutdown=self.drain,
         )
         self.departure = Drain(self.hub, settings.drain, self.doors.waiting)
-        vouching = Vouching(settings.cluster_key)
+        vouching = Vouching(cluster_key)
         self.gate = Gate(settings.gate, vouching)
         #: What answers HTTP at which path below our mount, beside pages.
         self.endpoints: dict[str, Endpoint] = http_doors(self.doors, self.gate, settings.http, settings.paths)
-        api = Api(self.hub, settings.api, settings.http, self.departure)
+        ends = os.getpid() if worker is None else worker.supervisor
+        plans = Plans(self.hub, self.departure, "" if worker is None else digest(worker.key))
+        api = Api(self.hub, settings.api, settings.http, plans, ends)
         self.endpoints |= api.endpoints(self.gate, settings.paths.api)
-        directory = make_directory(self._broker)
-        cluster = None if directory is None else self.hub.share(directory, settings.advertise)
         if cluster is not None:
             self.doors.forwarding = Forwarding(self.hub, vouching)
         started = self._broker.start(self.hub)

@@ -1,5 +1,8 @@
 """An application as servers see it: it starts, answers as ASGI says, and stops."""
 
+from itertools import count
+from typing import Final
+
 from openline.app.handlers import Handlers
 from openline.app.http import serve_http, serve_lifespan, serve_unavailable
 from openline.app.pages import Page, client_pages, sdk_pages
@@ -18,11 +21,16 @@ from openline.transports.passing_on import passed_on
 __all__ = ["Served"]
 
 
+#: Which Openline of the program each is: the same in every process that runs it.
+_lines: Final = count()
+
+
 class Served:
     """Holds what has been configured, and what runs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._line = next(_lines)
         self._handlers = Handlers()
         self._options: dict[str, ChannelOptions] = {}
         self._pages: dict[str, Page] = {}
@@ -49,7 +57,7 @@ class Served:
         # A server that ended without a word, as the ones of tests do, has taken its loop with it.
         if self._runtime is None or self._runtime.loop.is_closed():
             options = list(self._options.values())
-            self._runtime = Runtime(self._settings, options, self._handlers, self._spellings, clock)
+            self._runtime = Runtime(self._settings, options, self._handlers, self._spellings, clock, self._line)
         return self._runtime
 
     async def stop(self) -> None:

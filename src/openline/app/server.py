@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.lifespan.on import LifespanOn, LifespanSendMessage
 
+from openline.app.loading import load as load_target
 from openline.app.runtime import running_here
 from openline.errors import OpenlineError, SettingsError
 from openline.transports.listener import Listener
@@ -21,10 +22,22 @@ from openline.transports.receiver import Receiver
 from openline.transports.uvicorn_host import NativeHttpProtocol
 from openline.version import VERSION
 
-__all__ = ["Server", "configure", "make_server", "serve", "set_up_logging"]
+__all__ = [
+    "EVERYWHERE",
+    "Lifespan",
+    "Server",
+    "configure",
+    "hurry",
+    "load",
+    "make_server",
+    "not_listening",
+    "own_address",
+    "serve",
+    "set_up_logging",
+]
 
 _log: Final = logging.getLogger("openline")
-_EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104  what is listened on, not where
 #: How long requests of an application around us may go on after the signal.
 GRACE_SECONDS = 18
 #: How long lines may take to end once everybody has been let go.
@@ -38,7 +51,7 @@ _THRESHOLDS: Final = (10_000, 10, 10)
 _NOT_STARTED: Final = "Application startup failed. Exiting."
 
 
-class _Lifespan(LifespanOn):
+class Lifespan(LifespanOn):
     """uvicorn's, which keeps why the application does not start, where that is one line, instead of logging it."""
 
     reason = ""
@@ -54,13 +67,14 @@ class _Lifespan(LifespanOn):
 class Server(uvicorn.Server):
     """uvicorn, which says in our words where it listens, or why it cannot, and ends with 0 when it was told to end."""
 
+    lifespan_type = Lifespan
     _loop: asyncio.AbstractEventLoop | None = None
     _last: threading.Timer | None = None
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Listen; raises :class:`OpenlineError` where that cannot be, or the application does not start."""
         self._loop = asyncio.get_running_loop()
-        self.lifespan = lifespan = _Lifespan(self.config)
+        self.lifespan = lifespan = self.lifespan_type(self.config)
         try:
             await super().startup(sockets)
         except SystemExit as stop:
@@ -69,10 +83,14 @@ class Server(uvicorn.Server):
             raise not_listening(self.config, stop) from None
         if sockets is not None:
             self._log_started_message(sockets)
-        self._tell_application(sockets)
+        await self.listen_further()
+        self.tell_application(sockets)
         self._listen_below_the_loop()
 
-    def _tell_application(self, sockets: list[socket] | None) -> None:
+    async def listen_further(self) -> None:
+        """Where this process alone is reached; nowhere but where all are."""
+
+    def tell_application(self, sockets: list[socket] | None) -> None:
         """Let the application know where it is reached, where that is one of ours."""
         listeners = sockets or [each for server in self.servers for each in server.sockets]
         application = cast("object", self.config.loaded_app)  # pyright: ignore[reportUnknownMemberType]
@@ -80,7 +98,7 @@ class Server(uvicorn.Server):
         if not callable(listens) or not listeners or listeners[0].family not in (AF_INET, AF_INET6):
             return
         host, port = listeners[0].getsockname()[:2]
-        shown = _own_address() if host in _EVERYWHERE else host
+        shown = own_address() if host in EVERYWHERE else host
         listens(f"{'https' if self.config.is_ssl else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}")
 
     def _listen_below_the_loop(self) -> None:
@@ -134,7 +152,7 @@ class Server(uvicorn.Server):
         elif self._loop is not None:
             self.force_exit = True
             # A signal comes in the middle of anything.
-            self._loop.call_soon_threadsafe(_hurry)
+            self._loop.call_soon_threadsafe(hurry)
 
     def let_the_process_go_on(self) -> None:
         """It has ended, and its end was not to be the process's."""
@@ -149,7 +167,7 @@ class Server(uvicorn.Server):
         _log.info("Openline %s is ready on %s://%s:%s%s (Ctrl-C ends it)", VERSION, scheme, shown, port, more)
 
 
-def _own_address() -> str:
+def own_address() -> str:
     """The address from which this machine speaks to others; nothing is sent to find out."""
     with socket(AF_INET, SOCK_DGRAM) as any_way:
         try:
@@ -159,7 +177,8 @@ def _own_address() -> str:
         return str(any_way.getsockname()[0])
 
 
-def _hurry() -> None:
+def hurry() -> None:
+    """Let nobody be waited for any more."""
     for runtime in running_here():
         runtime.departure.hurry()
 
@@ -196,12 +215,23 @@ def serve(
     log_level: str = "info",
     certificate: str | None = None,
     key: str | None = None,
+    workers: int = 1,
 ) -> None:
     """Serve ``app``, an :class:`Openline` or any ASGI application that one is mounted in, until SIGINT or SIGTERM.
 
-    ``certificate`` and ``key`` are PEM files for TLS. Raises :class:`SettingsError` where the address cannot be had,
-    or the files are no good, and :class:`OpenlineError` where the application does not start.
+    ``certificate`` and ``key`` are PEM files for TLS. ``app`` may be named, as in ``"chat:line"``. More than one of
+    ``workers`` are processes that share the port and the channels; each imports ``app`` by its name. Raises
+    :class:`SettingsError` where the address cannot be had, the files are no good, or there is no such name, and
+    :class:`OpenlineError` where the application does not start.
     """
+    from openline.app.workers import check_workers, serve_by_name  # noqa: PLC0415  it stands on this module
+
+    check_workers(workers)
+    if workers > 1:
+        serve_by_name(app, workers, host=host, port=port, log_level=log_level, certificate=certificate, keyfile=key)
+        return
+    if isinstance(app, str):
+        app = load_target(app)
     server = make_server(app, host=host, port=port, log_level=log_level, certificate=certificate, key=key)
     try:
         server.run()
@@ -249,12 +279,15 @@ def configure(app: Any, **options: Any) -> uvicorn.Config:
     )
 
 
-def set_up_logging(level: str) -> None:
-    """Log ours, and uvicorn's from warnings on, to standard error, one line per record."""
+def set_up_logging(level: str, process: str = "") -> None:
+    """Log ours, and uvicorn's from warnings on, to standard error, one line per record.
+
+    ``process`` is whose they are, where there are several.
+    """
     handler = logging.StreamHandler()
     # Why nobody can listen there, or the application does not start, is told by whoever asked for it.
     handler.addFilter(lambda record: not isinstance(record.msg, OSError) and record.msg != _NOT_STARTED)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s {process and f'[{process}] '}%(message)s", "%H:%M:%S"))
     for name, threshold in (("openline", level.upper()), ("uvicorn", "WARNING"), ("uvicorn.error", "WARNING")):
         logger = logging.getLogger(name)
         logger.setLevel(threshold)

@@ -31,7 +31,8 @@ class Log:
     __slots__ = ("_entries", "_retention", "head", "size", "touched", "trimmed")
 
     def __init__(self, trimmed: int) -> None:
-        self._entries: deque[tuple[float, Publication]] = deque()
+        # When it came in, it, and its size.
+        self._entries: deque[tuple[float, Publication, int]] = deque()
         self._retention = Retention()
         self.size = 0
         self.head = trimmed
@@ -44,27 +45,30 @@ class Log:
         self._retention = retention
         self.touched = now
         if retention.count or self._entries:
-            self._entries.append((now, publication))
-            self.size += publication.size
+            size = publication.size
+            self._entries.append((now, publication, size))
+            self.size += size
             self.trim(now)
         else:
             self.trimmed = publication.stamp
 
     def trim(self, now: float) -> None:
         """Drop what is too old, too many, or too large."""
-        keep = self._retention
-        while self._entries:
-            at, _ = self._entries[0]
-            if len(self._entries) <= keep.count and self.size <= keep.size and at + keep.seconds > now:
+        keep, entries = self._retention, self._entries
+        while entries:
+            at, oldest, size = entries[0]
+            if len(entries) <= keep.count and self.size <= keep.size and at + keep.seconds > now:
                 return
-            self.drop_oldest()
+            entries.popleft()
+            self.size -= size
+            self.trimmed = oldest.stamp
 
     def drop_oldest(self) -> bool:
         """Drop the oldest publication; returns whether there was one."""
         if not self._entries:
             return False
-        _, oldest = self._entries.popleft()
-        self.size -= oldest.size
+        _, oldest, size = self._entries.popleft()
+        self.size -= size
         self.trimmed = oldest.stamp
         return True
 
@@ -89,14 +93,14 @@ class Log:
 
     def _behind(self, stamp: int) -> Iterator[Publication]:
         """From the newest down to the first behind ``stamp``."""
-        for _, publication in reversed(self._entries):
+        for _, publication, _ in reversed(self._entries):
             if publication.stamp <= stamp:
                 return
             yield publication
 
     def _ahead_of(self, stamp: int | None) -> Iterator[Publication]:
         """From the newest ahead of ``stamp``, or of the end, down to the oldest."""
-        for _, publication in reversed(self._entries):
+        for _, publication, _ in reversed(self._entries):
             if stamp is None or publication.stamp < stamp:
                 yield publication
 

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,7 +12,7 @@ from openline.hub.presence import Members
 from openline.hub.record import LEASE_SECONDS, SILENCE_SECONDS, Beat, Fate, Place, Record, Turnout
 from openline.model import JsonBytes
 
-__all__ = ["Entries", "MemoryDirectory"]
+__all__ = ["DirectoryEnd", "Entries", "MemoryDirectory"]
 
 T = TypeVar("T")
 
@@ -59,7 +59,8 @@ class Entries:
         self._ending: set[str] = set()
         self._secrets: dict[str, str] = {}
         self._rolls: dict[str, _Roll] = {}
-        self._versions = 0
+        # In microseconds, so that it goes on above what it was before everything was forgotten.
+        self._versions = int(self._now() * 1_000_000)
 
     # -- nodes
 
@@ -89,6 +90,11 @@ class Entries:
         """See :class:`~openline.hub.ports.Directory`."""
         if self._nodes.pop(node, None) is not None:
             self._gone[node] = "left"
+
+    def lose(self, node: str) -> None:
+        """A node is known to be no more, before its lease has run out."""
+        if self._nodes.pop(node, None) is not None:
+            self._gone[node] = "lost"
 
     # -- connections
 
@@ -162,8 +168,10 @@ class Entries:
             del self._gone[gone]
         return [self._hand_over(record, node) for record in found[:limit]]
 
-    def end(self, node: str, connection_id: str) -> bool:
+    def end(self, node: str, connection_id: str, era: str | None) -> bool:
         """See :class:`~openline.hub.ports.Directory`."""
+        if connection_id not in self._records and era is not None and era != self.era:
+            return True
         record = self._own(node, connection_id)
         if record is None:
             return False
@@ -218,82 +226,93 @@ def _placed(record: Record, subscriptions: Mapping[str, Place]) -> Record:
     return msgspec.structs.replace(record, subscriptions=subscriptions)
 
 
-class MemoryDirectory:
-    """One node's end of :class:`Entries`; see :class:`~openline.hub.ports.Directory`.
+class DirectoryEnd:
+    """One node's end of :class:`Entries`, wherever those are; see :class:`~openline.hub.ports.Directory`."""
+
+    def __init__(self) -> None:
+        self._node = ""
+
+    def _ask(self, method: str, *arguments: object) -> Outcome[Any]:
+        """What :class:`Entries` answers, asked for the node."""
+        raise NotImplementedError
+
+    def join(self, node: str, address: str) -> Outcome[Beat]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        self._node = node
+        return self._ask("join", address)
+
+    def beat(self) -> Outcome[Beat]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("beat")
+
+    def leave(self) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("leave")
+
+    def put(self, record: Record) -> Outcome[bool]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("put", record)
+
+    def subscribed(self, connection_id: str, channel: str, place: Place) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("subscribed", connection_id, channel, place)
+
+    def unsubscribed(self, connection_id: str, channel: str) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("unsubscribed", connection_id, channel)
+
+    def keep(self, connection_id: str, secrets: Sequence[str]) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("keep", connection_id, secrets)
+
+    def find(self, secret: str) -> Outcome[Record | None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("find", secret)
+
+    def claim(self, connection_id: str, secret: str) -> Outcome[Record | None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("claim", connection_id, secret)
+
+    def adopt(self, node: str, limit: int) -> Outcome[Sequence[Record]]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("adopt", node, limit)
+
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("end", connection_id, era)
+
+    def forget(self, connection_id: str) -> Outcome[None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("forget", connection_id)
+
+    def enter(self, channel: str, connection_id: str, member: JsonBytes) -> Outcome[Turnout | None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("enter", channel, connection_id, member)
+
+    def exit(self, channel: str, connection_id: str) -> Outcome[Turnout | None]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("exit", channel, connection_id)
+
+    def present(self, channel: str, limit: int, after: int) -> Outcome[JsonBytes]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("present", channel, limit, after)
+
+    def count(self, channels: Sequence[str]) -> Outcome[Sequence[int]]:
+        """See :class:`~openline.hub.ports.Directory`."""
+        return self._ask("count", channels)
+
+
+class MemoryDirectory(DirectoryEnd):
+    """The end of a node that shares this process.
 
     ``carry`` makes a call there and brings back what came of it: at once, unless something lies between.
     """
 
     def __init__(self, entries: Entries, carry: Callable[[Callable[[], object]], Outcome[object]] = _at_once) -> None:
+        super().__init__()
         self._entries = entries
         self._carry = carry
-        self._node = ""
 
-    def _ask(self, method: Callable[..., T], *arguments: object) -> Outcome[T]:
-        call: Callable[[], object] = partial(method, self._node, *arguments)
-        return self._carry(call)  # type: ignore[return-value]  # what comes out is what the method returns
-
-    def join(self, node: str, address: str) -> Outcome[Beat]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        self._node = node
-        return self._ask(self._entries.join, address)
-
-    def beat(self) -> Outcome[Beat]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.beat)
-
-    def leave(self) -> Outcome[None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.leave)
-
-    def put(self, record: Record) -> Outcome[bool]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.put, record)
-
-    def subscribed(self, connection_id: str, channel: str, place: Place) -> Outcome[None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.subscribed, connection_id, channel, place)
-
-    def unsubscribed(self, connection_id: str, channel: str) -> Outcome[None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.unsubscribed, connection_id, channel)
-
-    def keep(self, connection_id: str, secrets: Sequence[str]) -> Outcome[None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.keep, connection_id, secrets)
-
-    def find(self, secret: str) -> Outcome[Record | None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.find, secret)
-
-    def claim(self, connection_id: str, secret: str) -> Outcome[Record | None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.claim, connection_id, secret)
-
-    def adopt(self, node: str, limit: int) -> Outcome[Sequence[Record]]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.adopt, node, limit)
-
-    def end(self, connection_id: str) -> Outcome[bool]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.end, connection_id)
-
-    def forget(self, connection_id: str) -> Outcome[None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.forget, connection_id)
-
-    def enter(self, channel: str, connection_id: str, member: JsonBytes) -> Outcome[Turnout | None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.enter, channel, connection_id, member)
-
-    def exit(self, channel: str, connection_id: str) -> Outcome[Turnout | None]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.exit, channel, connection_id)
-
-    def present(self, channel: str, limit: int, after: int) -> Outcome[JsonBytes]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.present, channel, limit, after)
-
-    def count(self, channels: Sequence[str]) -> Outcome[Sequence[int]]:
-        """See :class:`~openline.hub.ports.Directory`."""
-        return self._ask(self._entries.count, channels)
+    def _ask(self, method: str, *arguments: object) -> Outcome[Any]:
+        call: Callable[[], object] = partial(getattr(self._entries, method), self._node, *arguments)
+        return self._carry(call)

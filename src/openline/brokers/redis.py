@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from openline.brokers.envelope import Envelopes, Poison, PoisonCount
+from openline.brokers.envelope import Envelopes, Poison, PoisonCount, Seal
 from openline.brokers.redis_catchup import CatchUp
 from openline.brokers.redis_connection import Reply, pack
 from openline.brokers.redis_link import Link, Script
@@ -50,6 +50,7 @@ class RedisBroker:
     ) -> None:
         self.link = Link(url, loop=loop, timers=timers)
         self.poison = PoisonCount()
+        self.seal = Seal(cluster_key)
         self._url = url
         self._loop = loop
         self._timers = timers
@@ -83,9 +84,9 @@ class RedisBroker:
         )
         #: Who waits until this node has heard everything that was published up to now, and what they want.
         self._asking: list[tuple[str, Outcome[None]]] = []
-        #: What comes in before this node has found out what it missed; and the connection for which it has.
+        #: What comes in while this node finds out what it missed; the connections for which it began to, and has.
         self._held: list[tuple[str, bytes]] = []
-        self._greeted = 0
+        self._greeting = self._greeted = 0
         self._cut = len(self._names.live)
         self._started: Outcome[None] = Outcome()
         self._closing: asyncio.Task[None] | None = None
@@ -120,7 +121,7 @@ class RedisBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         self._listener = None
         if self._closed is None:
-            self._closed = Outcome()
+            closed = self._closed = Outcome()
             self._publisher.close()
             self._questions.close()
             for _, outcome in self._asking:
@@ -128,7 +129,7 @@ class RedisBroker:
             self._asking.clear()
             self._started.settle(None)
             self._closing = self._loop.create_task(self.link.close())
-            self._closing.add_done_callback(partial(_closed, self._closed))
+            self._closing.add_done_callback(lambda _: closed.settle(None))
         return self._closed
 
     # -- publishing
@@ -197,6 +198,9 @@ class RedisBroker:
         channel = name[self._cut :].decode("utf-8", "replace")
         if self._greeted == self.link.turn:
             self._check(channel, data)
+        elif self._greeting != self.link.turn:
+            # It is in the logs by the time that they are read.
+            return
         elif self._catch_up.full(len(data)):
             self.link.abort("too much was published while this node caught up")
         else:
@@ -334,7 +338,8 @@ class RedisBroker:
 
     async def greet(self, server: Server) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`: find the epoch, and read what was missed meanwhile."""
-        self._held = []
+        self._held, self._greeting = [], self.link.turn
+        self._catch_up.begin()
         found = await self.link.run(
             ADOPT,
             (self._names.epoch,),
@@ -383,10 +388,6 @@ class RedisBroker:
     def went_down(self, reason: str) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`."""
         self._publisher.let_volatile_pass()
-
-
-def _closed(outcome: Outcome[None], _: asyncio.Task[None]) -> None:
-    outcome.settle(None)
 
 
 def _pass_over(_: Reply) -> None:

@@ -49,12 +49,15 @@ class CatchUp:
         self._held_room -= size
         return self._held_room < 0
 
+    def begin(self) -> None:
+        """A new connection is there: nothing of it has been held, or read, yet."""
+        self._room = self._held_room = MOST_BYTES
+
     async def read(self, epoch: str, after: int, wanted: Mapping[str, int], *, known: bool) -> Missed:
         """What was published in ``wanted`` behind ``after``; ``known`` is false where this node knows nothing of it.
 
         What came behind the newest stamp of this moment comes live. Raises :class:`~openline.errors.BrokerError`.
         """
-        self._room = self._held_room = MOST_BYTES
         missed = Missed(-1, {}, [], set())
         names = iter(tuple(wanted))
         some = tuple(islice(names, _HEADS_AT_ONCE))

@@ -1,12 +1,12 @@
 """The Lua scripts of the directory in Redis: each is one step that nothing can come between.
 
 Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, when a beat came last; ``spare``, until
-when no lease runs out; ``version``, how often presence has changed), ``nodes`` (a sorted set: when the lease of each
+when no lease runs out; ``version``, which grows as presence changes), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
 its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
-``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
-that it takes up), ``present:CHANNEL`` (a hash: members by connection) and ``came:CHANNEL`` (a sorted set: with which
-version each came).
+``t`` the same sealed, ``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends),
+``secret:DIGEST`` (the connection that it takes up), ``present:CHANNEL`` (a hash: members by connection) and
+``came:CHANNEL`` (a sorted set: with which version each came). What scripts do not read is sealed.
 """
 
 from typing import Final
@@ -73,7 +73,8 @@ local lease, here = tonumber(ARGV[2]), p .. 'directory'
 local era = redis.call('HGET', here, 'era')
 if not era then
   era = ARGV[4]
-  redis.call('HSET', here, 'era', era)
+  -- In microseconds, so that it goes on above what another era had.
+  redis.call('HSET', here, 'era', era, 'version', string.format('%.0f', now * 1000))
 end
 local heard = tonumber(redis.call('HGET', here, 'heard') or now)
 if now - heard > tonumber(ARGV[3]) then redis.call('HSET', here, 'spare', now + lease) end
@@ -99,8 +100,8 @@ if redis.call('ZREM', p .. 'nodes', node) == 1 then
 end
 """)
 
-#: node, connection, the record, the digests; then fields, each with a subscription: as many as there are, but few at a
-#: time, because Lua's stack is not endless.
+#: node, connection, the record, the digests, the same sealed; then fields, each with a subscription: as many as there
+#: are, but few at a time, because Lua's stack is not endless.
 PUT: Final = _script("""
 local id = ARGV[2]
 local key = p .. 'connection:' .. id
@@ -112,9 +113,9 @@ if owner then
   drop_secrets(mine(id))
   redis.call('DEL', key)
 end
-redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3], 'k', ARGV[4])
+redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3], 'k', ARGV[4], 't', ARGV[5])
 let_in_with(id, ARGV[4])
-for n = 5, #ARGV, 1000 do redis.call('HSET', key, unpack(ARGV, n, math.min(n + 999, #ARGV))) end
+for n = 6, #ARGV, 1000 do redis.call('HSET', key, unpack(ARGV, n, math.min(n + 999, #ARGV))) end
 redis.call('SADD', p .. 'has:' .. node, id)
 return 1
 """)
@@ -129,13 +130,13 @@ UNSUBSCRIBED: Final = _script("""
 if owned(ARGV[2]) then redis.call('HDEL', p .. 'connection:' .. ARGV[2], 's:' .. ARGV[3]) end
 """)
 
-#: node, connection, the digests.
+#: node, connection, the digests, the same sealed.
 KEEP: Final = _script("""
 local id = ARGV[2]
 local secrets, ends = mine(id)
 if secrets and not ends then
   drop_secrets(secrets)
-  redis.call('HSET', p .. 'connection:' .. id, 'k', ARGV[3])
+  redis.call('HSET', p .. 'connection:' .. id, 'k', ARGV[3], 't', ARGV[4])
   let_in_with(id, ARGV[3])
 end
 """)
@@ -173,12 +174,13 @@ if redis.call('SCARD', has) == 0 then redis.call('HDEL', p .. 'gone', gone) end
 return found
 """)
 
-#: node, connection.
+#: node, connection; an era, or nothing.
 END: Final = _script("""
 local id = ARGV[2]
-local secrets = mine(id)
-if not secrets then return 0 end
-drop_secrets(secrets)
+local m = redis.call('HMGET', p .. 'connection:' .. id, 'o', 'k')
+if not m[1] and ARGV[3] and redis.call('HGET', p .. 'directory', 'era') ~= ARGV[3] then return 1 end
+if m[1] ~= node then return 0 end
+drop_secrets(m[2] or '')
 redis.call('HSET', p .. 'connection:' .. id, 'k', '', 'e', 1)
 return 1
 """)

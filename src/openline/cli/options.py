@@ -8,7 +8,7 @@ import click
 
 from openline.app.openline import Openline
 
-__all__ = ["apply", "serving_options"]
+__all__ = ["apply", "serving_options", "workers_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,6 +112,19 @@ _OPTIONS = (
         metavar="SECONDS",
         help="At SIGTERM, give what is under way so long before it is cancelled; 10 unless told.",
     ),
+)
+
+
+#: For what can be served by several processes.
+workers_option = click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    envvar="OPENLINE_WORKERS",
+    show_envvar=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes that share the port, such as one for each core; they share channels, too.",
 )
 
 

@@ -1,7 +1,5 @@
 """``openline serve module:object``."""
 
-import importlib
-import inspect
 import json
 import logging
 import os
@@ -12,12 +10,14 @@ import click
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
+from openline.app.loading import load
 from openline.app.openline import Openline
 from openline.app.server import Server, configure, make_server, not_listening, set_up_logging
-from openline.cli.options import apply, serving_options
+from openline.app.workers import Supervisor
+from openline.cli.options import apply, serving_options, workers_option
 from openline.errors import OpenlineError, SettingsError
 
-__all__ = ["serve"]
+__all__ = ["prepare", "serve"]
 
 _RELOADED: Final = "OPENLINE_RELOADED"
 _log: Final = logging.getLogger("openline")
@@ -26,6 +26,7 @@ _log: Final = logging.getLogger("openline")
 @click.command(short_help="Serve an Openline, or an application that one is mounted in.")
 @click.argument("target", metavar="MODULE:OBJECT")
 @serving_options
+@workers_option
 @click.option("--reload", is_flag=True, help="Start anew whenever a file below this folder changes.")
 @click.option("--certificate", type=click.Path(exists=True, dir_okay=False), help="TLS: the certificate, a PEM file.")
 @click.option("--key", type=click.Path(exists=True, dir_okay=False), help="TLS: its key, a PEM file.")
@@ -34,6 +35,7 @@ def serve(
     host: str,
     port: int,
     log_level: str,
+    workers: int,
     reload: bool,  # noqa: FBT001  click's way
     certificate: str | None,
     key: str | None,
@@ -47,7 +49,13 @@ def serve(
     openline serve chat:line
     openline serve chat:line --host 0.0.0.0 --allow-host chat.example.com
     """
-    if reload:
+    if reload and workers > 1:
+        raise click.UsageError("--reload is for development, with one process: leave --workers out.")
+    if workers > 1:
+        serve_with_workers(
+            target, host, port, workers, log_level=log_level, certificate=certificate, key=key, options=options
+        )
+    elif reload:
         configuration = configure(
             "openline.cli.serve:reloaded",
             factory=True,
@@ -77,6 +85,32 @@ def prepare(target: str, options: dict[str, Any]) -> Any:
     return app
 
 
+def serve_with_workers(
+    target: str,
+    host: str,
+    port: int,
+    count: int,
+    *,
+    log_level: str,
+    options: dict[str, Any],
+    certificate: str | None = None,
+    key: str | None = None,
+) -> None:
+    """Serve ``target`` in ``count`` processes; what they are told goes through the environment.
+
+    Raises :class:`SettingsError` where the address cannot be had.
+    """
+    order = {
+        "target": target,
+        "options": options,
+        "log_level": log_level,
+        "certificate": certificate,
+        "keyfile": key,
+    }
+    command = (sys.executable, "-m", "openline.cli.worker")
+    Supervisor(command, order, count=count, host=host, port=port, engine=options["engine"] or "").run()
+
+
 def serve_reloading(config: uvicorn.Config, target: str, *, log_level: str, options: dict[str, Any]) -> None:
     """Serve ``target`` in a child process that is started anew at every change.
 
@@ -100,30 +134,3 @@ def reloaded() -> Any:
     except OpenlineError as error:
         _log.error("%s", error)
         raise SystemExit(1) from None
-
-
-def load(target: str) -> Any:
-    """The object that ``module:object`` names, as Python started here would find it, or what such a function makes.
-
-    Raises :class:`SettingsError`.
-    """
-    module_name, _, attribute = target.partition(":")
-    if not module_name or not attribute:
-        raise SettingsError(target, "name it as module:object, such as chat:line for the object line in chat.py")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise SettingsError(target, f"there is no module {error.name!r} in this folder or installed") from error
-    try:
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except AttributeError as error:
-        raise SettingsError(target, f"module {module_name!r} has no {attribute!r}") from error
-    if inspect.isfunction(found) and not inspect.signature(found).parameters:
-        found = found()
-    if not callable(found):
-        raise SettingsError(target, f"is a {type(found).__name__}, neither an Openline nor an ASGI application")
-    return found

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, our_failure
+from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, told_of
 from openline.hub.connection import Connection, State
 from openline.hub.ports import Wire
 from openline.hub.tick import Tick
@@ -52,13 +52,7 @@ class Answers:
             wire.close(_CLOSES.get(error.code, CloseCode.FORBIDDEN), error.message)
 
     def explain(self, error: Exception, connection: Connection, event: str) -> CommandError:
-        """What a client is told of a failure.
-
-        A refusal as it is, the engine's trouble as temporary, anything else without internals: that is logged, once.
-        """
-        if isinstance(error, CommandError):
-            return error
-        if isinstance(error, BrokerError):
-            return CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer; the outcome is unknown.", retry=True)
-        _log.error("The handler of %r failed for connection %s", event, connection.id, exc_info=error)
-        return our_failure()
+        """As :func:`told_of`; what is neither a refusal nor the engine's trouble is logged, once."""
+        if not isinstance(error, CommandError | BrokerError):
+            _log.error("The handler of %r failed for connection %s", event, connection.id, exc_info=error)
+        return told_of(error)

@@ -40,18 +40,22 @@ class Cluster:
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
         self.post.on("here", self._hear_of)
-        self._era: str = ""
-        self._epoch: str = ""
+        self._era = self._epoch = ""
         self._joining = self._doubtful = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
         self._awake = self._confirmed = hub.timers.now
-        hub.tick.guard = self._wake
+        hub.tick.guard, hub.tick.overflow = self._wake, self._cut_lines
 
     @property
     def ready(self) -> bool:
         """Whether it has a lease, as far as it knows."""
         return bool(self.node) and self._hub.timers.now - self._confirmed < LEASE_SECONDS
+
+    @property
+    def era(self) -> str:
+        """In which this node has written down whom it has; empty where the engine may have lost some of that."""
+        return self._era if self._hub.broker.position.epoch == self._epoch else ""
 
     def begin(self) -> None:
         """Take a lease, and renew it from now on."""
@@ -130,6 +134,13 @@ class Cluster:
             self._doubtful = False
             self._hub.tick.flush()
 
+    def _cut_lines(self) -> None:
+        """More waits for the engine's word than may: who was to get it comes back for it, here or elsewhere."""
+        self._hub.tick.discard()
+        for connection in tuple(self._hub.lifecycle.connections.values()):
+            if connection.wire is not None:
+                connection.wire.close(CloseCode.RESTART, _AWAY)
+
     def _start_over(self) -> None:
         """The lease is lost: close what is here, and be another node from now on."""
         self.node, self.nodes = "", {}
@@ -180,8 +191,8 @@ class Cluster:
             beat = await self._directory.join(node, self._address).step()
         epoch = self._hub.broker.position.epoch
         if forgotten or epoch != self._epoch:
-            self._era, self._epoch = beat.era, epoch
             self.registry.write_all()
+            self._era, self._epoch = beat.era, epoch
         await self._go_on(beat, sent)
 
     async def _go_on(self, beat: Beat, sent: float) -> None:

@@ -71,7 +71,9 @@ class Connection:
         "asks",
         "backlog",
         "backlog_bytes",
+        "begun",
         "busy",
+        "digests",
         "expiry",
         "farewell",
         "fence",
@@ -100,7 +102,8 @@ class Connection:
         #: Where it stood when it was let in, for a door whose clients have no position before they have received
         #: something.
         self.since: Position | None = None
-        # What follows is the hub's.
+        # What follows is the hub's. When it began, in seconds of the day's clock, where there are other nodes.
+        self.begun = 0.0
         self.wire: Wire | None = wire
         self.stage = State.OPENING
         # Grows whenever another node takes it up.
@@ -108,6 +111,8 @@ class Connection:
         self.subscriptions: MutableMapping[str, Subscription] = Few()
         # The secrets that take it up again, the newest first.
         self.resume: tuple[str, ...] = ()
+        #: What takes it up where another node had it, until its client is here.
+        self.digests: tuple[str, ...] = ()
         # When it stops counting as present while it has no line.
         self.graces: tuple[Timer, ...] = ()
         self.hold: Hold | None = None

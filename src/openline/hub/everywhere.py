@@ -1,6 +1,8 @@
 """What concerns all nodes at once: ends, removals, counts and questions, each performed by every node for its own."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +21,10 @@ __all__ = ["Asked", "Everywhere", "Reach"]
 
 #: How long a node is waited for, beyond what it was given to do.
 ANSWER_SECONDS: Final = 2.0
+#: How long an order is good for those whose node could not hear it: by then others have what it had, or it is back.
+_ORDER_SECONDS: Final = 30.0
+_MOST_ORDERS: Final = 10_000
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Reach(msgspec.Struct, frozen=True):
@@ -49,6 +55,8 @@ class Everywhere:
             "channels": self._channels,
             "ask": self._ask,
         }
+        #: By user, connection and channel (none: all of it): until when it is good, and what was said.
+        self._orders: dict[tuple[str, str, str], tuple[float, Any]] = {}
 
     def join(self, cluster: "Cluster") -> None:
         """From now on there are others."""
@@ -75,14 +83,60 @@ class Everywhere:
 
     def disconnect(self, *, user: str = "", connection: str = "", reason: str = "") -> Outcome[int]:
         """End all connections of a user, or one, for good; how many there were comes out."""
-        return drive(self._summed("disconnect", {"user": user, "connection": connection, "reason": reason}))
+        # By the clock of the day, which nodes have in common: who has come since is not meant where it is said again.
+        said = {"user": user, "connection": connection, "reason": reason, "at": time.time()}
+        return drive(self._summed("disconnect", said))
 
     def unsubscribe(self, channel: str, *, user: str = "", connection: str = "") -> Outcome[int]:
         """Take them out of ``channel``; how many were in comes out."""
         return drive(self._summed("unsubscribe", {"user": user, "connection": connection, "channel": channel}))
 
     async def _summed(self, kind: str, said: Any) -> int:
-        return sum(count or 0 for count in (await self._gather(kind, said)).values())
+        answers = await self._gather(kind, said)
+        for node in (name for name, count in answers.items() if count is None):
+            drive(self._insist(node, kind, said))
+        return sum(count or 0 for count in answers.values())
+
+    async def _insist(self, node: str, kind: str, said: Any) -> None:
+        """Say it until it is answered: a node that is cut off for a moment is to hear it, too."""
+        cluster, timers = self._hub.cluster, self._hub.timers
+        end = timers.now + _ORDER_SECONDS
+        while cluster is not None and node in cluster.nodes and timers.now < end:
+            pause: Outcome[None] = Outcome()
+            timers.after(_PAUSE_SECONDS, partial(pause.settle, None))
+            await pause.step()
+            try:
+                await cluster.post.ask(node, kind, {**said, "again": True}, ANSWER_SECONDS).step()
+            except (TimeoutError, BrokerError):
+                continue
+            except CommandError:
+                return
+            return
+
+    def _note(self, said: Any) -> None:
+        """Remember what was ordered, for those who come from nodes that did not hear it."""
+        if self._hub.cluster is None:
+            return
+        place = (said["user"], said["connection"], said.get("channel", ""))
+        self._orders.pop(place, None)
+        self._orders[place] = (self._hub.timers.now + _ORDER_SECONDS, said)
+        while len(self._orders) > _MOST_ORDERS or next(iter(self._orders.values()))[0] <= self._hub.timers.now:
+            del self._orders[next(iter(self._orders))]
+
+    def catch_up(self, connection: Connection) -> None:
+        """Carry out what was ordered of ``connection`` while the node that had it could not be reached."""
+        user = "" if connection.user is None else connection.user.id
+        for who in ((user, ""), ("", connection.id)) if self._orders else ():
+            for channel in ("", *connection.subscriptions):
+                until, said = self._orders.get((*who, channel), (0.0, None))
+                if until <= self._hub.timers.now or who == ("", ""):
+                    continue
+                if channel:
+                    self._hub.take_out(connection, channel)
+                elif connection.begun <= said["at"]:
+                    message = said["reason"]
+                    self._hub.lifecycle.end(connection, "disconnected", code=CloseCode.DISCONNECTED, message=message)
+                    return
 
     def _meant(self, said: Any) -> Sequence[Connection]:
         lifecycle = self._hub.lifecycle
@@ -92,12 +146,14 @@ class Everywhere:
         return () if connection is None else (connection,)
 
     def _disconnect(self, said: Any) -> Outcome[Any]:
-        meant = self._meant(said)
+        self._note(said)
+        meant = [each for each in self._meant(said) if "again" not in said or each.begun <= said["at"]]
         for connection in meant:
             self._hub.disconnect(connection, CloseCode.DISCONNECTED, said["reason"])
         return Outcome.of(len(meant))
 
     def _unsubscribe(self, said: Any) -> Outcome[Any]:
+        self._note(said)
         subscribed = [each for each in self._meant(said) if said["channel"] in each.subscriptions]
         for connection in subscribed:
             self._hub.take_out(connection, said["channel"])

@@ -28,7 +28,8 @@ class Few(MutableMapping[K, V]):
         entries = self._entries
         if isinstance(entries, dict):
             return entries[key]
-        return cast("V", entries[_place(entries, key) + 1])
+        value: V = entries[_place(entries, key) + 1]
+        return value
 
     def get(self, key: K, default: Any = None) -> Any:
         """What ``key`` stands for; ``default`` where it does not stand."""

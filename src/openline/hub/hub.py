@@ -30,6 +30,7 @@ __all__ = ["Hub"]
 _NO_WIRES: Final[frozenset[Wire]] = frozenset()
 _DONE: Final[Outcome[None]] = Outcome.of(None)
 _GONE: Final[Outcome[Position | None]] = Outcome.of(None)
+_BROKEN: Final = "Something may be missing; come back."
 
 
 class Hub:
@@ -166,14 +167,15 @@ class Hub:
     def on_break(self, channels: Collection[str] | None) -> None:
         """Tell everybody who is in ``channels`` (None: in any) of a gap.
 
-        Who is catching up loses its line: what it was about to be given may lack something, too.
+        Who is catching up loses its line: what it was about to be given may lack something, too. Whose codec tells
+        nothing is told by its end: its client comes back as somebody new.
         """
         payload = b'{"position":"%b"}' % str(self.broker.position).encode()
         if channels is None:
-            told = list(self.lifecycle.connections.values())
+            told = dict.fromkeys(self.lifecycle.connections.values())
             names = tuple(self.membership.names("*"))
         else:
-            told = [connection for name in channels for connection in self._addressed(name)]
+            told = dict.fromkeys(connection for name in channels for connection in self._addressed(name))
             names = tuple(channels)
         for name in names:
             channel = self.membership.get(name)
@@ -181,14 +183,33 @@ class Hub:
                 channel.seats.notify(Word.GAP, name, payload)
                 for subscription in tuple(channel.holding):
                     if subscription.connection.wire is not None:
-                        subscription.connection.wire.close(CloseCode.RESTART, "Something may be missing; come back.")
+                        subscription.connection.wire.close(CloseCode.RESTART, _BROKEN)
+                    elif subscription.hold is not None:
+                        subscription.hold.break_off(self.broker.position)
         for connection in told:
             if connection.wire is None:
                 continue
             if connection.hold is not None:
-                connection.wire.close(CloseCode.RESTART, "Something may be missing; come back.")
+                connection.wire.close(CloseCode.RESTART, _BROKEN)
             else:
                 self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.GAP, None, payload))
+        self._end_the_untold(told, names, payload)
+
+    def _end_the_untold(self, told: Collection[Connection], names: Collection[str], payload: JsonBytes) -> None:
+        """End those whom a notice does not reach: who comes back as who it was, and who is where history is kept."""
+        kept = {name for name in names if self._keeps(name)}
+        for connection in tuple(self.lifecycle.connections.values()):
+            wire = connection.wire
+            if connection.resume:
+                concerned = connection in told or not connection.subscriptions.keys().isdisjoint(names)
+            else:
+                concerned = not connection.subscriptions.keys().isdisjoint(kept)
+            if concerned and wire is not None and not wire.codec.notice(Word.GAP, None, payload):
+                self.lifecycle.end(connection, "lost", code=CloseCode.RESTART, message=_BROKEN)
+
+    def _keeps(self, name: str) -> bool:
+        channel = self.membership.get(name)
+        return channel is not None and bool(channel.options.retention.count)
 
     def _addressed(self, address: str) -> Iterable[Connection]:
         kind, _, name = address.partition(":")

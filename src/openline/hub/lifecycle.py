@@ -267,7 +267,9 @@ class Lifecycle:
         connection = Connection(self._hub, None)
         connection.id, connection.namespace = record.id, record.namespace
         connection.user, connection.since, connection.fence = record.user, record.since, record.fence
+        connection.begun = record.begun
         connection.stage = State.DETACHED
+        connection.digests = record.secrets
         self._add(connection)
         for name, place in record.subscriptions.items():
             options = self._everybody if name.startswith(INTERNAL) else self._hub.policy.options(name)
@@ -314,7 +316,8 @@ class Lifecycle:
 
     def _goes_on(self, connection: Connection) -> bool:
         """Whether another node may take ``connection`` up when this one stops, or this one when it is there again."""
-        return self._hub.cluster is not None and bool(connection.resume) and connection.stage is not State.OPENING
+        resumable = bool(connection.resume or connection.digests)
+        return self._hub.cluster is not None and resumable and connection.stage is not State.OPENING
 
 
 def _id_of(user: User | None) -> str | None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Outcome", "drive", "step_all"]
 
@@ -86,7 +86,8 @@ class Outcome(Generic[T]):
             raise asyncio.InvalidStateError("the outcome is not there yet")
         if self._failure is not None:
             raise self._failure.look()
-        return cast("T", self._value)
+        value: Any = self._value
+        return value  # type: ignore[no-any-return]
 
     async def step(self) -> T:
         """The result, for coroutines that :func:`drive` runs."""

@@ -29,6 +29,8 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 
         Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot hold, or is more than may be published.
         """
+        if value.__class__ is str:
+            return _checked(cls(encode_json(value)))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return _checked(cls(bytes(cast("bytes", value)), binary=True))
         try:
@@ -52,7 +54,9 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 
 
 def _checked(payload: Payload) -> Payload:
-    size = len(payload.data) + sum(map(len, payload.attachments))
+    size = len(payload.data)
+    if payload.attachments:
+        size += sum(map(len, payload.attachments))
     if size > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a payload has {MAX_PAYLOAD_BYTES} bytes at most, this one has {size}")
     return payload

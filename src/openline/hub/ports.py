@@ -242,8 +242,11 @@ class Directory(Protocol):
         """Make this node the owner of up to ``limit`` connections of a node that is gone; none where none are left."""
         ...
 
-    def end(self, connection_id: str) -> Outcome[bool]:
-        """Whether it is this node that ends it: nobody takes it up any more, but who adopts it."""
+    def end(self, connection_id: str, era: str | None = None) -> Outcome[bool]:
+        """Whether it is this node that ends it: nobody takes it up any more, but who adopts it.
+
+        It is, too, where nobody has it and the directory has forgotten everything since ``era``.
+        """
         ...
 
     def forget(self, connection_id: str) -> Outcome[None]:

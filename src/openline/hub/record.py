@@ -34,7 +34,8 @@ class Record(msgspec.Struct, frozen=True):
     """A connection as every node may take it up.
 
     ``owner`` is the node that serves it, ``fence`` grows whenever that changes. ``secrets`` are digests of what takes
-    it up again. ``since`` is where it began, for a door whose clients do not always say where they stand.
+    it up again. ``since`` is where it began, for a door whose clients do not always say where they stand; ``begun`` is
+    when, in seconds of the day's clock.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Record(msgspec.Struct, frozen=True):
     subscriptions: Mapping[str, Place] = {}
     owner: str = ""
     fence: int = 0
+    begun: float = 0.0
 
 
 class Beat(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from openline.model import Publication
+from openline.model import Position, Publication
 
 __all__ = ["HOLD_BYTES", "Hold", "merge"]
 
@@ -12,14 +12,15 @@ HOLD_BYTES: Final = 1_048_576
 
 
 class Hold:
-    """Live publications that wait while the log is read; bounded in bytes."""
+    """Live publications that wait while the log is read; bounded in bytes. ``broken``: some ahead of it are missing."""
 
-    __slots__ = ("_limit", "overflowed", "publications", "size")
+    __slots__ = ("_limit", "broken", "overflowed", "publications", "size")
 
     def __init__(self, limit: int = HOLD_BYTES) -> None:
         self.publications: list[Publication] = []
         self.size = 0
         self.overflowed = False
+        self.broken: Position | None = None
         self._limit = limit
 
     def put(self, publication: Publication) -> None:
@@ -30,6 +31,10 @@ class Hold:
             self.publications.clear()
         if not self.overflowed:
             self.publications.append(publication)
+
+    def break_off(self, position: Position) -> None:
+        """Something ahead of ``position`` that should have come may be missing."""
+        self.broken = position
 
 
 def merge(

@@ -1,6 +1,7 @@
 """The records of this node's connections, and how a connection changes its node: claimed by whoever has its client."""
 
 import logging
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +48,7 @@ class Registry:
         Raises :class:`CommandError` (``unavailable``) where that cannot be.
         """
         node = self._cluster.node
+        connection.begun = time.time()
         outcomes: list[Outcome[Any]] = [self._directory.put(_record(connection)), *self._want(connection)]
         try:
             written, *_ = await step_all(outcomes)
@@ -121,7 +123,7 @@ class Registry:
     def ended(self, connection: Connection, reason: str) -> None:
         """Run the handlers of disconnect, if it is this node that ends it."""
         self._stale.pop(connection, None)
-        self._directory.end(connection.id).then(partial(self._confirmed, connection, reason))
+        self._directory.end(connection.id, self._cluster.era).then(partial(self._confirmed, connection, reason))
 
     def _confirmed(self, connection: Connection, reason: str, outcome: Outcome[bool]) -> None:
         try:
@@ -129,7 +131,6 @@ class Registry:
         except BrokerError:
             self._endings[connection] = reason
             return
-        self._endings.pop(connection, None)
         if mine:
             self._hub.broker.forget(f"$connection:{connection.id}")
             self._hub.application.disconnected(connection, reason).then(partial(self._over, connection))
@@ -140,7 +141,9 @@ class Registry:
 
     def say_again(self) -> None:
         """Repeat what the engine did not answer."""
-        for connection, reason in tuple(self._endings.items()):
+        # One question at a time: two answers would be two ends.
+        endings, self._endings = self._endings, {}
+        for connection, reason in endings.items():
             self.ended(connection, reason)
         stale, self._stale = self._stale, {}
         for connection in stale:
@@ -148,7 +151,8 @@ class Registry:
                 self._write(connection, self._put(connection))
 
     def write_all(self) -> None:
-        """The directory has forgotten: write everybody who is here."""
+        """The directory has forgotten: write everybody who is here, and end who could not be ended."""
+        self.say_again()
         for connection in self._hub.lifecycle.connections.values():
             connection.fence = 1
             self._write(connection, self._put(connection))
@@ -179,9 +183,11 @@ class Registry:
         known = self._hub.lifecycle.connections.get(claimed.id)
         if known is not None:
             if known.fence == claimed.fence:
+                # One that was adopted has digests alone.
+                known.resume = known.resume or (secret,)
                 return known
             # It was elsewhere meanwhile.
-            self._hub.lifecycle.let_go(known, CloseCode.REPLACED, "This connection goes on elsewhere.")
+            self._let_go(known)
         if claimed.owner != self._cluster.node:
             self._cluster.post.tell(claimed.owner, "moved", {"connection": claimed.id, "fence": claimed.fence})
         connection = self._hub.lifecycle.restore(claimed)
@@ -191,26 +197,43 @@ class Registry:
         for outcome in self._want(connection):
             # Whoever replays makes sure of it, with everything else.
             outcome.then(_look)
-        return connection
+        self._hub.everywhere.catch_up(connection)
+        return connection if connection.alive else None
 
     def _moved(self, said: Any) -> Outcome[Any]:
         """Another node serves it from now on."""
         connection = self._hub.lifecycle.connections.get(said["connection"])
         if connection is not None and connection.fence < said["fence"]:
-            self._hub.lifecycle.let_go(connection, CloseCode.REPLACED, "This connection goes on elsewhere.")
+            self._let_go(connection)
         return _DONE
 
+    def _let_go(self, connection: Connection) -> None:
+        self._hub.lifecycle.let_go(connection, CloseCode.REPLACED, "This connection goes on elsewhere.")
+
     async def adopt(self, node: str, fate: Fate) -> None:
-        """Take a share of what a node had that is gone: its clients may come back, or be missed.
+        """Take share after share of what a node had that is gone: its clients may come back, or be missed.
 
         Raises :class:`BrokerError`.
         """
-        for record in await self._directory.adopt(node, _SHARE).step():
-            connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
-            for outcome in self._want(connection):
-                outcome.then(_look)
-            if not record.secrets:
-                self._hub.lifecycle.end(connection, "lost")
+        more = True
+        while more:
+            records = await self._directory.adopt(node, _SHARE).step()
+            more = len(records) == _SHARE
+            for record in records:
+                self._adopted(record, fate)
+
+    def _adopted(self, record: Record, fate: Fate) -> None:
+        known = self._hub.lifecycle.connections.get(record.id)
+        if known is not None:
+            # It was elsewhere meanwhile, and this node was not told.
+            self._let_go(known)
+        connection = self._hub.lifecycle.restore(record, _LOST_GRACE_SECONDS if fate == "lost" else None)
+        for outcome in self._want(connection):
+            outcome.then(_look)
+        if not record.secrets:
+            self._hub.lifecycle.end(connection, "lost")
+        else:
+            self._hub.everywhere.catch_up(connection)
 
 
 def _record(connection: Connection) -> Record:
@@ -223,8 +246,9 @@ def _record(connection: Connection) -> Record:
         connection.namespace,
         connection.user,
         connection.since,
-        tuple(map(digest, connection.resume)),
+        tuple(map(digest, connection.resume)) or connection.digests,
         subscriptions,
+        begun=connection.begun,
     )
 
 

@@ -15,8 +15,9 @@ from openline.hub.ports import Group, Wire
 
 __all__ = ["HOLD_SECONDS", "Call", "Entry", "Steps", "Tick", "ToGroup", "ToWire", "one_by_one"]
 
-#: How much may wait for the end of the turn.
+#: How much may wait for the end of the turn, and while nothing may leave.
 _LIMIT_BYTES: Final = 1_048_576
+_MOST_HELD_BYTES: Final = 16 * _LIMIT_BYTES
 #: How long one flush may hold the event loop.
 HOLD_SECONDS: Final = 0.005
 #: How long at most, where everything else takes its time as well.
@@ -103,6 +104,9 @@ class Tick:
         self._sparse: set[Group[Any]] = set()
         #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
         self.guard: Callable[[], bool] | None = None
+        #: Called when more is held back than may be: it discards, and sees to those who were to get it.
+        self.overflow: Callable[[], None] = self.discard
+        self._held = False
 
     def to_group(self, group: Group[Any], frame: bytes, skip: frozenset[Wire] = _NOBODY) -> None:
         """Queue ``frame`` for those who are members now, but those in ``skip``; nothing for ``b""``."""
@@ -135,7 +139,10 @@ class Tick:
         """Begin a list with ``frame``. Beyond the limit the list is flushed at once instead of growing."""
         if self._bytes > _LIMIT_BYTES:
             self.flush()
-            self._bytes = len(frame)
+            if self._held and self._bytes > _MOST_HELD_BYTES:
+                self.overflow()
+            if not (self._held and self._entries):
+                self._bytes = len(frame)
         if not self._entries and not self._flushing and self._under_way is None:
             self._call_soon(self._turn)
 
@@ -177,7 +184,8 @@ class Tick:
     def _go_on(self, until: float | None) -> None:
         if self._flushing:
             return
-        if self.guard is not None and not self.guard():
+        self._held = self.guard is not None and not self.guard()
+        if self._held:
             return
         self._flushing = True
         try:

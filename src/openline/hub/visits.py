@@ -61,6 +61,11 @@ class _Watch(Hold):
         super().put(publication)
         self._came.settle(None)
 
+    def break_off(self, position: Position) -> None:
+        """See :class:`~openline.hub.recovery.Hold`."""
+        super().break_off(position)
+        self._came.settle(None)
+
     async def pause(self, enough: Outcome[None]) -> None:
         """Return when something more has come, or ``enough`` is settled."""
         came = self._came = Outcome()
@@ -156,7 +161,8 @@ class Visits:
     ) -> Reading:
         """As :meth:`read`; where there is nothing yet, what comes next, or nothing once ``enough`` is settled.
 
-        For a task of its own: what comes in one turn of the loop is answered together.
+        For a task of its own: what comes in one turn of the loop is answered together. Raises :class:`GapError` also
+        where the engine's stream breaks meanwhile.
         """
         watch = _Watch(self._hub.settings.hold_bytes)
         names = tuple(channels)
@@ -165,6 +171,8 @@ class Visits:
                 await self._hub.membership.attend(visitor, name, options, watch)
             reading = await drive(self.read(visitor, names, since, limit))
             while not reading.publications and not enough.done:
+                if watch.broken is not None:
+                    raise GapError(reading.position, watch.broken)
                 if watch.overflowed:
                     return await drive(self.read(visitor, names, reading.position, limit))
                 reading = self._taken(visitor, watch, reading.position, limit)

@@ -13,7 +13,7 @@ from openline.errors import CommandError, ErrorCode
 from openline.model import JsonBytes, Publication
 from openline.protocol.attachments import show_attachments
 from openline.protocol.channel_name import INTERNAL
-from openline.protocol.commands import Command, CommandId
+from openline.protocol.commands import Command, CommandId, Word
 from openline.protocol.frames import encode_text
 from openline.protocol.strict_json import check_json, is_suspect
 
@@ -135,6 +135,30 @@ def decode_any_command(data: bytes) -> Command:
             echo=frame.echo is not False,
             size=len(data) + _OVERHEAD,
         )
+    return _word(frame, payload, binary=binary, size=len(data) + _OVERHEAD)
+
+
+def _word(frame: _Frame, payload: JsonBytes, *, binary: bool, size: int) -> Command:
+    """A word of the protocol; those that every client says are made of the fields that they have."""
+    if frame.type == Word.SUBSCRIBE:
+        return Command(
+            type=frame.type,
+            id=frame.id,
+            channel=frame.channel,
+            since=frame.since,
+            last=frame.last,
+            presence=frame.presence is True,
+            size=size,
+        )
+    if frame.type == Word.CONNECT:
+        return Command(
+            type=frame.type,
+            id=frame.id,
+            since=frame.since,
+            token=frame.token,
+            resume=frame.resume,
+            size=size,
+        )
     return Command(
         type=frame.type,
         id=frame.id,
@@ -154,7 +178,7 @@ def decode_any_command(data: bytes) -> Command:
         resume=frame.resume,
         code=frame.code,
         message=frame.message,
-        size=len(data) + _OVERHEAD,
+        size=size,
     )
 
 

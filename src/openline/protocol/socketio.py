@@ -20,7 +20,6 @@ __all__ = [
     "PacketReader",
     "encode_packet",
     "read_command",
-    "read_event",
 ]
 
 #: In one packet; Socket.IO's own limit.
@@ -56,6 +55,8 @@ class Kind(IntEnum):
     BINARY_ACK = 6
 
 
+# What is most said: an event in the default namespace, that wants no acknowledgement and brings no bytes.
+_PLAIN_EVENT: Final = b"2["
 _KINDS: Final = {b"%d" % kind: kind for kind in Kind}
 _WITHOUT_ATTACHMENTS: Final = {Kind.BINARY_EVENT: Kind.EVENT, Kind.BINARY_ACK: Kind.ACK}
 _IDENTIFIED: Final = (Kind.EVENT, Kind.ACK)
@@ -65,7 +66,8 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     """One packet of a client, whole.
 
     ``kind`` is never a binary one: what came with it is in ``attachments``, and ``values`` has it in its places.
-    ``auth`` is what a CONNECT brings. ``arguments`` are those of an EVENT (its name first) or an ACK, as JSON texts.
+    ``auth`` is what a CONNECT brings. ``arguments`` are those of an EVENT (its name first, which ``event`` is, too) or
+    an ACK, as JSON texts.
     """
 
     kind: Kind
@@ -74,6 +76,7 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     auth: dict[str, Any] | None = None
     arguments: tuple[JsonBytes, ...] = ()
     attachments: tuple[bytes, ...] = ()
+    event: str = ""
 
     def values(self, *, binary: bool = False) -> list[Any]:
         """The arguments as Python values, with the attachments in their places.
@@ -148,6 +151,8 @@ class PacketReader:
 
 def _read(data: bytes) -> tuple[Packet, int]:
     """The packet in a text, and how many attachments belong to it."""
+    if data.startswith(_PLAIN_EVENT):
+        return _event(Kind.EVENT, DEFAULT, None, data[1:]), 0
     form = _FORM.fullmatch(data)
     if form is None:
         raise _malformed("it begins with 0 to 6")
@@ -185,12 +190,16 @@ def _disconnect(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) 
 
 
 def _event(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) -> Packet:
-    packet = Packet(kind, namespace, packet_id, arguments=_arguments(rest))
-    if not packet.arguments:
+    arguments = _arguments(rest)
+    if not arguments:
         raise _malformed("an event without a name")
-    if read_event(packet) in RESERVED:
+    try:
+        event = _string(arguments[0])
+    except _BAD_JSON as error:
+        raise _malformed("an event's name is a string") from error
+    if event in RESERVED:
         raise _malformed("an event of this name is the client's own")
-    return packet
+    return Packet(kind, namespace, packet_id, arguments=arguments, event=event)
 
 
 def _ack(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) -> Packet:
@@ -205,7 +214,7 @@ def _refused(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) -> 
 
 def _arguments(rest: bytes) -> tuple[JsonBytes, ...]:
     try:
-        return tuple(bytes(argument) for argument in _array(rest))
+        return tuple(map(bytes, _array(rest)))
     except _BAD_JSON as error:
         raise _malformed("its data is one JSON array") from error
 
@@ -219,20 +228,12 @@ _BODIES: Final = {
 }
 
 
-def read_event(packet: Packet) -> str:
-    """The name of an EVENT; raises :class:`ProtocolError` where it is no string."""
-    try:
-        return _string(packet.arguments[0])
-    except _BAD_JSON as error:
-        raise _malformed("an event's name is a string") from error
-
-
 def read_command(packet: Packet) -> Command:
-    """An EVENT as a command for the application; raises :class:`ProtocolError` where its data cannot be read."""
-    name, arguments = read_event(packet), packet.arguments[1:]
+    """An EVENT as a command for the application."""
+    arguments = packet.arguments[1:]
     size = _OVERHEAD + sum(map(len, arguments)) + sum(map(len, packet.attachments))
     return Command(
-        type=name,
+        type=packet.event,
         id=packet.id,
         payload=arguments[0] if arguments else b"null",
         more=arguments[1:],

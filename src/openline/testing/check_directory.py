@@ -182,6 +182,9 @@ async def an_end_is_one_node_s_and_nobody_takes_it_up_behind_it(nodes: Nodes) ->
     same(await nodes.of(b.claim("c", "secret-of-c"), "claim"), None, "a claim behind it")
     await nodes.of(a.forget("c"), "forget")
     holds(not await nodes.of(a.end("c"), "end"), "the end of one that is forgotten")
+    era = (await nodes.of(a.beat(), "beat")).era
+    holds(not await nodes.of(a.end("c", era), "end"), "the end of one that is forgotten, in the same era")
+    holds(await nodes.of(a.end("c", "another era"), "end"), "the end of one that all the directory has forgotten")
     holds(await nodes.of(b.put(_record()), "put"), "its id is free again")
 
 

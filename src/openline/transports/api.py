@@ -13,9 +13,9 @@ import msgspec
 
 from openline.errors import CommandError, ErrorCode
 from openline.hub.backend import Backend
-from openline.hub.drain import Drain
 from openline.hub.hub import Hub
 from openline.hub.outcome import drive
+from openline.hub.plans import Plans
 from openline.protocol.api import OPERATIONS, Operation, read_body, read_query
 from openline.protocol.openapi import document
 from openline.transports.admission import Gate
@@ -35,11 +35,12 @@ _BAD_KEY: Final = "The key is none of this server's."
 
 
 class Api:
-    """Answers whoever has a key."""
+    """Answers whoever has a key; ``process`` is the one to end where the server is told to."""
 
-    def __init__(self, hub: Hub, settings: ApiSettings, http: HttpSettings, departure: Drain) -> None:
+    def __init__(self, hub: Hub, settings: ApiSettings, http: HttpSettings, plans: Plans, process: int) -> None:
         self._backend = Backend(hub)
-        self._departure = departure
+        self._plans = plans
+        self._process = process
         self._keys = _Keys(settings.keys)
         self._max_body_bytes = settings.max_body_bytes
         self._body_within_seconds = http.body_within_seconds
@@ -68,14 +69,14 @@ class Api:
     async def _plan(self, exchange: Exchange) -> None:
         """What a drain would do."""
         self._keys.demand(exchange.request.token)
-        await exchange.answer(msgspec.json.encode(self._departure.plan()))
+        await exchange.answer(msgspec.json.encode(await self._plans.sum()))
 
     async def _drain(self, exchange: Exchange) -> None:
-        """End this server, as its supervisor would: one process, whichever server hosts us."""
+        """End this server, as its supervisor would, whichever server hosts us."""
         self._keys.demand(exchange.request.token)
         exchange.demand_json()
-        plan = self._departure.plan()
-        os.kill(os.getpid(), signal.SIGTERM)
+        plan = await self._plans.sum()
+        os.kill(self._process, signal.SIGTERM)
         await exchange.answer(msgspec.json.encode(plan), status=HTTPStatus.ACCEPTED)
 
     async def _perform(self, operation: Operation, exchange: Exchange) -> None:

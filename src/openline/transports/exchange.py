@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import parse_qs
 
-from openline.errors import BrokerError, CommandError, ErrorCode, RequestRefused
+from openline.errors import BrokerError, CommandError, ErrorCode, RequestRefused, told_of
 from openline.model import Request
 from openline.protocol import problem
 from openline.transports.admission import Gate
@@ -182,13 +182,9 @@ async def _perform(exchange: Exchange, methods: Mapping[str, Handler], allowed: 
 
 
 def _explain(error: Exception, exchange: Exchange) -> CommandError:
-    """What a client is told: a refusal as it is, the engine's trouble as temporary, anything else without internals."""
-    if isinstance(error, CommandError):
-        return error
-    if isinstance(error, BrokerError):
-        return CommandError(ErrorCode.UNAVAILABLE, "The engine did not answer; the outcome is unknown.", retry=True)
-    _log.error("%s %s failed", exchange.method, exchange.request.path, exc_info=error)
-    return CommandError(ErrorCode.FAILED, "The server failed to handle this.")
+    if not isinstance(error, CommandError | BrokerError):
+        _log.error("%s %s failed", exchange.method, exchange.request.path, exc_info=error)
+    return told_of(error)
 
 
 def _admit(gate: Gate, path: str, scope: Scope) -> Request:

@@ -4,6 +4,7 @@ import os
 import sys
 from array import array
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Final
 
 from openline.accelerator import native
@@ -35,21 +36,21 @@ def send_many_in_python(descriptors: "array[int]", start: int, stop: int, data: 
     never blocks.
     """
     size = len(data)
-    write = os.write
-    short: list[tuple[int, int]] = []
-    for index in range(start, stop):
-        descriptor = descriptors[index]
-        if descriptor < 0:
-            continue
+    taken: list[int] = []
+    writes = map(os.write, descriptors[start:stop], repeat(data))
+    while True:
         try:
-            taken = write(descriptor, data)
+            # What was written before an error stays in the list, and the next time goes on behind it.
+            taken.extend(writes)
         except BlockingIOError:
-            taken = 0
+            taken.append(0)
         except OSError:
-            taken = -1
-        if taken != size:
-            short.append((index, taken))
-    return short
+            taken.append(size if descriptors[start + len(taken)] < 0 else -1)
+        else:
+            break
+    if taken.count(size) == len(taken):
+        return []
+    return [(start + place, count) for place, count in enumerate(taken) if count != size]
 
 
 def send_rows_in_python(rows: list[Row]) -> Sequence[Shortfall]:

@@ -23,9 +23,12 @@ _CONNECT_SECONDS: Final = 3.0
 _CHUNK_BYTES: Final = 65_536
 _LINE: Final = b"openline-line"
 _OURS: Final = HEADER.encode()
-#: RFC 9110 §7.6.1: what concerns one hop alone.
+#: RFC 9110 §7.6.1: what concerns one hop alone; and what is expected is answered here, by asking for the body.
 _ONE_HOP: Final = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", _OURS)
+    (
+        *(b"connection", b"expect", b"keep-alive", b"proxy-connection"),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", _OURS),
+    )
 )
 
 
@@ -49,36 +52,35 @@ class Forwarding:
         return self._vouching.write(method, path, query, vouched)
 
     async def forward(self, address: str, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
-        """Have ``address`` answer; False, and nothing said yet, where it cannot be reached."""
+        """Have ``address`` answer; False, and nothing said yet, where it cannot be reached, or cannot be asked this."""
+        other = h11.Connection(h11.CLIENT)
         try:
+            head = self._head(other, scope, path)
             reader, writer = await connect(address)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, h11.LocalProtocolError):
             return False
         try:
-            return await self._exchange(reader, writer, scope, receive, send, path)
+            writer.write(head)
+            return await _exchange(other, reader, writer, receive, send)
         finally:
             writer.transport.abort()
 
-    async def _exchange(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        path: str,
-    ) -> bool:
-        other = h11.Connection(h11.CLIENT)
+    def _head(self, other: h11.Connection, scope: Scope, path: str) -> bytes:
+        """Raises :class:`h11.LocalProtocolError` where it is no request as RFC 9112 has it: without a host, or two."""
         query: str = scope["query_string"].decode("latin-1")
         client = Vouched((scope.get("client") or ("",))[0], scope.get("scheme") == "https")
-        voucher = self.voucher(scope["method"], path, query, client)
-        writer.write(_request(other, scope, voucher))
-        async with asyncio.TaskGroup() as tasks:
-            upstream = tasks.create_task(_pass_body(other, writer, receive))
-            try:
-                return await _pass_answer(other, reader, send)
-            finally:
-                upstream.cancel()
+        return _request(other, scope, self.voucher(scope["method"], path, query, client))
+
+
+async def _exchange(
+    other: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receive: Receive, send: Send
+) -> bool:
+    async with asyncio.TaskGroup() as tasks:
+        upstream = tasks.create_task(_pass_body(other, writer, receive))
+        try:
+            return await _pass_answer(other, reader, send)
+        finally:
+            upstream.cancel()
 
 
 async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -107,7 +109,10 @@ def is_passed_on(headers: Headers) -> bool:
 def _request(other: h11.Connection, scope: Scope, voucher: str) -> bytes:
     """The head, for one exchange over a connection of its own."""
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _ONE_HOP]
-    if scope["method"] not in ("GET", "HEAD", "DELETE") and not any(n.lower() == b"content-length" for n, _ in headers):
+    names = {name.lower() for name, _ in scope["headers"]}
+    # Of HTTP/2 nobody says whether there is a body.
+    may_follow = b"transfer-encoding" in names or scope["method"] not in ("GET", "HEAD", "DELETE")
+    if may_follow and b"content-length" not in names:
         headers.append((b"transfer-encoding", b"chunked"))
     headers += [(b"connection", b"close"), (_OURS, voucher.encode("latin-1"))]
     target: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -158,5 +163,5 @@ async def _pass_answer(other: h11.Connection, reader: asyncio.StreamReader, send
         elif isinstance(event, h11.EndOfMessage):
             await send({"type": "http.response.body", "body": b""})
             return True
-        else:
+        elif not isinstance(event, h11.InformationalResponse):
             return begun

@@ -2,12 +2,12 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from openline.errors import CommandError, ErrorCode
-from openline.hub.outcome import Outcome
+from openline.errors import BrokerError, CommandError, ErrorCode
+from openline.hub.outcome import Outcome, drive
 from openline.hub.timers import Timer
 from openline.model import User
 from openline.transports.doors import Doors
@@ -17,6 +17,9 @@ from openline.transports.settings import HttpSettings
 __all__ = ["Tickets"]
 
 _TICKET_BYTES: Final = 24
+#: How long another node is waited for.
+_ASK_SECONDS: Final = 2.0
+_BAD: Final = "A ticket is good once and for a short while; get another one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Tickets:
         self._doors = doors
         self._settings = settings
         self._tickets: dict[str, _Ticket] = {}
+        if doors.hub.cluster is not None:
+            doors.hub.cluster.post.on("ticket", self._tell)
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -41,7 +46,8 @@ class Tickets:
         user = await self._named(exchange)
         if len(self._tickets) >= self._settings.max_tickets:
             raise CommandError(ErrorCode.TOO_MANY, "Too many tickets are out already.", retry=True)
-        ticket = secrets.token_urlsafe(_TICKET_BYTES)
+        # Whichever node it comes to finds this one.
+        ticket = self._doors.hub.mark + secrets.token_urlsafe(_TICKET_BYTES)
         seconds = self._settings.ticket_seconds
         expiry = self._doors.timers.after(seconds, lambda: self._expire(ticket))
         self._tickets[ticket] = _Ticket(user, expiry)
@@ -58,12 +64,36 @@ class Tickets:
         text = exchange.parameter("ticket")
         if text is None:
             return self._named(exchange)
+        ticket = self._take(text)
+        if ticket is not None:
+            return Outcome.of(ticket.user)
+        cluster = self._doors.hub.cluster
+        node, dot, _ = text.partition(".")
+        if cluster is None or not dot or node == cluster.node or node not in cluster.nodes:
+            return Outcome.failed(CommandError(ErrorCode.UNAUTHORIZED, _BAD))
+        return drive(_told(cluster.post.ask(node, "ticket", text, _ASK_SECONDS)))
+
+    def _take(self, text: str) -> _Ticket | None:
         ticket = self._tickets.pop(text, None)
-        if ticket is None:
-            message = "A ticket is good once and for a short while; get another one."
-            return Outcome.failed(CommandError(ErrorCode.UNAUTHORIZED, message))
-        ticket.expiry.cancel()
-        return Outcome.of(ticket.user)
+        if ticket is not None:
+            ticket.expiry.cancel()
+        return ticket
+
+    def _tell(self, text: Any) -> Outcome[Any]:
+        """Another node has been shown a ticket of this one."""
+        ticket = self._take(text)
+        return Outcome.of(None if ticket is None else {"user": ticket.user})
 
     def _named(self, exchange: Exchange) -> Outcome[User | None]:
         return self._doors.hub.application.authenticate(exchange.request.token, exchange.request)
+
+
+async def _told(answer: Outcome[Any]) -> User | None:
+    """Who it is, by the node that gave the ticket; raises :class:`CommandError` (``unauthorized``)."""
+    try:
+        told = await answer.step()
+    except (TimeoutError, BrokerError, CommandError):
+        told = None
+    if told is None:
+        raise CommandError(ErrorCode.UNAUTHORIZED, _BAD)
+    return msgspec.convert(told["user"], User | None)

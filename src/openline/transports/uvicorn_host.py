@@ -351,7 +351,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
 def _is_elsewhere(host: Host, path: str) -> bool:
     """Whether another application answers there, below the one that is served: an ASGI call finds it."""
     mounts: Sequence[str] = getattr(host, "mounts", ())
-    return any(path.startswith(f"{mount}/") for mount in mounts)
+    return bool(mounts) and any(path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _takes_time(host: Host, target: bytes) -> bool:
