@@ -257,6 +257,7 @@ def _storm(clients: Swarm, servers: Servers, effort: Effort, pace: float, *, one
         "storm lost": counts["lost"] + missing + before["lost"],
         "storm doubled": counts["doubled"] + before["doubled"],
         "unrecovered": counts["unrecovered"] + counts["fresh"] + counts["gaps"],
+        "not let in at first": counts["refused"],
         **meter.per(counts["fell"], "return"),
     }
 
