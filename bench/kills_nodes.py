@@ -18,7 +18,7 @@ from typing import Any
 from build import BUILD, PEERS, VENV
 from kills_judge import Event
 
-STARTS_WITHIN_SECONDS = 30.0
+STARTS_WITHIN_SECONDS = 60.0
 #: A balancer as the documentation of each has it; clients use WebSockets only, so that nobody needs stickiness.
 BALANCER = """
 global
@@ -41,6 +41,7 @@ backend nodes
     retries 3
     option redispatch 1
     retry-on conn-failure empty-response 503
+    http-request disable-l7-retry unless METH_GET
     default-server check inter 500ms fall 1 rise 1
 """
 
