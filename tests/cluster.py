@@ -102,12 +102,23 @@ class Link:
     def __init__(self, engine: Engine, clock: NodeClock) -> None:
         self.engine = engine
         self.clock = clock
-        self.cut = False
+        self._cut = False
         self.wanted: set[str] = set()
         self._listener: BrokerListener | None = None
         self._position = engine.memory.position
         self._down: deque[Callable[[], None]] = deque()
         engine.links.append(self)
+
+    @property
+    def cut(self) -> bool:
+        """Whether nothing goes through; what was on its way when it was cut does not come any more."""
+        return self._cut
+
+    @cut.setter
+    def cut(self, cut: bool) -> None:
+        self._cut = cut
+        if cut:
+            self._down.clear()
 
     def carry(self, call: Callable[[], Any]) -> Outcome[Any]:
         """Make ``call`` in the engine; what it returns comes down, or no answer within 5 s."""
@@ -118,8 +129,16 @@ class Link:
         return outcome
 
     def _performed(self, outcome: Outcome[Any], answer: Any) -> None:
+        newest = self.engine.memory.position
+
+        def answered() -> None:
+            # Everything up to there came down ahead of it.
+            if newest.stamp > self._position.stamp:
+                self._position = newest
+            outcome.settle(answer.result() if isinstance(answer, Outcome) else answer)
+
         if not self.cut:
-            self._send_down(lambda: outcome.settle(answer.result() if isinstance(answer, Outcome) else answer))
+            self._send_down(answered)
 
     def _send_down(self, call: Callable[[], None]) -> None:
         self._down.append(call)

@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openline.hub.record import LEASE_SECONDS
 from tests.cluster import Cluster, Node, move
+from tests.effort import times
 from tests.rig import WINDOW_SECONDS, with_presence
 
 CLIENTS = 3
@@ -169,7 +170,8 @@ def present(world: World) -> set[str]:
 
 
 @given(steps)
-@settings(max_examples=12)
+@example([("kill", 2), ("cut", 2), ("publish", 0)])
+@settings(max_examples=times(12))
 def test_nobody_misses_anything_and_everybody_ends_once(moves: list[tuple[Any, ...]]) -> None:
     world = World()
     for name, *arguments in moves:
