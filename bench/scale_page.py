@@ -79,8 +79,8 @@ def _cell(runs: Sequence[dict[str, float]] | None, figure: str, digits: int) -> 
     values = [run[figure] for run in runs or () if figure in run]
     if not values:
         return "–"
-    text = f"{statistics.median(values):,.{digits}f}"
-    return f"{text} ({min(values):,.{digits}f} to {max(values):,.{digits}f})" if len(values) > 1 else text
+    text, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return text if low == high else f"{text} ({low} to {high})"
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -122,17 +122,18 @@ def _together(known: dict[str, list[dict[str, float]]], images: Path, results: R
             (images / picture).write_text(_last_plot(known, clients))
             parts.append(f"![Time to the last client](images/{picture})\n")
         parts.append(_table(("", f"{nodes} limits", f"{nodes} nodes", "×"), lines))
-        parts.append(_engine_sentence(mine))
+        if key == "rooms":
+            parts.append(_engine_sentence(mine))
     return parts
 
 
 def _engine_sentence(runs: Sequence[dict[str, float]]) -> str:
     f = medians(list(runs))
     return (
-        f"Redis, for each of these messages: {f['engine scripts per publish']:.1f} scripts "
-        f"({f['engine commands per publish']:.0f} commands, those within scripts counted), "
-        f"{f['engine bytes_in per publish']:.0f} bytes in, {f['engine bytes_out per publish']:,.0f} bytes out, "
-        f"{f['engine cpu_us per publish']:.0f} µs of CPU, less what the nodes do anyway.\n"
+        f"A message costs Redis, here as in the one channel: {f['engine scripts per publish']:.0f} script "
+        f"({f['engine commands per publish']:.0f} commands, those within it counted), "
+        f"{f['engine bytes_in per publish']:.0f} bytes in, {f['engine bytes_out per publish']:,.0f} bytes out to all "
+        f"nodes, {f['engine cpu_us per publish']:.0f} µs of CPU.\n"
     )
 
 
