@@ -10,6 +10,9 @@ from scale_arithmetic import Costs, arithmetic
 from svg import Bar, bars
 
 GOAL = 1.5
+#: Runnable processes, as the measurement begins, from which on its times say little.
+BUSY_LOAD = 1.5
+SHOWN = ("processor", "linux", "python", "openline", "uvicorn", "uvloop", "redis", "compiler")
 
 Results = dict[str, Any]
 
@@ -60,9 +63,13 @@ def write_page(file: Path, results: Results) -> list[str]:
 
 
 def _setup(results: Results) -> str:
-    told = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version != "missing")
-    quick = " **A quick run: not for quoting.**" if results["quick"] else ""
-    return f"Measured {results['when']} (UTC): {told}.{quick}\n"
+    kept = {name: text for name, text in results["versions"].items() if name in SHOWN}
+    told = ", ".join(f"{name} {version}" for name, version in kept.items())
+    notes = ["A quick run: not for quoting."] if results["quick"] else []
+    if results["load"] >= BUSY_LOAD:
+        load = f"load average {results['load']:.0f}"
+        notes.append(f"The machine had much else to do ({load}): counts and bytes hold, times and rates do not.")
+    return f"Measured {results['when']} (UTC): {told}.{''.join(f' **{note}**' for note in notes)}\n"
 
 
 def _median(known: dict[str, list[dict[str, float]]], key: str, figure: str) -> float | None:
