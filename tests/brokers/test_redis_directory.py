@@ -9,7 +9,7 @@ from openline.brokers.redis_directory import RedisDirectory
 from openline.errors import BrokerError
 from openline.hub.record import Place, Record, digest
 from openline.model import Position, User
-from tests.brokers.redis_links import linked
+from tests.brokers.redis_links import linked, until
 from tests.redis_servers import RedisServer, redis_server
 
 pytestmark = pytest.mark.redis
@@ -91,3 +91,14 @@ async def test_nothing_in_the_engine_is_believed_that_is_not_signed_with_the_key
         server.do("HSET", "openline:present:room", "ada", server.do("HGET", "openline:present:room", "ada") + b",1")
         server.do("HSET", "openline:present:room", "x", "1")
         assert await other.present("room", 10, 0) == b'{"count":3,"members":[{"user":"eve"}]}'
+
+
+async def test_a_beat_says_once_that_its_node_was_cut_off(server: RedisServer) -> None:
+    async with linked(server.url) as link:
+        directory = RedisDirectory(link)
+        assert not (await directory.join("one", "")).cut
+        server.do("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: not link.up)
+        await until(lambda: link.up)
+        assert (await directory.beat()).cut
+        assert not (await directory.beat()).cut

@@ -282,3 +282,24 @@ def test_everybody_who_was_at_a_killed_node_is_gone_within_ten_seconds_however_m
     a.kill()
     cluster.clock.advance(10)
     assert watcher.call(type="$presence", channel="room")["count"] == 0
+
+
+def test_who_watches_at_a_node_that_was_cut_off_for_a_moment_is_told_who_is_there() -> None:
+    cluster = Cluster(with_presence())
+    a, b = cluster.nodes
+    other, watcher = watch(a), watch(b)
+    other.heard()
+    b.link.cut = True
+    client = a.join("room")
+    cluster.clock.advance(2)
+    assert watcher.pushes() == []
+    b.link.mend()
+    cluster.clock.advance(2)
+    (told,) = watcher.pushes()
+    members = [member["connection"] for member in told["payload"]["members"]]
+    assert (told["type"], told["channel"], told["payload"]["count"]) == ("$presence", "room", 3)
+    assert sorted(members) == sorted(each.connection.id for each in (watcher, other, client))
+    # Once, and nobody at a node that heard everything.
+    cluster.clock.advance(5)
+    assert watcher.pushes() == []
+    assert [news[0] for news in news_of(other)] == ["$joined"]

@@ -43,6 +43,7 @@ class RedisDirectory:
         self._seal = seal or Seal()
         self._times = int(lease * 1000), int(silence * 1000)
         self._node = ""
+        self._cut = False
         link.add(self)
 
     # -- see openline.brokers.redis_link.Guest
@@ -59,7 +60,8 @@ class RedisDirectory:
         """It may be asked."""
 
     def went_down(self, reason: str) -> None:
-        """Whoever asked has been told."""
+        """Whoever asked has been told; the next beat says that something may not have been heard."""
+        self._cut = True
 
     def _run(self, script: Script, read: Callable[[Any], T], *arguments: Argument) -> Outcome[T]:
         outcome: Outcome[T] = Outcome()
@@ -170,7 +172,8 @@ class RedisDirectory:
     def _read_beat(self, reply: Sequence[Any]) -> Beat:
         held, era, nodes, gone = reply
         fates: dict[str, Fate] = {name: "left" if fate == b"left" else "lost" for name, fate in _pairs(gone).items()}
-        return Beat(bool(held), era.decode(), dict(self._addresses(_pairs(nodes))), fates)
+        cut, self._cut = self._cut, False
+        return Beat(bool(held), era.decode(), dict(self._addresses(_pairs(nodes))), fates, cut)
 
     def _addresses(self, nodes: dict[str, bytes]) -> Iterator[tuple[str, str]]:
         for name, address in nodes.items():

@@ -57,6 +57,7 @@ class Everywhere:
         }
         #: By user, connection and channel (none: all of it): until when it is good, and what was said.
         self._orders: dict[tuple[str, str, str], tuple[float, Any]] = {}
+        self._insisting = 0
 
     def join(self, cluster: "Cluster") -> None:
         """From now on there are others."""
@@ -94,7 +95,9 @@ class Everywhere:
     async def _summed(self, kind: str, said: Any) -> int:
         answers = await self._gather(kind, said)
         for node in (name for name, count in answers.items() if count is None):
-            drive(self._insist(node, kind, said))
+            if self._insisting < _MOST_ORDERS:
+                self._insisting += 1
+                drive(self._insist(node, kind, said)).then(self._insisted)
         return sum(count or 0 for count in answers.values())
 
     async def _insist(self, node: str, kind: str, said: Any) -> None:
@@ -112,6 +115,10 @@ class Everywhere:
             except CommandError:
                 return
             return
+
+    def _insisted(self, outcome: Outcome[None]) -> None:
+        self._insisting -= 1
+        outcome.result()
 
     def _note(self, said: Any) -> None:
         """Remember what was ordered, for those who come from nodes that did not hear it."""

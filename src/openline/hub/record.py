@@ -53,13 +53,15 @@ class Beat(msgspec.Struct, frozen=True):
     """What a node learns when it renews its lease.
 
     ``held``: it has had it all the time. ``era`` is another one where the directory has forgotten everything. ``nodes``
-    are those that live, with their addresses; ``gone`` those that do not, whose connections wait for somebody.
+    are those that live, with their addresses; ``gone`` those that do not, whose connections wait for somebody. ``cut``:
+    since the beat before, what is volatile may not have reached this node.
     """
 
     held: bool
     era: str
     nodes: Mapping[str, str] = {}
     gone: Mapping[str, Fate] = {}
+    cut: bool = False
 
 
 class Turnout(msgspec.Struct, frozen=True):
