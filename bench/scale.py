@@ -16,6 +16,7 @@ Exit status: 0, 1 when something could not be built or measured, 2 when the mach
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from measure import MeasurementError
 from rounds import interleave
 from scale_cases import FULL, PROCESSES, QUICK, Case, Effort, cases
 from scale_page import write_page
+from scale_servers import redis_version
 
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "scaling.md"
@@ -84,7 +86,8 @@ def measure(effort: Effort, options: argparse.Namespace, results: dict[str, Any]
         results["cases"].pop(case.key, None)
     results |= {
         "when": datetime.now(UTC).isoformat(timespec="minutes"),
-        "versions": versions(BUILD),
+        "versions": {"redis": redis_version(), **versions(BUILD)},
+        "load": os.getloadavg()[0],
         "native": ran_native(),
         "quick": options.quick,
         "clients": effort.clients,

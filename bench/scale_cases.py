@@ -178,7 +178,6 @@ def one_channel(effort: Effort, *, plain: bool) -> Figures:
         swarm(servers.addresses, effort.clients, PROCESSES, *(PLAIN if plain else ())) as clients,
     ):
         figures = _open(clients, servers, effort.clients)
-        idle = idle_rate(servers) if servers.redis else {}
         lasts: list[float] = []
         warm = max(2, effort.messages // 6)
         for number in range(1, warm + effort.messages + 1):
@@ -186,7 +185,7 @@ def one_channel(effort: Effort, *, plain: bool) -> Figures:
                 meter = Meter.of(servers)
             clients.ask_first("publish")
             lasts.append(max(float(answer["last_ms"]) for answer in clients.ask("await", number)))
-        figures |= meter.per(effort.messages * effort.clients, "delivery") | meter.per(effort.messages, "publish", idle)
+        figures |= meter.per(effort.messages * effort.clients, "delivery")
         figures |= {"last p50 ms": _share(lasts[warm:], 0.5), "last p99 ms": _share(lasts[warm:], 0.99)}
         must_be_whole(counts_of(clients), clients.total("missing", "check", warm + effort.messages), "one channel")
         if not plain:

@@ -10,6 +10,9 @@ from scale_arithmetic import Costs, arithmetic
 from svg import Bar, bars
 
 GOAL = 1.5
+#: Runnable processes, as the measurement begins, from which on its times say little.
+BUSY_LOAD = 1.5
+SHOWN = ("processor", "linux", "python", "openline", "uvicorn", "uvloop", "redis", "compiler")
 
 Results = dict[str, Any]
 
@@ -60,9 +63,13 @@ def write_page(file: Path, results: Results) -> list[str]:
 
 
 def _setup(results: Results) -> str:
-    told = ", ".join(f"{name} {version}" for name, version in results["versions"].items() if version != "missing")
-    quick = " **A quick run: not for quoting.**" if results["quick"] else ""
-    return f"Measured {results['when']} (UTC): {told}.{quick}\n"
+    kept = {name: text for name, text in results["versions"].items() if name in SHOWN}
+    told = ", ".join(f"{name} {version}" for name, version in kept.items())
+    notes = ["A quick run: not for quoting."] if results["quick"] else []
+    if results["load"] >= BUSY_LOAD:
+        load = f"load average {results['load']:.0f}"
+        notes.append(f"The machine had much else to do ({load}): counts and bytes hold, times and rates do not.")
+    return f"Measured {results['when']} (UTC): {told}.{''.join(f' **{note}**' for note in notes)}\n"
 
 
 def _median(known: dict[str, list[dict[str, float]]], key: str, figure: str) -> float | None:
@@ -79,8 +86,8 @@ def _cell(runs: Sequence[dict[str, float]] | None, figure: str, digits: int) -> 
     values = [run[figure] for run in runs or () if figure in run]
     if not values:
         return "–"
-    text = f"{statistics.median(values):,.{digits}f}"
-    return f"{text} ({min(values):,.{digits}f} to {max(values):,.{digits}f})" if len(values) > 1 else text
+    text, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return text if low == high else f"{text} ({low} to {high})"
 
 
 def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -122,17 +129,18 @@ def _together(known: dict[str, list[dict[str, float]]], images: Path, results: R
             (images / picture).write_text(_last_plot(known, clients))
             parts.append(f"![Time to the last client](images/{picture})\n")
         parts.append(_table(("", f"{nodes} limits", f"{nodes} nodes", "×"), lines))
-        parts.append(_engine_sentence(mine))
+        if key == "rooms":
+            parts.append(_engine_sentence(mine))
     return parts
 
 
 def _engine_sentence(runs: Sequence[dict[str, float]]) -> str:
     f = medians(list(runs))
     return (
-        f"Redis, for each of these messages: {f['engine scripts per publish']:.1f} scripts "
-        f"({f['engine commands per publish']:.0f} commands, those within scripts counted), "
-        f"{f['engine bytes_in per publish']:.0f} bytes in, {f['engine bytes_out per publish']:,.0f} bytes out, "
-        f"{f['engine cpu_us per publish']:.0f} µs of CPU, less what the nodes do anyway.\n"
+        f"A message costs Redis, here as in the one channel: {f['engine scripts per publish']:.0f} script "
+        f"({f['engine commands per publish']:.0f} commands, those within it counted), "
+        f"{f['engine bytes_in per publish']:.0f} bytes in, {f['engine bytes_out per publish']:,.0f} bytes out to all "
+        f"nodes, {f['engine cpu_us per publish']:.0f} µs of CPU.\n"
     )
 
 

@@ -87,6 +87,12 @@ def start(command: Sequence[str], port: int) -> Program:
     return Program(process, port, log)
 
 
+def redis_version() -> str:
+    """Out of ``Redis server v=7.0.15 sha=…``."""
+    told = subprocess.run(("redis-server", "--version"), capture_output=True, text=True, check=True).stdout
+    return next((word.removeprefix("v=") for word in told.split() if word.startswith("v=")), told.strip())
+
+
 @dataclass(slots=True)
 class Redis:
     """A server of its own, without a disk, and what it counts."""
