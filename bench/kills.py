@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,18 @@ class Trial:
     lines: Counts
 
 
-async def hold(system: str, seed: int, seconds: float, node_path: Path, quiet: float = QUIET_SECONDS) -> Trial:
+async def hold(
+    system: str,
+    seed: int,
+    seconds: float,
+    node_path: Path,
+    *,
+    quiet: float = QUIET_SECONDS,
+    transports: Sequence[str] = ("websocket",),
+) -> Trial:
     """Play the script of ``seed`` to ``system``; ``node_path`` is where the clients are installed."""
     deeds = script(seed, seconds)
-    plan = {"listeners": LISTENERS, "publishers": PUBLISHERS, "rooms": ROOMS, "every": EVERY}
+    plan = {"listeners": LISTENERS, "publishers": PUBLISHERS, "rooms": ROOMS, "every": EVERY, "transports": transports}
     with tempfile.TemporaryDirectory(prefix="openline-kills-") as name:
         folder = Path(name)
         cluster = Cluster(SYSTEMS[system], NODES, folder)
@@ -166,6 +174,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long a script lasts")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument(
+        "--transports",
+        default="websocket",
+        help="polling, or polling,websocket: for openline, which needs no stickiness",
+    )
     parser.add_argument("--table", action="store_true", help="measure nothing")
     options = parser.parse_args()
     if options.table:
@@ -180,7 +193,8 @@ def main() -> int:
     trials = []
     for seed in range(options.first, options.first + options.seeds):
         for system in options.systems.split(","):
-            trial = asyncio.run(hold(system, seed, options.seconds, BUILD / "node_modules"))
+            transports = options.transports.split(",")
+            trial = asyncio.run(hold(system, seed, options.seconds, BUILD / "node_modules", transports=transports))
             with RESULTS.open("a") as results:
                 results.write(json.dumps(asdict(trial)) + "\n")
             trials.append(trial)

@@ -25,6 +25,7 @@ from typing import Any
 
 from build import BUILD, HERE, build, build_limit, build_swarm
 from machine import MachineError, allow_descriptors, ran_native, stop_cleanly_on_sigterm, versions
+from measure import MeasurementError
 from rounds import interleave
 from scale_cases import FULL, PROCESSES, QUICK, Case, Effort, cases
 from scale_page import write_page
@@ -91,7 +92,12 @@ def measure(effort: Effort, options: argparse.Namespace, results: dict[str, Any]
     }
 
     def measure_case(case: Case) -> dict[str, float]:
-        figures = case.measure()
+        try:
+            figures = case.measure()
+        except MeasurementError as error:
+            # Told at once, and again in the end: whoever watches may want to stop here.
+            print(f"\nFAILED {case}: {error}", file=sys.stderr)
+            raise
         results["cases"].setdefault(case.key, []).append(figures)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(results, indent=1) + "\n")

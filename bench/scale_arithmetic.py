@@ -103,19 +103,22 @@ def arithmetic(costs: Costs) -> str:
     storm = 1e6 * costs.engine_connect_us / 1e6
     return f"""## A million, and a hundred million
 
-Arithmetic from the figures above, for a machine like this one. *Rooms of 10*: each client says something to its ten
-every {SAYS_EVERY_SECONDS} s. *One channel*: everybody hears two messages a second. Clients stay for {VISIT_SECONDS // 60} minutes;
-a node, which is one process, serves {PER_NODE:,}; {KERNEL_KB} KB of the kernel's memory for an idle socket, {DELIVERED_BYTES} bytes on the wire
-for a delivery, and {PLANNED:.0%} of a core are assumed. One Redis does everything on one core.
+Arithmetic from the figures above, for machines like this one. *Rooms of 10*: each client says something to its ten
+every {SAYS_EVERY_SECONDS} s. *One channel*: everybody hears two messages a second. Assumed are: clients who stay for
+{VISIT_SECONDS // 60} minutes; {PER_NODE:,} of them at a node, which is one process; {KERNEL_KB} KB of the kernel's
+memory for an idle socket; {DELIVERED_BYTES} bytes on the wire for a delivery; {PLANNED:.0%} of a core or of a card with
+10 Gbit/s in use, so that the rest is there for storms. One Redis does everything on one core.
 
 {chr(10).join(lines)}
 
-**At a million** one Redis carries it: as far as its core goes, to about {_number(most)} publishes a second into rooms whose
-members are on ten nodes. What breaks first is not the daily load but **everybody at once**: when all of a million
-clients come and leave within a minute, that is {storm:,.0f} s of Redis's one core. Drains are spread over a window for
-this reason, and clients come back at random times.
+**One Redis** takes about {_number(most)} publishes a second into rooms whose members are on ten nodes: that is
+{_number(most * SAYS_EVERY_SECONDS)} such clients. Into one channel of all, its part is next to nothing.
 
-**At a hundred million** the nodes are only more of the same, but one engine is not enough, whatever the load:
+**What breaks first on the way to a million** is not the daily load but everybody at once: when a million clients come
+and leave within a minute, that is {storm:,.0f} s of Redis's one core. Drains are spread over a window for this reason,
+and clients come back at random times. A dead node of {PER_NODE:,} is {storm * PER_NODE / 1e6:.0f} s of it.
+
+**At a hundred million** nodes are only more of the same, but one engine is not enough, whatever the load:
 
 1. **Redis's core**, by publishes and by connects, both by the factor in the last line. What would come then is *several
    engines*: channels and records divided among them by name, each with its own counter. Positions become one stamp per
@@ -124,7 +127,7 @@ this reason, and clients come back at random times.
 2. **Copies**: into one channel of all, Redis writes each message once per node. Beyond some thousand nodes that wants a
    tree: one node of a rack listens, and tells the others. The nodes' own deliveries stay as they are.
 3. **Leases**: each node learns of all nodes with every beat, which grows with their square. It is nothing at twenty
-   nodes, and the most of the engine's traffic at two thousand; then nodes would be told of changes only.
+   nodes, and {2000 * 2000 * BEAT_BYTES / 1e6:,.0f} MB a second at two thousand; then nodes would be told of changes.
 4. **Memory of the records** is divided as the channels are.
 
 What does not break is a node: it knows its own connections, and hears only channels that somebody of them is in.

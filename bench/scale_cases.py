@@ -1,4 +1,4 @@
-"""Owns what is measured at scale: each case starts its servers anew, drives a swarm at them, and checks every client."""
+"""Owns what is measured at scale: each case starts its servers, drives a swarm at them, and checks every client."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +14,8 @@ MEMBERS = 10
 PUBLISHERS = 16
 PROCESSES = 2
 SETTLES_IN_SECONDS = 1.0
+#: The nodes look at their logs every two seconds.
+IDLE_SECONDS = 2.0
 PLAIN = ("--plain", "--all-nodes")
 
 
@@ -102,20 +104,36 @@ class Meter:
     """What servers have used since it was made."""
 
     servers: Servers
-    cpu: float
-    redis: Figures
+    began: float
+    used: Figures
 
     @staticmethod
     def of(servers: Servers) -> "Meter":
-        return Meter(servers, servers.cpu_seconds(), servers.redis.figures() if servers.redis else {})
+        engine = servers.redis.figures() if servers.redis else {}
+        used = {f"engine {name}": value for name, value in engine.items()}
+        return Meter(servers, time.monotonic(), {"node µs": servers.cpu_seconds() * 1e6, **used})
 
-    def per(self, count: float, name: str) -> Figures:
-        """Of each of ``count``, named ``… per name``."""
+    def per(self, count: float, name: str, idle: Figures | None = None) -> Figures:
+        """Of each of ``count``, named ``… per name``, less what ``idle`` says that goes on in a second anyway."""
         now = Meter.of(self.servers)
-        found = {f"node µs per {name}": (now.cpu - self.cpu) / count * 1e6}
-        for what, before in self.redis.items():
-            found[f"engine {what} per {name}"] = (now.redis[what] - before) / count
-        return found
+        passed = now.began - self.began
+        less = {what: rate * passed for what, rate in (idle or {}).items()}
+        return {
+            f"{what} per {name}": (now.used[what] - before - less.get(what, 0.0)) / count
+            for what, before in self.used.items()
+        }
+
+    def per_second(self) -> Figures:
+        """Of each second since it was made."""
+        now = Meter.of(self.servers)
+        return {what: (now.used[what] - before) / (now.began - self.began) for what, before in self.used.items()}
+
+
+def idle_rate(servers: Servers) -> Figures:
+    """What goes on in a second while nobody does anything: heartbeats of nodes, looks at logs."""
+    meter = Meter.of(servers)
+    time.sleep(IDLE_SECONDS)
+    return meter.per_second()
 
 
 def _open(clients: Swarm, servers: Servers, count: int) -> Figures:
@@ -160,6 +178,7 @@ def one_channel(effort: Effort, *, plain: bool) -> Figures:
         swarm(servers.addresses, effort.clients, PROCESSES, *(PLAIN if plain else ())) as clients,
     ):
         figures = _open(clients, servers, effort.clients)
+        idle = idle_rate(servers) if servers.redis else {}
         lasts: list[float] = []
         warm = max(2, effort.messages // 6)
         for number in range(1, warm + effort.messages + 1):
@@ -167,7 +186,7 @@ def one_channel(effort: Effort, *, plain: bool) -> Figures:
                 meter = Meter.of(servers)
             clients.ask_first("publish")
             lasts.append(max(float(answer["last_ms"]) for answer in clients.ask("await", number)))
-        figures |= meter.per(effort.messages * effort.clients, "delivery") | meter.per(effort.messages, "publish")
+        figures |= meter.per(effort.messages * effort.clients, "delivery") | meter.per(effort.messages, "publish", idle)
         figures |= {"last p50 ms": _share(lasts[warm:], 0.5), "last p99 ms": _share(lasts[warm:], 0.99)}
         must_be_whole(counts_of(clients), clients.total("missing", "check", warm + effort.messages), "one channel")
         if not plain:
@@ -186,9 +205,9 @@ def rooms(effort: Effort, *, plain: bool) -> Figures:
         window = max(1, effort.window // PROCESSES)
         clients.ask("drive", window, effort.seconds / 5)
         counts_of(clients)
-        meter, began = Meter.of(servers), time.monotonic()
+        meter = Meter.of(servers)
         clients.ask("drive", window, effort.seconds)
-        took, counts = time.monotonic() - began, counts_of(clients)
+        took, counts = time.monotonic() - meter.began, counts_of(clients)
         figures |= meter.per(counts["deliveries"], "delivery") | meter.per(counts["messages"], "publish")
         figures |= {"last p50 ms": counts["last_p50_ms"], "last p99 ms": counts["last_p99_ms"]}
         figures["messages/s"] = counts["messages"] / took
@@ -238,6 +257,7 @@ def _storm(clients: Swarm, servers: Servers, effort: Effort, pace: float, *, one
         "storm lost": counts["lost"] + missing + before["lost"],
         "storm doubled": counts["doubled"] + before["doubled"],
         "unrecovered": counts["unrecovered"] + counts["fresh"] + counts["gaps"],
+        "not let in at first": counts["refused"],
         **meter.per(counts["fell"], "return"),
     }
 
@@ -256,9 +276,9 @@ def flood(effort: Effort, nodes: int, listening: int) -> Figures:
         publishers.ask("open")
         publishers.ask("flood", effort.flood_window, effort.flood_seconds / 4)
         counts_of(publishers)
-        meter, began = Meter.of(servers), time.monotonic()
+        meter = Meter.of(servers)
         publishers.ask("flood", effort.flood_window, effort.flood_seconds)
-        took, answers = time.monotonic() - began, counts_of(publishers)["answers"]
+        took, answers = time.monotonic() - meter.began, counts_of(publishers)["answers"]
         figures = meter.per(answers, "publish")
         listeners.ask("quiet", 0.3)
         counts, sent = counts_of(listeners), publishers.total("count", "published")
@@ -272,16 +292,10 @@ def visits(effort: Effort) -> Figures:
         openline_nodes(effort.nodes, HISTORY) as servers,
         swarm(servers.addresses, effort.visitors, PROCESSES, "--members", MEMBERS) as clients,
     ):
-        idle, began = Meter.of(servers), time.monotonic()
-        time.sleep(2 * SETTLES_IN_SECONDS)
-        quiet, idle_seconds = idle.per(effort.visitors, "visit"), time.monotonic() - began
-        meter, began = Meter.of(servers), time.monotonic()
+        idle = idle_rate(servers)
+        meter = Meter.of(servers)
         figures = _open(clients, servers, effort.visitors)
         clients.ask("bye")
         time.sleep(SETTLES_IN_SECONDS)
-        share = (time.monotonic() - began) / idle_seconds
-        whole = meter.per(effort.visitors, "visit")
-        figures |= {name: value - share * quiet[name] for name, value in whole.items()}
-        seconds = idle_seconds * effort.nodes / effort.visitors
-        alone = {name.removesuffix(" per visit"): each / seconds for name, each in quiet.items()}
-        return figures | {f"{name} per node and s": each for name, each in alone.items()}
+        figures |= meter.per(effort.visitors, "visit", idle)
+        return figures | {f"{name} per node and s": rate / effort.nodes for name, rate in idle.items()}

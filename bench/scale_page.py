@@ -93,15 +93,16 @@ def _together(known: dict[str, list[dict[str, float]]], images: Path, results: R
     titles = {
         "all": (
             f"## {clients:,} clients on {nodes} nodes, all in one channel",
-            "Every message goes to everybody; the next one is published when the last client has the one before. To the\n"
-            "limits a message is said by four clients at the same moment, one at each, because nothing links them: what\n"
-            "Redis does for the nodes costs the limits nothing. The limits get no heartbeats, checks, or history.\n"
+            "Every message goes to everybody; the next one is published when the last client has the one before. To\n"
+            "the limits a message is said by four clients at the same moment, one at each, because nothing links\n"
+            "them: what Redis does for the nodes costs the limits nothing. They have no heartbeats, checks, history.\n"
             f"The goal is {GOAL} × the limits' time at most.\n",
         ),
         "rooms": (
             f"## The same clients in {clients // 10:,} channels of 10",
-            "The members of each are spread over all nodes; 64 messages are in flight, each in another channel, and what\n"
-            "is timed is the last of its ten. Here most of the cost is no longer that of sending.\n",
+            "The members of each are spread over all nodes; 64 messages are in flight, each in another channel, and\n"
+            "what is timed is the last of its ten. Ten deliveries take a limit ten sends, and four nodes a script in\n"
+            "Redis and four receipts beside them: most of the cost is no longer that of sending.\n",
         ),
     }
     parts: list[str] = []
@@ -131,7 +132,7 @@ def _engine_sentence(runs: Sequence[dict[str, float]]) -> str:
         f"Redis, for each of these messages: {f['engine scripts per publish']:.1f} scripts "
         f"({f['engine commands per publish']:.0f} commands, those within scripts counted), "
         f"{f['engine bytes_in per publish']:.0f} bytes in, {f['engine bytes_out per publish']:,.0f} bytes out, "
-        f"{f['engine cpu_us per publish']:.0f} µs of CPU. What the nodes ask for without being asked is in it.\n"
+        f"{f['engine cpu_us per publish']:.0f} µs of CPU, less what the nodes do anyway.\n"
     )
 
 
@@ -164,10 +165,10 @@ def _storm(known: dict[str, list[dict[str, float]]], results: Results) -> list[s
     return [
         "## A node is killed",
         "",
-        "The same clients; messages go on at a pace (2 a second in the one channel, 400 in the many) while one of the\n"
-        "nodes is killed (SIGKILL). Its clients come to the others at once, without the second or so by which a client\n"
-        "of ours would be late at random, each with its secret and position. Each message has a number: what any client\n"
-        "has not got in the end, or got twice, is counted.\n",
+        "The same clients; messages go on at a pace (2 a second in the one channel, 400 in the many) while one of\n"
+        "the nodes is killed (SIGKILL). Its clients come to the others at once, without the second or so by which a\n"
+        "client of ours would be late at random, each with its secret and position. Each message has a number: what\n"
+        "any client has not got in the end, or got twice, is counted.\n",
         _table(("", *runs), lines),
     ]
 
@@ -198,9 +199,9 @@ def _publishing(known: dict[str, list[dict[str, float]]], images: Path) -> list[
     return [
         "## Publishing",
         "",
-        "Sixteen publishers, spread over the nodes, each in a channel of its own with sixteen publishes unanswered; a\n"
-        "listener of each channel at every node, or at one node only. Everything after the first column is per publish.\n"
-        "More nodes make no more of two cores, so the rates do not grow here; what each costs tells what they would be.\n",
+        "Sixteen publishers, spread over the nodes, each in a channel of its own with sixteen publishes unanswered;\n"
+        "a listener of each channel at every node, or at one node only. What stands behind the rate is per publish.\n"
+        "More nodes make no more of two cores, so the rates do not grow here; the costs tell what they would be.\n",
         f"![Publishes per second](images/{picture})\n",
         _table(heads, lines),
     ]

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from openline.app.handlers import Handlers
 from openline.brokers.memory import MemoryBroker
 from openline.brokers.memory_directory import Entries, MemoryDirectory
@@ -14,6 +16,7 @@ from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions, Policy
 from openline.hub.ports import BrokerListener, Handle
+from openline.hub.record import Beat
 from openline.hub.settings import HubSettings
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
@@ -187,6 +190,31 @@ class Link:
         self.engine.perform(lambda: self.engine.memory.forget(channel))
 
 
+class _Directory(MemoryDirectory):
+    """Says with the next beat that its link was cut."""
+
+    def __init__(self, entries: Entries, link: Link) -> None:
+        super().__init__(entries, link.carry)
+        self._link = link
+        self._was_cut = False
+
+    def beat(self) -> Outcome[Beat]:
+        self._was_cut = self._was_cut or self._link.cut
+        told: Outcome[Beat] = Outcome()
+
+        def tell(outcome: Outcome[Beat]) -> None:
+            try:
+                beat = outcome.result()
+            except BrokerError as error:
+                told.fail(error)
+                return
+            cut, self._was_cut = self._was_cut, False
+            told.settle(msgspec.structs.replace(beat, cut=cut))
+
+        super().beat().then(tell)
+        return told
+
+
 class Node(Rig):
     """One process: see :class:`tests.rig.Rig`."""
 
@@ -214,7 +242,7 @@ class Node(Rig):
         )
         self.dispatch = Dispatch(self.hub, {"ping": 25.0})
         self.link.start(self.hub)
-        self.share = self.hub.share(MemoryDirectory(cluster.engine.entries, self.link.carry), "http://node")
+        self.share = self.hub.share(_Directory(cluster.engine.entries, self.link), "http://node")
         self.share.begin()
 
     @property

@@ -1,13 +1,13 @@
 // Stock Socket.IO clients in one process, for bench/kills.py: listeners in rooms, and publishers that number what they say.
-// usage: URL PLAN, where PLAN is JSON: {"listeners": {NAME: [ROOM, …]}, "publishers": {NAME: RETRIES}, "rooms", "every"}.
+// usage: URL PLAN, where PLAN is JSON: {"listeners": {NAME: [ROOM, …]}, "publishers": {NAME: RETRIES}, "rooms", "every", "transports"}.
 // They say what they see on stdout, one JSON each. stdin takes {"begin": true} for the publishers, {"cut": NAME} for a
 // connection that breaks without a word (a publisher's behind its next message, ahead of the answer), and {"stop": true}.
 const { createInterface } = require("node:readline");
 const { io } = require("socket.io-client");
 
 const [url, plan] = process.argv.slice(2);
-const { listeners, publishers, rooms, every } = JSON.parse(plan);
-const options = { transports: ["websocket"], forceNew: true };
+const { listeners, publishers, rooms, every, transports } = JSON.parse(plan);
+const options = { transports, forceNew: true };
 const patience = 5000;
 const sockets = new Map();
 const cutting = new Set();

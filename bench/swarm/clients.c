@@ -208,7 +208,7 @@ static void arrive(struct swarm *swarm, int index, uint32_t number, double took)
 
 static void delivered(struct swarm *swarm, int index, const struct frame *frame, uint32_t number, int64_t at) {
     struct client *client = &swarm->all[index];
-    double took = (double)(nanoseconds() - at) / 1e3;
+    double took = (double)((swarm->heard_at = nanoseconds()) - at) / 1e3;
     take_value(frame, "position", client->position, LONGEST_POSITION);
     count_message(&swarm->tally, number, &client->awaited);
     if (!client->was_down)

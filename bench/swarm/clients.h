@@ -39,6 +39,7 @@ struct swarm {
     int live, down;        /* clients that hear everything; that have lost their line */
     long fell, back, fresh, unrecovered, refused; /* lines lost; taken up again; begun anew instead; with losses */
     int64_t back_at;       /* when the last one was back */
+    int64_t heard_at;      /* when the last message came */
     struct tally tally;
     void (*landed)(struct swarm *, int channel);   /* all members here have its message */
     void (*answered)(struct swarm *, int client);  /* a message with an id was answered */

@@ -12,8 +12,8 @@
  *   drive W S       for S seconds, W messages in flight
  *   pace R S        for S seconds, R messages a second, whatever happens
  *   flood W S       for S seconds, each client with W unanswered messages in flight
- *   recover N       until everybody has lost the line to node N, and is back
- *   quiet S         until nothing has come for S seconds
+ *   recover N       until everybody is there, and nobody at node N
+ *   quiet S         until no message has come for S seconds
  *   tally           what came since the last tally
  *   published       how many messages this process has published, of all channels
  *   check N         how many messages, of N in each channel, clients have not got; 0: as many as this process published
@@ -31,8 +31,6 @@
 enum { EVENTS = 1024, STDIN = -1 };
 
 struct command { char word[16]; double first, second; int64_t began; };
-
-static int64_t heard_at; /* when something came last */
 
 static void answer_tally(struct swarm *swarm) {
     struct tally *tally = &swarm->tally;
@@ -68,12 +66,11 @@ static int all_have(const struct swarm *swarm, uint32_t number) {
     return first->number >= number && first->arrived == first->members;
 }
 
-/* How many began at a node. */
-static int clients_at(const struct swarm *swarm, int node) {
-    int count = 0;
+static int somebody_at(const struct swarm *swarm, int node) {
     for (int i = 0; i < swarm->options.clients; i++)
-        count += (swarm->options.first + i) % swarm->options.node_count == node;
-    return count;
+        if (swarm->all[i].node == node)
+            return 1;
+    return 0;
 }
 
 static void begin(struct swarm *swarm, struct command *command) {
@@ -109,12 +106,12 @@ static int answer(struct swarm *swarm, const struct command *command) {
         if (!is_over())
             return 0;
     } else if (!strcmp(word, "recover")) {
-        if (swarm->live < swarm->options.clients || swarm->down < clients_at(swarm, (int)command->first))
+        if (swarm->live < swarm->options.clients || somebody_at(swarm, (int)command->first))
             return 0;
         printf("{\"event\":\"recover\",\"back\":%ld,\"back_at\":%.6f}\n", swarm->back, (double)swarm->back_at / 1e9);
         return 1;
     } else if (!strcmp(word, "quiet")) {
-        int64_t since = heard_at > command->began ? heard_at : command->began;
+        int64_t since = swarm->heard_at > command->began ? swarm->heard_at : command->began;
         if ((double)(nanoseconds() - since) / 1e9 < command->first)
             return 0;
     } else if (!strcmp(word, "tally")) {
@@ -187,10 +184,8 @@ int main(int argc, char **argv) {
         for (int i = 0; i < count; i++)
             if (events[i].data.u32 == (uint32_t)STDIN)
                 read_input();
-            else {
-                heard_at = nanoseconds();
+            else
                 hear(&swarm, (int)events[i].data.u32, events[i].events);
-            }
         carry_out(&swarm, &command);
         dial_some(&swarm);
     }

@@ -61,6 +61,9 @@ async def test_an_older_copy_of_the_log_is_noticed_also_by_a_node_that_comes_lat
         await until(lambda: all(node.breaks == [None] for node in made))
         assert early.broker.position.epoch == late.broker.position.epoch
         assert [p.payload for p in await early.log("a")] == [b"1"]
+        # It remembers fewer of the node's numbers than the node, too.
+        await early.send("a", 3)
+        assert [p.payload for p in await early.log("a")] == [b"1", b"3"]
 
 
 async def test_a_copy_that_has_everything_goes_on_where_it_was(server: RedisServer) -> None:

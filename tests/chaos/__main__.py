@@ -28,10 +28,12 @@ ENGINES = ("memory", "sqlite", "redis", "everysec", "sentinel")
 ALL_FAULTS = FAULTS | CLUSTER_FAULTS
 #: How much later than everybody handlers of disconnect have run at last.
 _ENDS_WITHIN = 45.0
+#: How much longer than its fault a trial takes at most: whatever is stuck for so long is found.
+_MOST_SECONDS = 240.0
 
 
 async def _hold(cluster: Cluster, fault: str, told: argparse.Namespace, seed: int) -> Trial:
-    async with cluster:
+    async with cluster, asyncio.timeout(told.seconds + _MOST_SECONDS):
         ends = _ENDS_WITHIN if len(cluster.nodes) > 1 else None
         return await hold(cluster, ALL_FAULTS[fault], seconds=told.seconds, seed=seed, each=told.each, ends_within=ends)
 

@@ -101,7 +101,7 @@ class Engine(Protocol):
 
     async def flush(self) -> None: ...
 
-    async def fail_over(self) -> None: ...
+    async def fail_over(self, dropping: float = 0.0) -> None: ...
 
 
 class Embedded:
@@ -116,7 +116,10 @@ class Embedded:
     async def kill(self) -> None:
         raise NotImplementedError
 
-    start = freeze = thaw = flush = fail_over = kill
+    start = freeze = thaw = flush = kill
+
+    async def fail_over(self, dropping: float = 0.0) -> None:
+        raise NotImplementedError
 
 
 class Node:

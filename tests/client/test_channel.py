@@ -196,6 +196,9 @@ async def test_who_comes_and_goes_is_told_and_kept() -> None:
         assert [event.type for event in events] == ["$presence", "$joined", "$left"]
         assert events[2].payload == left
         assert (chat.count, list(chat.members)) == (1, ["c2"])
+        stage.socket.push({"type": "$presence", "channel": "chat:lobby", "payload": {"count": 1, "members": [ada]}})
+        assert [event.type for event in await heard(chat)] == ["$presence"]
+        assert (chat.count, list(chat.members)) == (1, ["c1"])
 
 
 async def test_who_is_there_is_asked_anew_when_the_connection_was_taken_up_again() -> None:

@@ -160,3 +160,22 @@ async def test_an_odd_request_is_answered_at_either_node_as_at_the_other(
                 writer.close()
                 assert status in answer[:14], (text, answer)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_node_that_ends_in_the_middle_of_its_answer_ends_that_answer_and_nothing_else(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789")
+        await writer.drain()
+        writer.close()
+
+    async with two_nodes(server) as pair, await asyncio.start_server(answer, "127.0.0.1", 0) as dying:
+        cluster = pair.line.running.hub.cluster
+        assert cluster is not None
+        address = f"http://127.0.0.1:{dying.sockets[0].getsockname()[1]}"
+        cluster.nodes = {**cluster.nodes, "0badc0de": address}
+        with pytest.raises(httpx.RemoteProtocolError):
+            await pair.http.get(f"{pair.a.http}/socket.io/?EIO=4&sid=0badc0de.x&transport=polling")
+    assert not any(record.exc_info for record in caplog.records)

@@ -234,6 +234,33 @@ def test_who_is_disconnected_when_its_node_has_just_been_killed_does_not_come_ba
     assert client.wire.open
 
 
+def test_who_comes_anew_after_being_disconnected_is_not_meant_by_that_wherever_it_goes_on() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    a.hub.everywhere.disconnect(user="ada", reason="bye")
+    cluster.clock.advance(1)
+    client = a.join("news", token="ada")
+    a.kill()
+    cluster.clock.advance(1)
+    assert come_back(client, b)["resumed"] is True
+    cluster.clock.advance(1)
+    assert cluster.ended == []
+
+
+def test_who_comes_to_a_node_that_hears_of_a_disconnect_late_stays() -> None:
+    cluster = Cluster()
+    a, b = cluster.nodes
+    early = a.join("news", token="ada")
+    a.link.cut = True
+    b.hub.everywhere.disconnect(user="ada", reason="bye")
+    cluster.clock.advance(1)
+    a.link.mend()
+    late = a.join("news", token="ada")
+    cluster.clock.advance(4)
+    assert early.wire.closed == (4410, "bye")
+    assert late.wire.open
+
+
 def test_a_user_is_taken_out_of_a_channel_also_where_its_node_has_just_been_killed() -> None:
     cluster = Cluster()
     a, b = cluster.nodes
@@ -255,3 +282,24 @@ def test_everybody_who_was_at_a_killed_node_is_gone_within_ten_seconds_however_m
     a.kill()
     cluster.clock.advance(10)
     assert watcher.call(type="$presence", channel="room")["count"] == 0
+
+
+def test_who_watches_at_a_node_that_was_cut_off_for_a_moment_is_told_who_is_there() -> None:
+    cluster = Cluster(with_presence())
+    a, b = cluster.nodes
+    other, watcher = watch(a), watch(b)
+    other.heard()
+    b.link.cut = True
+    client = a.join("room")
+    cluster.clock.advance(2)
+    assert watcher.pushes() == []
+    b.link.mend()
+    cluster.clock.advance(2)
+    (told,) = watcher.pushes()
+    members = [member["connection"] for member in told["payload"]["members"]]
+    assert (told["type"], told["channel"], told["payload"]["count"]) == ("$presence", "room", 3)
+    assert sorted(members) == sorted(each.connection.id for each in (watcher, other, client))
+    # Once, and nobody at a node that heard everything.
+    cluster.clock.advance(5)
+    assert watcher.pushes() == []
+    assert [news[0] for news in news_of(other)] == ["$joined"]

@@ -340,3 +340,50 @@ async def test_the_last_words_reach_a_client_that_is_between_two_polls_or_upgrad
             assert [(await client.get()).text, (await client.get()).text] == ['42["last",1]\x1e41', "1"]
         assert (await client.get()).json()["code"] == 1
         assert not line.doors.socketio.engine.sessions
+
+
+# -- a balancer asks once more where a node that passed a request on has gone
+
+
+def echoing() -> Openline:
+    line = application()
+    line.on("echo")(lambda connection, value: value)
+    return line
+
+
+async def test_a_poll_that_comes_once_more_gets_the_same_answer() -> None:
+    async with serving(echoing()) as served, polled(served) as client:
+        await client.enter()
+        await client.say('421["echo",1]')
+        client.query["t"] = "a"
+        first = (await client.get()).text
+        await client.say('422["echo",2]')
+        again = (await client.get()).text
+        client.query["t"] = "b"
+        assert (first, again, (await client.get()).text) == ("431[1]", "431[1]", "432[2]")
+
+
+async def test_a_poll_that_comes_once_more_while_it_still_waits_takes_its_place() -> None:
+    async with serving(echoing()) as served, polled(served) as client:
+        await client.enter()
+        client.query["t"] = "a"
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(client.get())
+            await asyncio.sleep(0.1)
+            again = tasks.create_task(client.get())
+            assert (await first).text == "6"
+            await client.post('421["echo",1]')
+            assert (await again).text == "431[1]"
+
+
+async def test_what_is_posted_once_more_is_taken_once() -> None:
+    line = application()
+    heard: list[int] = []
+    line.on("n")(lambda connection, n: heard.append(n))
+    async with serving(line) as served, polled(served) as client:
+        await client.enter()
+        for mark, n in (("a", 1), ("a", 1), ("b", 2), ("", 3), ("", 4)):
+            client.query["t"] = mark
+            await client.say(f'42["n",{n}]')
+        await until(lambda: len(heard) == 4)
+        assert heard == [1, 2, 3, 4]

@@ -244,6 +244,8 @@ test("presence follows who comes and goes", async () => {
     { count: 2, members: [BOB, EVE] },
     { count: 1, members: [EVE] },
   ]);
+  stage.socket.receive({ type: "$presence", channel: LOBBY, payload: { count: 2, members: [BOB, EVE] } });
+  assert.deepEqual([[...chat.members.values()], chat.count, all.length], [[BOB, EVE], 2, 4]);
 });
 
 test("presence is asked for anew when the connection was taken up again", async () => {

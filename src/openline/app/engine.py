@@ -99,4 +99,4 @@ def make_directory(broker: Broker) -> Directory | None:
     from openline.brokers.redis import RedisBroker  # noqa: PLC0415
     from openline.brokers.redis_directory import RedisDirectory  # noqa: PLC0415
 
-    return RedisDirectory(broker.link) if isinstance(broker, RedisBroker) else None
+    return RedisDirectory(broker.link, seal=broker.seal) if isinstance(broker, RedisBroker) else None

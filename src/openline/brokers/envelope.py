@@ -13,7 +13,7 @@ from openline.model import Publication
 from openline.protocol.channel_name import check_event
 from openline.protocol.strict_json import check_json
 
-__all__ = ["MAX_ENVELOPE", "Envelopes", "Poison", "PoisonCount"]
+__all__ = ["MAX_ENVELOPE", "Envelopes", "Poison", "PoisonCount", "Seal"]
 
 #: Bytes of one envelope.
 MAX_ENVELOPE: Final = 32 * 1024 * 1024
@@ -49,6 +49,30 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 _read_json: Final = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class Seal:
+    """What nodes keep in the engine for each other, signed for its place with their ``key``; as it is without one."""
+
+    def __init__(self, key: str = "") -> None:
+        self._key = key.encode()
+
+    def put(self, kind: str, name: str, data: bytes) -> bytes:
+        """``data`` as it may stand at the place ``name`` of its ``kind``."""
+        return self._sign(kind, name, data) + data if self._key else data
+
+    def take(self, kind: str, name: str, sealed: bytes) -> bytes:
+        """What was put there; raises :class:`ValueError` for what no node of this cluster has put."""
+        if not self._key:
+            return sealed
+        data = sealed[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(sealed[:_SIGNATURE_BYTES], self._sign(kind, name, data)):
+            raise ValueError(f"the {kind} of {name} is not signed with this cluster's key")
+        return data
+
+    def _sign(self, kind: str, name: str, data: bytes) -> bytes:
+        # No channel has a space in its name: no envelope is signed alike.
+        return hmac.digest(self._key, b"%b %b\0%b" % (kind.encode(), name.encode(), data), "sha256")
 
 
 class Envelopes:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from openline.brokers.envelope import Envelopes, Poison, PoisonCount
+from openline.brokers.envelope import Envelopes, Poison, PoisonCount, Seal
 from openline.brokers.redis_catchup import CatchUp
 from openline.brokers.redis_connection import Reply, pack
 from openline.brokers.redis_link import Link, Script
@@ -50,6 +50,7 @@ class RedisBroker:
     ) -> None:
         self.link = Link(url, loop=loop, timers=timers)
         self.poison = PoisonCount()
+        self.seal = Seal(cluster_key)
         self._url = url
         self._loop = loop
         self._timers = timers

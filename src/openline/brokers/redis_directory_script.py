@@ -4,9 +4,9 @@ Names, behind the engine's prefix: ``directory`` (a hash: ``era``; ``heard``, wh
 when no lease runs out; ``version``, which grows as presence changes), ``nodes`` (a sorted set: when the lease of each
 runs out, in the engine's milliseconds), ``addresses`` and ``gone`` (hashes by node), ``has:NODE`` (a set: the ids of
 its connections), ``connection:ID`` (a hash: ``o`` owner, ``f`` fence, ``k`` digests of secrets with spaces between,
-``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends), ``secret:DIGEST`` (the connection
-that it takes up), ``present:CHANNEL`` (a hash: members by connection) and ``came:CHANNEL`` (a sorted set: with which
-version each came).
+``t`` the same sealed, ``r`` the rest as JSON, ``s:CHANNEL`` a subscription as JSON, ``e`` once it ends),
+``secret:DIGEST`` (the connection that it takes up), ``present:CHANNEL`` (a hash: members by connection) and
+``came:CHANNEL`` (a sorted set: with which version each came). What scripts do not read is sealed.
 """
 
 from typing import Final
@@ -100,8 +100,8 @@ if redis.call('ZREM', p .. 'nodes', node) == 1 then
 end
 """)
 
-#: node, connection, the record, the digests; then fields, each with a subscription: as many as there are, but few at a
-#: time, because Lua's stack is not endless.
+#: node, connection, the record, the digests, the same sealed; then fields, each with a subscription: as many as there
+#: are, but few at a time, because Lua's stack is not endless.
 PUT: Final = _script("""
 local id = ARGV[2]
 local key = p .. 'connection:' .. id
@@ -113,9 +113,9 @@ if owner then
   drop_secrets(mine(id))
   redis.call('DEL', key)
 end
-redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3], 'k', ARGV[4])
+redis.call('HSET', key, 'o', node, 'f', fence, 'r', ARGV[3], 'k', ARGV[4], 't', ARGV[5])
 let_in_with(id, ARGV[4])
-for n = 5, #ARGV, 1000 do redis.call('HSET', key, unpack(ARGV, n, math.min(n + 999, #ARGV))) end
+for n = 6, #ARGV, 1000 do redis.call('HSET', key, unpack(ARGV, n, math.min(n + 999, #ARGV))) end
 redis.call('SADD', p .. 'has:' .. node, id)
 return 1
 """)
@@ -130,13 +130,13 @@ UNSUBSCRIBED: Final = _script("""
 if owned(ARGV[2]) then redis.call('HDEL', p .. 'connection:' .. ARGV[2], 's:' .. ARGV[3]) end
 """)
 
-#: node, connection, the digests.
+#: node, connection, the digests, the same sealed.
 KEEP: Final = _script("""
 local id = ARGV[2]
 local secrets, ends = mine(id)
 if secrets and not ends then
   drop_secrets(secrets)
-  redis.call('HSET', p .. 'connection:' .. id, 'k', ARGV[3])
+  redis.call('HSET', p .. 'connection:' .. id, 'k', ARGV[3], 't', ARGV[4])
   let_in_with(id, ARGV[3])
 end
 """)

@@ -92,6 +92,8 @@ class Publisher:
         #: The number that must have been taken before the next that is sent.
         self._behind = 0
         self._done = 0
+        #: In which both were so.
+        self._epoch: str = ""
         #: Why Redis refused one: everything behind it fails alike, until nothing is under way any more.
         self._refusal: str | None = None
         self._looking = False
@@ -191,6 +193,10 @@ class Publisher:
         """The link is up again: send everything that has not been answered, in order."""
         self._refusal = None
         self._under_way = 0
+        epoch, _, _ = self._known()
+        if epoch != self._epoch:
+            # Redis may have forgotten which numbers it took last: nothing has to come before the first.
+            self._epoch, self._done = epoch, 0
         self._behind = self._done
         self._unsent = deque(entry for entry in self._entries if not entry.gone and not entry.volatile)
         self.go_on()

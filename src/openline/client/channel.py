@@ -194,6 +194,8 @@ class Channel:
                 case "$joined" | "$left":
                     self._moved(frame)
                     self._inbox.offer(frame, size)
+                case "$presence":
+                    self._present(answer_of(frame.payload, Presence))
                 case word if not word.startswith("$"):
                     self._deliver(frame, size, recovered=False)
                 case _:

@@ -10,7 +10,7 @@ import msgspec
 from openline.errors import BrokerError
 from openline.hub.channel import Channel
 from openline.hub.connection import Connection
-from openline.hub.outcome import Outcome
+from openline.hub.outcome import Outcome, drive
 from openline.hub.presence import joined_json, left_json
 from openline.hub.record import Turnout
 from openline.model import JsonBytes, Publication
@@ -96,6 +96,21 @@ class Attendance:
     def count(self, channels: Sequence[str]) -> Outcome[Sequence[int]]:
         """See :meth:`openline.hub.ports.Directory.count`."""
         return self._directory.count(channels)
+
+    def tell_again(self) -> None:
+        """Who came and went may not have been heard here: whoever watches is told who is there."""
+        drive(self._tell_again())
+
+    async def _tell_again(self) -> None:
+        # One after the other: lists may be long.
+        for channel in self._hub.membership.watched():
+            limit = 0 if channel.options.presence is None else channel.options.presence.limit
+            try:
+                present = await self._directory.present(channel.name, limit, 0).step()
+            except BrokerError:
+                # It was cut again, and is told of that.
+                return
+            channel.watchers.notify(Word.PRESENCE, channel.name, present)
 
     def abandon(self) -> None:
         """Others have those of whom this node knew."""

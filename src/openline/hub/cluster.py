@@ -40,7 +40,8 @@ class Cluster:
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
         self.post.on("here", self._hear_of)
-        self._era = self._epoch = ""
+        self._era: str = ""
+        self._epoch: str = ""
         self._joining = self._doubtful = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
@@ -200,6 +201,8 @@ class Cluster:
         self.nodes = beat.nodes
         self.registry.say_again()
         self.attendance.say_again()
+        if beat.cut:
+            self.attendance.tell_again()
         for node, fate in beat.gone.items():
             await self.registry.adopt(node, fate)
 

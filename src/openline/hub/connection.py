@@ -71,6 +71,7 @@ class Connection:
         "asks",
         "backlog",
         "backlog_bytes",
+        "begun",
         "busy",
         "digests",
         "expiry",
@@ -101,7 +102,8 @@ class Connection:
         #: Where it stood when it was let in, for a door whose clients have no position before they have received
         #: something.
         self.since: Position | None = None
-        # What follows is the hub's.
+        # What follows is the hub's. When it began, in seconds of the day's clock, where there are other nodes.
+        self.begun = 0.0
         self.wire: Wire | None = wire
         self.stage = State.OPENING
         # Grows whenever another node takes it up.

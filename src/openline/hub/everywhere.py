@@ -1,5 +1,6 @@
 """What concerns all nodes at once: ends, removals, counts and questions, each performed by every node for its own."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
@@ -54,8 +55,9 @@ class Everywhere:
             "channels": self._channels,
             "ask": self._ask,
         }
-        #: By user, connection and channel (none: all of it): until when it is good, and the reason.
-        self._orders: dict[tuple[str, str, str], tuple[float, str]] = {}
+        #: By user, connection and channel (none: all of it): until when it is good, and what was said.
+        self._orders: dict[tuple[str, str, str], tuple[float, Any]] = {}
+        self._insisting = 0
 
     def join(self, cluster: "Cluster") -> None:
         """From now on there are others."""
@@ -82,7 +84,9 @@ class Everywhere:
 
     def disconnect(self, *, user: str = "", connection: str = "", reason: str = "") -> Outcome[int]:
         """End all connections of a user, or one, for good; how many there were comes out."""
-        return drive(self._summed("disconnect", {"user": user, "connection": connection, "reason": reason}))
+        # By the clock of the day, which nodes have in common: who has come since is not meant where it is said again.
+        said = {"user": user, "connection": connection, "reason": reason, "at": time.time()}
+        return drive(self._summed("disconnect", said))
 
     def unsubscribe(self, channel: str, *, user: str = "", connection: str = "") -> Outcome[int]:
         """Take them out of ``channel``; how many were in comes out."""
@@ -91,7 +95,9 @@ class Everywhere:
     async def _summed(self, kind: str, said: Any) -> int:
         answers = await self._gather(kind, said)
         for node in (name for name, count in answers.items() if count is None):
-            drive(self._insist(node, kind, said))
+            if self._insisting < _MOST_ORDERS:
+                self._insisting += 1
+                drive(self._insist(node, kind, said)).then(self._insisted)
         return sum(count or 0 for count in answers.values())
 
     async def _insist(self, node: str, kind: str, said: Any) -> None:
@@ -103,12 +109,16 @@ class Everywhere:
             timers.after(_PAUSE_SECONDS, partial(pause.settle, None))
             await pause.step()
             try:
-                await cluster.post.ask(node, kind, said, ANSWER_SECONDS).step()
+                await cluster.post.ask(node, kind, {**said, "again": True}, ANSWER_SECONDS).step()
             except (TimeoutError, BrokerError):
                 continue
             except CommandError:
                 return
             return
+
+    def _insisted(self, outcome: Outcome[None]) -> None:
+        self._insisting -= 1
+        outcome.result()
 
     def _note(self, said: Any) -> None:
         """Remember what was ordered, for those who come from nodes that did not hear it."""
@@ -116,7 +126,7 @@ class Everywhere:
             return
         place = (said["user"], said["connection"], said.get("channel", ""))
         self._orders.pop(place, None)
-        self._orders[place] = (self._hub.timers.now + _ORDER_SECONDS, said.get("reason", ""))
+        self._orders[place] = (self._hub.timers.now + _ORDER_SECONDS, said)
         while len(self._orders) > _MOST_ORDERS or next(iter(self._orders.values()))[0] <= self._hub.timers.now:
             del self._orders[next(iter(self._orders))]
 
@@ -125,13 +135,14 @@ class Everywhere:
         user = "" if connection.user is None else connection.user.id
         for who in ((user, ""), ("", connection.id)) if self._orders else ():
             for channel in ("", *connection.subscriptions):
-                until, reason = self._orders.get((*who, channel), (0.0, ""))
+                until, said = self._orders.get((*who, channel), (0.0, None))
                 if until <= self._hub.timers.now or who == ("", ""):
                     continue
                 if channel:
                     self._hub.take_out(connection, channel)
-                else:
-                    self._hub.lifecycle.end(connection, "disconnected", code=CloseCode.DISCONNECTED, message=reason)
+                elif connection.begun <= said["at"]:
+                    message = said["reason"]
+                    self._hub.lifecycle.end(connection, "disconnected", code=CloseCode.DISCONNECTED, message=message)
                     return
 
     def _meant(self, said: Any) -> Sequence[Connection]:
@@ -143,7 +154,7 @@ class Everywhere:
 
     def _disconnect(self, said: Any) -> Outcome[Any]:
         self._note(said)
-        meant = self._meant(said)
+        meant = [each for each in self._meant(said) if "again" not in said or each.begun <= said["at"]]
         for connection in meant:
             self._hub.disconnect(connection, CloseCode.DISCONNECTED, said["reason"])
         return Outcome.of(len(meant))

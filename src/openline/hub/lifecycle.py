@@ -267,6 +267,7 @@ class Lifecycle:
         connection = Connection(self._hub, None)
         connection.id, connection.namespace = record.id, record.namespace
         connection.user, connection.since, connection.fence = record.user, record.since, record.fence
+        connection.begun = record.begun
         connection.stage = State.DETACHED
         connection.digests = record.secrets
         self._add(connection)

@@ -65,6 +65,10 @@ class Membership:
         """The channel, if somebody here is in it."""
         return self._channels.get(name)
 
+    def watched(self) -> tuple[Channel, ...]:
+        """Those of which somebody here watches the presence."""
+        return tuple(channel for channel in self._channels.values() if len(channel.watchers))
+
     def names(self, pattern: str) -> Iterable[str]:
         """The channels under ``pattern`` that somebody here is in, but our own, in no order."""
         if not pattern.endswith("*"):

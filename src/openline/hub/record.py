@@ -34,7 +34,8 @@ class Record(msgspec.Struct, frozen=True):
     """A connection as every node may take it up.
 
     ``owner`` is the node that serves it, ``fence`` grows whenever that changes. ``secrets`` are digests of what takes
-    it up again. ``since`` is where it began, for a door whose clients do not always say where they stand.
+    it up again. ``since`` is where it began, for a door whose clients do not always say where they stand; ``begun`` is
+    when, in seconds of the day's clock.
     """
 
     id: str
@@ -45,19 +46,22 @@ class Record(msgspec.Struct, frozen=True):
     subscriptions: Mapping[str, Place] = {}
     owner: str = ""
     fence: int = 0
+    begun: float = 0.0
 
 
 class Beat(msgspec.Struct, frozen=True):
     """What a node learns when it renews its lease.
 
     ``held``: it has had it all the time. ``era`` is another one where the directory has forgotten everything. ``nodes``
-    are those that live, with their addresses; ``gone`` those that do not, whose connections wait for somebody.
+    are those that live, with their addresses; ``gone`` those that do not, whose connections wait for somebody. ``cut``:
+    since the beat before, what is volatile may not have reached this node.
     """
 
     held: bool
     era: str
     nodes: Mapping[str, str] = {}
     gone: Mapping[str, Fate] = {}
+    cut: bool = False
 
 
 class Turnout(msgspec.Struct, frozen=True):

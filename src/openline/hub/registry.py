@@ -1,6 +1,7 @@
 """The records of this node's connections, and how a connection changes its node: claimed by whoever has its client."""
 
 import logging
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -47,6 +48,7 @@ class Registry:
         Raises :class:`CommandError` (``unavailable``) where that cannot be.
         """
         node = self._cluster.node
+        connection.begun = time.time()
         outcomes: list[Outcome[Any]] = [self._directory.put(_record(connection)), *self._want(connection)]
         try:
             written, *_ = await step_all(outcomes)
@@ -246,6 +248,7 @@ def _record(connection: Connection) -> Record:
         connection.since,
         tuple(map(digest, connection.resume)) or connection.digests,
         subscriptions,
+        begun=connection.begun,
     )
 
 

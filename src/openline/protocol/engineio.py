@@ -84,10 +84,11 @@ def fault(code: int, message: str = "") -> RequestRefused:
 
 
 class Query(NamedTuple):
-    """What a request asks for; without ``sid`` it is a handshake."""
+    """What a request asks for; without ``sid`` it is a handshake. ``mark`` is what clients tell requests apart by."""
 
     transport: str
     sid: str | None
+    mark: str = ""
 
 
 def read_query(query: str, *, method: str, upgrade: bool, transports: Sequence[str]) -> Query:
@@ -108,7 +109,7 @@ def read_query(query: str, *, method: str, upgrade: bool, transports: Sequence[s
         raise fault(Fault.METHOD)
     if _single(given, "EIO") != "4":
         raise fault(Fault.VERSION)
-    return Query(transport, sid)
+    return Query(transport, sid, _single(given, "t") or "")
 
 
 def _single(given: dict[str, list[str]], name: str) -> str | None:

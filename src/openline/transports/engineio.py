@@ -25,6 +25,7 @@ from openline.protocol.engineio import (
     text_frame,
 )
 from openline.protocol.websocket import Opcode
+from openline.transports.engineio_again import Again
 from openline.transports.engineio_ports import Peer, UpgradingLine
 from openline.transports.engineio_wire import EngineWire
 
@@ -46,6 +47,7 @@ class Session:
     """
 
     __slots__ = (
+        "_again",
         "_beat_at",
         "_deadline",
         "_door",
@@ -75,6 +77,7 @@ class Session:
         self._farewell: tuple[int, str] | None = None
         self._door = door
         self._poll: Outcome[bytes] | None = None
+        self._again = Again()
         self._posting = False
         self._deadline: float | None = None
         self._beat_at = 0.0
@@ -153,9 +156,22 @@ class Session:
 
     # -- polling
 
-    def poll(self) -> Outcome[bytes]:
-        """The answer to a GET: a payload, once there is something to say; raises :func:`fault`."""
+    def poll(self, mark: str = "") -> Outcome[bytes]:
+        """The answer to a GET: a payload, once there is something to say; raises :func:`fault`.
+
+        One with the ``mark`` of the one before gets its answer: that may have been lost on the way.
+        """
         self._check_polled()
+        if self._again.polls(mark):
+            if self._poll is not None:
+                # The one before still waits, where nobody takes what it would say.
+                waiting, self._poll = self._poll, None
+                waiting.settle(NOOP)
+            elif self._again.answer is not None:
+                return Outcome.of(self._again.answer)
+            else:
+                self.close("transport error", CloseCode.PROTOCOL_ERROR)
+                raise fault(Fault.SESSION)
         if self._poll is not None:
             self.close("transport error", CloseCode.PROTOCOL_ERROR)
             raise fault(Fault.REQUEST, "Two polls at once")
@@ -184,29 +200,35 @@ class Session:
     def _settle_poll(self, packets: list[bytes]) -> None:
         poll, self._poll = self._poll, None
         if poll is not None:
-            poll.settle(SEPARATOR.join(packets))
+            payload = SEPARATOR.join(packets)
+            self._again.answered(payload)
+            poll.settle(payload)
 
     def poll_lost(self, answer: Outcome[bytes]) -> None:
         """The client has given up the poll that waited for ``answer``."""
         if self._poll is answer:
             self.close("transport close")
 
-    def begin_post(self) -> None:
-        """A POST has come; raises :func:`fault`."""
+    def begin_post(self, mark: str = "") -> bool:
+        """A POST has come: whether it is to be read, or has been and comes once more; raises :func:`fault`."""
         self._check_polled()
         if self._posting:
             self.close("transport error", CloseCode.PROTOCOL_ERROR)
             raise fault(Fault.REQUEST, "Two posts at once")
+        if self._again.posts(mark):
+            return False
         self._posting = True
+        return True
 
     def end_post(self) -> None:
         """The POST has been answered, or is given up."""
         self._posting = False
 
-    def post(self, body: bytes) -> None:
+    def post(self, body: bytes, mark: str = "") -> None:
         """Take a payload; raises :func:`fault` where it, or what is in it, ends the session."""
         if self.gone:
             raise fault(Fault.SESSION)
+        self._again.posted = mark
         try:
             for packet in decode_payload(body):
                 if packet.kind == CLOSE:

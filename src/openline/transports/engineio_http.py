@@ -22,6 +22,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _TEXT: Final = (b"content-type", b"text/plain; charset=UTF-8")
+_TAKEN: Final = (200, b"ok", [(b"content-type", b"text/html")])
 _JSON: Final = (b"content-type", b"application/json")
 _KEPT_BY_NOBODY: Final = (b"cache-control", b"no-store")
 _PREFLIGHT_SECONDS: Final = b"600"
@@ -89,9 +90,9 @@ async def _answer(doors: Doors, request: Request, scope: Scope, receive: Receive
         return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session), *wanted]
     session = engine.session(query.sid)
     if method == "GET":
-        return 200, await _poll(session, session.poll(), receive), [_TEXT]
+        return 200, await _poll(session, session.poll(query.mark), receive), [_TEXT]
     if method == "POST":
-        return await _post(engine, session, scope, receive)
+        return await _post(engine, session, query.mark, scope, receive)
     raise fault(Fault.REQUEST)
 
 
@@ -119,8 +120,11 @@ async def _watch(session: Session, answer: Outcome[bytes], receive: Receive) -> 
     session.poll_lost(answer)
 
 
-async def _post(engine: EngineDoor, session: Session, scope: Scope, receive: Receive) -> tuple[int, bytes, Headers]:
-    session.begin_post()
+async def _post(
+    engine: EngineDoor, session: Session, mark: str, scope: Scope, receive: Receive
+) -> tuple[int, bytes, Headers]:
+    if not session.begin_post(mark):
+        return _TAKEN
     settings = engine.settings
     try:
         # No longer than a client may be silent.
@@ -128,13 +132,13 @@ async def _post(engine: EngineDoor, session: Session, scope: Scope, receive: Rec
             body = await _body(scope, receive, settings.max_payload_bytes)
         if body is None:
             return 413, b"", []
-        session.post(body)
+        session.post(body, mark)
         await session.readable()
     except TimeoutError:
         raise RequestRefused(408, "The body took too long.\n") from None
     finally:
         session.end_post()
-    return 200, b"ok", [(b"content-type", b"text/html")]
+    return _TAKEN
 
 
 async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:

@@ -151,9 +151,8 @@ async def _pass_answer(other: h11.Connection, reader: asyncio.StreamReader, send
                 other.receive_data(await reader.read(_CHUNK_BYTES))
                 continue
         except (OSError, h11.RemoteProtocolError):
-            if begun:
-                raise
-            return False
+            # Where it has begun, the client sees that it does not end.
+            return begun
         if isinstance(event, h11.Response):
             begun = True
             headers = [(bytes(n), bytes(v)) for n, v in event.headers if bytes(n) not in _ONE_HOP]

@@ -40,7 +40,7 @@ def piped(doors: Doors, asked: Asked, data: bytes, transport: Any, peer: str, co
         return False
     client = Vouched(peer, transport.get_extra_info("ssl_object") is not None)
     voucher = forwarding.voucher("GET", asked.path, asked.query, client)
-    pipe = Pipe(transport, connections)
+    pipe = Pipe(transport, connections, doors.timers)
     opening = pipe.open(address, with_voucher(data, voucher), fault(Fault.SESSION))
     doors.hub.tasks.start(opening).then(_look)
     return True

@@ -6,12 +6,15 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from openline.errors import RequestRefused
+from openline.hub.timers import Timer, Timers
 from openline.protocol.handshake import refusal
 from openline.transports.vouching import HEADER
 
 __all__ = ["Pipe", "with_voucher"]
 
 _CONNECT_SECONDS: Final = 3.0
+#: How long the client may take nothing while something waits for it: as long as one that answers no ping.
+_STALLED_SECONDS: Final = 45.0
 
 
 def with_voucher(head: bytes, voucher: str) -> bytes:
@@ -36,8 +39,13 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        if self.other is not None and self.other.transport is not None:
-            self.other.transport.close()
+        if self.other is not None:
+            self.other.end()
+
+    def end(self) -> None:
+        """Nothing more comes from the other end."""
+        if self.transport is not None:
+            self.transport.close()
 
     # A slow reader at one end stops the reading at the other, so what waits here is bounded by the transports.
 
@@ -53,9 +61,11 @@ class _End(asyncio.Protocol):
 class Pipe(_End):
     """The client's end; uvicorn knows it among its ``connections``."""
 
-    def __init__(self, transport: asyncio.Transport, connections: set[Any]) -> None:
+    def __init__(self, transport: asyncio.Transport, connections: set[Any], timers: Timers) -> None:
         super().__init__()
         self.transport = transport
+        self._timers = timers
+        self._stalled: Timer | None = None
         self._connections = connections
         connections.add(self)
         transport.set_protocol(self)
@@ -87,7 +97,38 @@ class Pipe(_End):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone, or is to."""
         self._connections.discard(self)
+        self._wait_no_longer()
         super().connection_lost(exc)
+
+    # While the client takes nothing, nobody else would notice: its node is not read from, nor is it heard.
+
+    def pause_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        super().pause_writing()
+        self._wait_for_the_client()
+
+    def resume_writing(self) -> None:
+        """See :class:`asyncio.Protocol`."""
+        self._wait_no_longer()
+        super().resume_writing()
+
+    def end(self) -> None:
+        """The node has gone, and the client takes what is left."""
+        super().end()
+        self._wait_for_the_client()
+
+    def _wait_for_the_client(self) -> None:
+        if self._stalled is None:
+            self._stalled = self._timers.after(_STALLED_SECONDS, self._give_up)
+
+    def _wait_no_longer(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def shutdown(self) -> None:
         """The server stops: the client finds another way to its node."""

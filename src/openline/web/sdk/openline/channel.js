@@ -215,6 +215,7 @@ export class Channel {
     else if (frame.type === "$gap") this.#events.emit("$gap", payload);
     else if (frame.type === "$unsubscribed") this.#ended(frame.type, payload, "the server ended the subscription");
     else if (frame.type === "$joined" || frame.type === "$left") this.#moved(frame.type, payload);
+    else if (frame.type === "$presence") this.#present(payload);
   }
 
   /** @param {string} type @param {{member: T.Member, count: number}} payload */
