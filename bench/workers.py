@@ -119,7 +119,7 @@ def main() -> None:
     options.add_argument("--workers", type=int, default=2)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--wsload", type=Path, default=BUILD / "wsload")
-    options.add_argument("--only", default="one,burst,rooms,publish,idle,spread")
+    options.add_argument("--only", default="idle,one,burst,rooms,publish,spread")
     asked = options.parse_args()
     found: defaultdict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
