@@ -93,7 +93,7 @@ class Publisher:
         self._behind = 0
         self._done = 0
         #: In which both were so.
-        self._epoch = ""
+        self._epoch: str = ""
         #: Why Redis refused one: everything behind it fails alike, until nothing is under way any more.
         self._refusal: str | None = None
         self._looking = False

@@ -40,7 +40,8 @@ class Cluster:
         self.attendance = Attendance(hub, directory)
         self.registry = Registry(hub, self, directory)
         self.post.on("here", self._hear_of)
-        self._era = self._epoch = ""
+        self._era: str = ""
+        self._epoch: str = ""
         self._joining = self._doubtful = False
         self._closed = False
         # When this process was last seen to run, and when a beat was sent last that was answered.
