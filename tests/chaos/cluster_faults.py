@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.chaos.cluster import Node
-from tests.chaos.events import Forgot
+from tests.chaos.events import Dropped, Forgot
 from tests.chaos.faults import FAULTS, Fault, Situation, cut
 
 __all__ = ["CLUSTER_FAULTS", "SETTINGS", "Setting", "times"]
@@ -101,7 +101,11 @@ async def fail_over(situation: Situation) -> None:
     while True:
         for dropping in (0.0, 0.5):
             await situation.pause(0.5, 2.0)
+            if dropping:
+                situation.history.note(Dropped)
             await situation.cluster.engine.fail_over(dropping)
+            if dropping:
+                situation.history.note(Forgot)
             situation.done["failovers that drop writes" if dropping else "failovers"] += 1
 
 

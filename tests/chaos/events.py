@@ -15,6 +15,7 @@ __all__ = [
     "Acknowledged",
     "Came",
     "Died",
+    "Dropped",
     "Ended",
     "Entry",
     "Event",
@@ -167,6 +168,10 @@ class Forgot(_Event):
     """Everything that the engine knew is deleted: who is there is not known until it is said again."""
 
 
+class Dropped(_Event):
+    """From here on the engine loses a moment of what it acknowledges, such as who has taken up a connection."""
+
+
 class Looked(_Event):
     """Who was said to be in ``channel``, in an answer that was asked for after ``asked`` and came ``at``."""
 
@@ -233,6 +238,7 @@ Event = (
     | Went
     | Looked
     | Forgot
+    | Dropped
     | Ended
     | Died
     | Over

@@ -13,6 +13,7 @@ from tests.chaos.checker import check
 from tests.chaos.events import (
     Acknowledged,
     Came,
+    Dropped,
     Ended,
     Entry,
     Event,
@@ -280,6 +281,19 @@ def test_what_is_acknowledged_may_end_with_an_epoch_only_where_the_engine_keeps_
     forgotten = {event.value for event in events if isinstance(event, Acknowledged)} - logged
     assert check(events, durable=False).good
     assert check(events, durable=True).found[Kind.ACKED_LOSS] == len(forgotten)
+
+
+@pytest.mark.parametrize(("seconds", "found"), [(2.0, set()), (60.0, {Kind.ENDED_TWICE})])
+def test_who_ends_twice_behind_a_drop_is_counted_and_not_held_against_anybody(seconds: float, found: set[Kind]) -> None:
+    history = TrueHistory(4, steps=10, durable=True)
+    history._note(Came, connection="h", channel="a")
+    history._note(Dropped)
+    history._now += seconds
+    for process in ("one", "another"):
+        history._note(Ended, connection="h", process=process)
+    report = check(history.events, durable=True)
+    assert report.kinds == found
+    assert report.facts["ended again behind a drop"] == 1 - len(found)
 
 
 @pytest.mark.parametrize(("seconds", "found"), [(1.0, set()), (30.0, {Kind.MISSING})])

@@ -138,10 +138,13 @@ async def _hear_out(listeners: Sequence[Listener], enders: Sequence[Post], histo
             for channel in wanted & set(ender._channels):
                 last[channel] = await _last_word(ender, channel)
 
+    rounds = 0
     with suppress(TimeoutError):
-        async with asyncio.timeout(_QUIET_SECONDS):
+        async with asyncio.timeout(3 * _QUIET_SECONDS):
             await say({name for ender in enders for name in ender._channels})
-            while missing():
+            # Where the machine has no time for us, a round takes longer than its second.
+            while missing() and rounds < _QUIET_SECONDS:
+                rounds += 1
                 await asyncio.sleep(1.0)
                 await say({name for _, name in missing()})
     for listener, channel in missing():
@@ -151,7 +154,7 @@ async def _hear_out(listeners: Sequence[Listener], enders: Sequence[Post], histo
 async def _last_word(ender: Post, channel: str) -> Value:
     while True:
         with suppress(*TROUBLES):
-            async with ender.line(ender._cluster.nodes[0]) as line:
+            async with ender.line(ender._cluster.any(ender._chance)) as line:
                 return await ender.say(line, channel)
 
 
