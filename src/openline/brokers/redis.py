@@ -177,7 +177,7 @@ class RedisBroker:
         there = self.link.up and not self.link.stalled
         if there and not self.link.full:
             message = write_volatile(self.link.name, self._epoch, envelope)
-            self.link.send(pack(("PUBLISH", self._names.live + publication.channel, message)), _pass_over)
+            self.link.send(pack(("PUBLISH", self._names.live + publication.channel, message)), lambda _: None)
         entry = Entry(publication, (), (), _COST + publication.size)
         if there:
             self._publisher.follow(entry)
@@ -332,7 +332,7 @@ class RedisBroker:
         """See :class:`~openline.hub.ports.Broker`."""
         whole = "1" if channel.startswith(INTERNAL) else "0"
         # Nobody waits for it: where it fails, the log goes when its time is over.
-        self.link.send(FORGET.command(self._names.log_of(channel), (whole,)), _pass_over)
+        self.link.send(FORGET.command(self._names.log_of(channel), (whole,)), lambda _: None)
 
     # -- see Guest of the link
 
@@ -388,10 +388,6 @@ class RedisBroker:
     def went_down(self, reason: str) -> None:
         """See :class:`~openline.brokers.redis_link.Guest`."""
         self._publisher.let_volatile_pass()
-
-
-def _pass_over(_: Reply) -> None:
-    """Nobody waits for what comes of it."""
 
 
 def _copy(found: Outcome[Reply], page: Outcome[Page], make: Any) -> None:
