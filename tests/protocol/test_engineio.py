@@ -11,6 +11,7 @@ from tests.effort import times
 from openline.errors import ProtocolError, RequestRefused
 from openline.protocol.engineio import (
     Packet,
+    Query,
     decode_payload,
     encode_handshake,
     read_packet,
@@ -32,9 +33,9 @@ def refusal(query: str, method: str = "GET", *, upgrade: bool = False, transport
 
 
 def test_a_handshake_names_the_version_and_a_transport() -> None:
-    assert read_query("EIO=4&transport=polling", method="GET", upgrade=False, transports=BOTH) == ("polling", None)
+    assert read_query("EIO=4&transport=polling", method="GET", upgrade=False, transports=BOTH) == Query("polling", None)
     asked = read_query("EIO=4&transport=websocket&sid=abc&t=x", method="GET", upgrade=True, transports=BOTH)
-    assert asked == ("websocket", "abc")
+    assert asked == Query("websocket", "abc", "x")
 
 
 def test_what_is_wrong_with_a_request_has_engine_ios_codes() -> None:
