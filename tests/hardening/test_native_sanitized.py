@@ -79,4 +79,5 @@ def test_the_native_part_does_nothing_undefined(sanitized: dict[str, str], tmp_p
     # What something takes, in time or memory, is no question here, and hundreds of thousands of fragments take long.
     command += ["-k", "not twice_the_bytes and not 300_000", *TESTS]
     done = subprocess.run(command, cwd=ROOT, check=False, env=sanitized, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, f"{said[:6000]}\n…\n{said[-3000:]}"
