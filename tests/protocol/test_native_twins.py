@@ -211,7 +211,7 @@ SIZES = st.sampled_from([0, 1, 2, 300, 5000, 16_383, 16_384, 16_385])
 
 
 @pytest.mark.parametrize("twin", [send_rows_in_python, send_rows])
-@given(st.lists(st.tuples(st.lists(st.integers(0, 5), unique=True), SIZES), max_size=4))
+@given(st.lists(st.tuples(st.lists(st.integers(0, 5), unique=True), SIZES), max_size=8))
 def test_everybody_hears_the_rows_that_it_is_in_whoever_is_in_the_same(
     twin: type(send_rows), told: list[tuple[list[int], int]]
 ) -> None:
