@@ -1,5 +1,6 @@
 """Owns the page that a measurement writes: docs/benchmarks.md, its tables, and where its plots stand."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -74,15 +75,17 @@ def _setup(measured: Mapping[str, Measured]) -> str:
 
 def _goals(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     found = [verdict for row in rows for verdict in verdicts(row, measured)]
-    count = {word: sum(verdict.word == word for verdict in found) for word in ("reached", "missed", "not measured")}
-    said = ", ".join(f"{number} {word}" for word, number in count.items() if number)
-    lines = ["## Goals", "", f"Of {len(found)} goals: {said}.", "", "| figure | goal | got | |", "|---|---|---|---|"]
+    count = Counter(verdict.word for verdict in found)
+    said = ", ".join(f"{number} {word}" for word, number in count.most_common())
+    says = "The last figure is what the C limit itself got of the same goal, in the same rounds."
+    heads = ["| figure | goal | got | | the limit |", "|---|---|---|---|---|"]
+    lines = ["## Goals", "", f"Of {len(found)} goals: {said}. {says}", "", *heads]
     return "\n".join(lines + [_goal_line(verdict) for verdict in found]) + "\n"
 
 
 def _goal_line(verdict: Verdict) -> str:
-    word = {True: "reached", False: "**missed**", None: "not measured"}[verdict.reached]
-    return f"| {verdict.goal.text} | {verdict.wanted} | {verdict.shown} | {word} |"
+    word = f"**{verdict.word}**" if verdict.reached is False else verdict.word
+    return f"| {verdict.goal.text} | {verdict.wanted} | {verdict.shown} | {word} | {verdict.limit_shown} |"
 
 
 def _section(row: Row, measured: Mapping[str, Measured], images: Path) -> str:

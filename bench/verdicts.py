@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plans import Goal, Row
+from plans import LIMITS, Goal, Row
 from results import Measured
 
 NAMES = {
@@ -29,23 +29,31 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal and what came of it; ``got`` is None where something is not measured, ``spread`` that of single rounds."""
+    """A goal and what came of it; ``got`` is None where something is not measured, ``spread`` that of single rounds.
+
+    ``limit`` is what the C limit has got instead, in the same run, where a goal is held against another server.
+    """
 
     goal: Goal
     got: float | None
     spread: tuple[float, float] | None = None
+    limit: float | None = None
 
     @property
     def reached(self) -> bool | None:
         if self.got is None:
             return None
-        # As it is shown: a figure that reads like the goal has reached it.
-        shown = round(self.got, 2)
-        return shown <= self.goal.bound if self.goal.at == "most" else shown >= self.goal.bound
+        return _reaches(self.goal, self.got)
 
     @property
     def word(self) -> str:
+        if self.reached is False and self.limit is not None and not _reaches(self.goal, self.limit):
+            return "missed by the limit too"
         return {True: "reached", False: "missed", None: "not measured"}[self.reached]
+
+    @property
+    def limit_shown(self) -> str:
+        return "" if self.limit is None else _figure(self.limit)
 
     @property
     def wanted(self) -> str:
@@ -58,8 +66,18 @@ class Verdict:
     def shown(self) -> str:
         if self.got is None:
             return "–"
-        text = f"**{self.got:.3f}**" if self.got < 0.1 else f"**{self.got:.2f}**"
+        text = f"**{_figure(self.got)}**"
         return f"{text} ({self.spread[0]:.2f} to {self.spread[1]:.2f})" if self.spread else text
+
+
+def _figure(number: float) -> str:
+    return f"{number:.3f}" if number < 0.1 else f"{number:.2f}"
+
+
+def _reaches(goal: Goal, got: float) -> bool:
+    """As it is shown: a figure that reads like the goal has reached it."""
+    shown = float(_figure(got))
+    return shown <= goal.bound if goal.at == "most" else shown >= goal.bound
 
 
 def verdicts(row: Row, measured: Mapping[str, Measured]) -> list[Verdict]:
@@ -81,7 +99,15 @@ def _verdict(goal: Goal, measured: Mapping[str, Measured], references: Mapping[s
     others = other.median(goal.other, goal.figure) if other else None
     if not others:
         return Verdict(goal, None)
-    return Verdict(goal, ours / others, _range(plan, goal) if plan is other else None)
+    if plan is not other:
+        return Verdict(goal, ours / others)
+    return Verdict(goal, ours / others, _range(plan, goal), _limit(plan, goal))
+
+
+def _limit(plan: Measured | None, goal: Goal) -> float | None:
+    """What the C limit has got of the goal; None where it is the limit that the goal is held against."""
+    there = [name for name in LIMITS.values() if plan is not None and name in plan.runs]
+    return ratio(plan, goal.figure, there[0], goal.other) if there and goal.other not in there else None
 
 
 def _range(plan: Measured | None, goal: Goal) -> tuple[float, float] | None:
