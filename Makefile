@@ -40,8 +40,8 @@ foundation: $(VENV)/installed ## Measure fan-out and memory against the C limit 
 fuzz: $(VENV)/installed ## Everything random, EFFORT times as often as in `make test` (20)
 	@OPENLINE_EFFORT=$(EFFORT) $(BIN)/python tests/run.py fuzz
 
-bench: $(VENV)/installed ## Measure every goal beside the peers, 30 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
-	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+bench: $(VENV)/installed ## Measure every goal beside the peers, 40 minutes at most (ROWS=fanout,echo, QUICK=1, RESUME=1)
+	@$(BIN)/python bench/run.py --rows "$(ROWS)" $(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 kills: $(VENV)/installed ## Kill nodes of Openline and of its peers alike, and count what is lost and doubled (SEEDS=8)
 	@$(BIN)/python tests/run.py packages && $(BIN)/python bench/kills.py --seeds $(SEEDS)

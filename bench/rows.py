@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from machine import MachineError
 from measure import Load
-from plans import CONNECT, CPU, FULL, LIMITS, MEMORY, P99, RATE, Effort, Goal, Plan, Row, cost_goal, each
+from plans import CONNECT, CPU, LIMITS, MEMORY, P99, RATE, Effort, Goal, Plan, Row, cost_goal, each
 from rows_http import polls, streams
 
 SIZES = (100, 400, 1500, 5000, 15_000)
@@ -84,7 +84,7 @@ def _socket_io(effort: Effort) -> Row:
             Load(mode="fanout", clients=members, window=window, seconds=effort.seconds),
             each((limit, "openline_socketio", "socketio"), rounds) | {"python_socketio": 1},
         )
-        for members, rounds in {1000: effort.large, effort.socketio: effort.far}.items()
+        for members, rounds in {1000: effort.close, effort.socketio: effort.large}.items()
         for window, limit in LIMITS.items()
     ]
     rooms = Load(mode="channels", clients=1000, channels=100, publishers=10, window=64, seconds=effort.seconds)
@@ -232,7 +232,7 @@ def _pure(effort: Effort) -> Row:
 
 
 def _growth(effort: Effort) -> Row:
-    sizes = [size for size in SIZES if effort is FULL or size <= 5000]
+    sizes = [size for size in SIZES if size <= max(5000, 1.5 * effort.most_members)]
     plans = tuple(
         Plan(
             f"growth-{size}",

@@ -16,7 +16,7 @@ def streams(effort: Effort) -> Row:
             f"streams-{window}",
             f"1,000 event streams, {window} in flight",
             Load(mode="fanout", clients=1000, window=window, seconds=effort.seconds),
-            each((limit, "openline_streams", "openline"), effort.large),
+            each((limit, "openline_streams", "openline"), effort.close),
         )
         for window, limit in LIMITS.items()
     )
