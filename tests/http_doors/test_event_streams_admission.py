@@ -107,6 +107,8 @@ async def test_handlers_of_connect_and_disconnect_are_called_and_may_turn_away(h
 
     async with hosting(line) as served:
         async with source(served) as events:
+            told = await events.push()
+            assert (told["type"], told["channel"]) == ("$subscribed", "closed:1")
             assert await events.payloads(1) == ["you"]
             line.publish("closed:1", "n", 1)
             assert await events.payloads(1) == [1]

@@ -85,6 +85,7 @@ class Following:
         resumption = Resumption(self._hub, self.connection, self._wire)
         await resumption.read({name: after for name in resumption.sources if (after := self._after(name)) is not None})
         if self._since is None:
+            resumption.untold |= resumption.lost - self._channels.keys()
             await self._show_newest(resumption)
         else:
             resumption.untold |= resumption.lost
@@ -104,7 +105,10 @@ class Following:
         if source == f"$connection:{self.connection.id}":
             return self._admitted
         if self._since is None:
-            return self._admitted if source.startswith(INTERNAL) else None
+            # Where the application has put it meanwhile, it was told from where on.
+            put_in = None if source.startswith(INTERNAL) else self.connection.subscriptions.get(source)
+            begun = self._admitted if put_in is None else put_in.begun
+            return None if source in self._channels else begun
         return None if source in self._unseen else self._since
 
     async def _show_newest(self, resumption: Resumption) -> None:
