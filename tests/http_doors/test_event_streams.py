@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket as sockets
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -212,14 +211,12 @@ def judging(line: Openline) -> tuple[asyncio.Event, asyncio.Event]:
 async def test_what_is_told_while_a_client_is_judged_comes_behind_the_head(hosting: Hosting) -> None:
     line = application()
     asked, go_on = judging(line)
-    async with hosting(line) as served, json_client(served.ws) as other, AsyncExitStack() as stack:
+    async with hosting(line) as served, json_client(served.ws) as other, asyncio.TaskGroup() as tasks:
         await other.get("$subscribe", channel="chat:room")
-        opening = asyncio.ensure_future(stack.enter_async_context(source(served, "channel=chat:1")))
-        await asked.wait()
-        go_on.set()
-        events = await opening
-        assert events.response.status_code == 200
-        assert [(await events.push())["type"] for _ in range(2)] == ["$subscribed", "joined"]
+        tasks.create_task(asked.wait()).add_done_callback(lambda _: go_on.set())
+        async with source(served, "channel=chat:1") as events:
+            assert events.response.status_code == 200
+            assert [(await events.push())["type"] for _ in range(2)] == ["$subscribed", "joined"]
 
 
 @hostings
