@@ -275,6 +275,6 @@ def test_no_step_hands_more_to_the_kernel_than_takes_a_few_milliseconds(
         steps += 1
     assert steps == len(calls)
     # A system call takes some 5 us, and 2 KiB no longer than that.
-    assert max(sum(max(2048, bytes) for bytes in call) for call in calls) <= max(64 * 2048, (1 + others) * (size + 1))
+    assert max(sum(max(2048, each) for each in call) for call in calls) <= max(64 * 2048, (1 + others) * (size + 1))
     told = sum(map(sum, calls))
     assert told == size * 100 * (1 + others) + 30 * others

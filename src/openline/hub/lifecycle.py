@@ -193,7 +193,8 @@ class Lifecycle:
         if clean or self.closing or not connection.resume or connection.stage is State.OPENING:
             reason = "shutdown" if self.closing else "closed" if clean else "lost"
             if self.closing or connection.stage is State.OPENING or not connection.busy:
-                self.end(connection, reason)
+                # Nothing can be written any more, so nobody has to wait until all that is queued has left.
+                self._end(connection, reason, CloseCode.NORMAL, "")
                 return
             # What it sent before it went is carried out first; then the dispatch ends it.
             connection.farewell = reason
@@ -222,12 +223,15 @@ class Lifecycle:
         """
         if connection.stage is State.ENDED:
             return
-        admitted = connection.stage is not State.OPENING
         if connection.wire is not None:
             self._hub.tick.flush()
             if not connection.alive:
                 # What was flushed was too much for its line, and that was its end.
                 return
+        self._end(connection, reason, code, message)
+
+    def _end(self, connection: Connection, reason: str, code: int, message: str) -> None:
+        admitted = connection.stage is not State.OPENING
         connection.stage = State.ENDED
         for subscription in tuple(connection.subscriptions.values()):
             self._hub.membership.leave(subscription, reason if reason != "shutdown" else "closed")
