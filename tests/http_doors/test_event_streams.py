@@ -277,6 +277,29 @@ async def test_a_client_that_stops_reading_is_cut_and_comes_back_without_a_hole(
         assert got == list(range(count))
 
 
+async def test_over_plain_asgi_a_client_that_reads_nothing_is_given_up_though_no_more_waits_than_may() -> None:
+    line = application(line=LineSettings(ping_every_seconds=0.5, close_within_seconds=0.1))
+    async with (
+        over_asgi(line) as served,
+        source(served, "channel=chat:1") as reads,
+        bare_socket(served.port, limit=1024) as slow,
+    ):
+        slow.send(b"GET /events?channel=chat:1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await slow.head()
+        slow.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        for each in served.connections:
+            each.transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, 16_384)
+        await until(lambda: len(line.connections) == 2)
+        for n in range(90):
+            line.publish("chat:1", "n", [n, "x" * 10_000])
+        assert len(await reads.payloads(90)) == 90
+        await until(lambda: len(line.connections) == 1)
+        # Who reads what little there is stays, heartbeat by heartbeat.
+        for _ in range(3):
+            assert await reads.read()
+        assert len(line.connections) == 1
+
+
 async def test_what_a_client_goes_on_sending_is_dropped() -> None:
     line = application()
     async with natively(line) as served, bare_socket(served.port) as socket:

@@ -200,13 +200,18 @@ class NativeStream(_Stream[SocketWire], Protocol):
 
 
 class AsgiStream(_Stream[AsgiWire]):
-    """An answer of an ASGI host, which frames it and carries it."""
+    """An answer of an ASGI host, which frames it and carries it.
+
+    It sees of its client what the host takes. One that has vanished without a word is the system's to notice.
+    """
 
     def __init__(self, doors: "Doors", codec: Codec, manners: Manners, exchange: Exchange) -> None:
         super().__init__(doors, manners)
         self._exchange = exchange
         self._farewell: bytes | None = None
         self._writer: asyncio.Task[None] | None = None
+        #: Whether the host has taken anything since the last heartbeat.
+        self._moved = False
         self.wire = AsgiWire(codec, doors.settings.outbox_bytes, self.close)
 
     async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
@@ -240,12 +245,20 @@ class AsgiStream(_Stream[AsgiWire]):
                 self.wire.something.clear()
                 while len(outbox):
                     await self._exchange.go_on(outbox.take(_CHUNK_BYTES))
+                    self._moved = True
                     if not len(outbox):
                         self._tell_losses()
                 self.wire.emptied()
             if self._farewell:
                 await self._exchange.go_on(self._farewell)
             await self._exchange.end()
+
+    def _beat(self) -> None:
+        if not self._moved:
+            # Not even the heartbeat has gone out.
+            self.close(CloseCode.SLOW, "Nothing was read for too long.")
+        self._moved = False
+        super()._beat()
 
     def _tell_losses(self) -> None:
         lost, self.wire.outbox.lost = self.wire.outbox.lost, {}
