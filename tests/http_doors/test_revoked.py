@@ -1,7 +1,8 @@
 """Who is sent away, or taken out of a channel, hears nothing more of it: whatever it had come over, or was to come."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -9,8 +10,8 @@ import pytest
 
 from openline import Openline, User
 from tests.clients import json_client
-from tests.http_doors.lines import LineGoneError, polled, streamed
-from tests.http_doors.rig import natively, problem, source, web
+from tests.http_doors.lines import LineGoneError, PollClient, StreamClient, polled, streamed
+from tests.http_doors.rig import Source, natively, problem, source, web
 from tests.server import Served, until
 
 KEY = "a-key-of-the-application"
@@ -83,6 +84,22 @@ async def ticket(client: httpx.AsyncClient, headers: dict[str, str] = ADA) -> st
 async def opened(served: Served, text: str) -> int:
     async with source(served, f"channel=chat:1&ticket={text}") as events:
         return events.response.status_code
+
+
+@asynccontextmanager
+async def over_http(served: Served) -> AsyncIterator[tuple[Source, PollClient, StreamClient]]:
+    """An event stream, and two lines over HTTP, of ada, in chat:1 and chat:2."""
+    async with (
+        source(served, "channel=chat:1&channel=chat:2", authorization="Bearer ada") as events,
+        polled(served) as poll,
+        streamed(served) as stream,
+    ):
+        for each in (poll, stream):
+            await each.get("$connect", token="ada")
+            for channel in ("chat:1", "chat:2"):
+                await each.get("$subscribe", channel=channel)
+        await events.until(lambda: events.reader.last_id)
+        yield events, poll, stream
 
 
 @orders
@@ -191,17 +208,7 @@ async def test_who_is_taken_out_while_a_rule_is_asked_does_not_come_into_the_cha
 @pytest.mark.parametrize("order", [by_a_backend, by_itself])
 async def test_streams_and_lines_over_http_end_with_their_user(order: Order) -> None:
     line = Application().line
-    async with (
-        natively(line) as served,
-        web(served) as client,
-        source(served, "channel=chat:1", authorization="Bearer ada") as events,
-        polled(served) as poll,
-        streamed(served) as stream,
-    ):
-        for each in (poll, stream):
-            await each.get("$connect", token="ada")
-            await each.get("$subscribe", channel="chat:1")
-        await events.until(lambda: events.reader.last_id)
+    async with natively(line) as served, web(served) as client, over_http(served) as (events, poll, stream):
         assert len(line.connections_of("ada")) == 3
         await order(line, client)
         line.publish("chat:1", "n", "secret")
@@ -217,18 +224,7 @@ async def test_streams_and_lines_over_http_end_with_their_user(order: Order) -> 
 
 async def test_streams_and_lines_over_http_are_taken_out_of_a_channel() -> None:
     line = Application().line
-    async with (
-        natively(line) as served,
-        web(served) as client,
-        source(served, "channel=chat:1&channel=chat:2", authorization="Bearer ada") as events,
-        polled(served) as poll,
-        streamed(served) as stream,
-    ):
-        for each in (poll, stream):
-            await each.get("$connect", token="ada")
-            for channel in ("chat:1", "chat:2"):
-                await each.get("$subscribe", channel=channel)
-        await events.until(lambda: events.reader.last_id)
+    async with natively(line) as served, web(served) as client, over_http(served) as (events, poll, stream):
         await out_of_the_channel(line, client)
         for channel in ("chat:1", "chat:2"):
             line.publish(channel, "n", channel)

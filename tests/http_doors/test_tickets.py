@@ -108,6 +108,22 @@ async def test_tickets_are_bounded_by_address_so_that_nobody_takes_those_of_othe
         assert problem(await greedy.post("/ticket", headers={"authorization": "Bearer bob"})) == (429, "too_many")
 
 
+async def test_an_address_is_a_network_of_ipv6() -> None:
+    line = application(max_tickets_per_client=1)
+    line.allow(proxies=["127.0.0.1"])
+    async with natively(line) as served, web(served) as client:
+        for address, status in (
+            ("2001:db8::1", 200),
+            ("2001:db8::ffff:1", 429),
+            ("2001:db8:0:1::1", 200),
+            ("203.0.113.9", 200),
+            ("::ffff:203.0.113.9", 429),
+            ("203.0.113.10", 200),
+        ):
+            headers = {"authorization": "Bearer ada", "x-forwarded-for": address}
+            assert (await client.post("/ticket", headers=headers)).status_code == status, address
+
+
 async def test_of_tickets_that_are_over_nothing_is_left() -> None:
     line = application(ticket_seconds=0.05)
     async with natively(line) as served, web(served) as client:

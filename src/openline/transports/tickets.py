@@ -68,7 +68,7 @@ class Tickets:
         user = await self._named(exchange)
         if revocations.came(user, mark):
             raise CommandError(ErrorCode.UNAUTHORIZED, "The application has sent this user away just now.")
-        client = exchange.request.client
+        client = exchange.subscriber
         mine, all_ = self._by_client[client], len(self._tickets)
         if all_ >= self._settings.max_tickets or mine >= self._settings.max_tickets_per_client:
             raise CommandError(ErrorCode.TOO_MANY, "Too many tickets are out already.", retry=True)
