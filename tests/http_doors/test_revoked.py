@@ -205,6 +205,21 @@ async def test_who_is_taken_out_while_a_rule_is_asked_does_not_come_into_the_cha
         assert await socket.get("$subscribe", channel="slow:1")
 
 
+async def test_a_stream_begins_without_the_channels_that_its_user_is_taken_out_of_meanwhile() -> None:
+    line = Application().line
+    async with natively(line) as served, web(served) as client:
+
+        @line.on_connect
+        async def come(connection: object) -> None:
+            await out_of_the_channel(line, client)
+
+        async with source(served, "channel=chat:1&channel=chat:2", authorization="Bearer ada") as events:
+            await events.until(lambda: events.reader.last_id)
+            for channel in ("chat:1", "chat:2"):
+                line.publish(channel, "n", channel)
+            assert (await events.push())["channel"] == "chat:2"
+
+
 @pytest.mark.parametrize("order", [by_a_backend, by_itself])
 async def test_streams_and_lines_over_http_end_with_their_user(order: Order) -> None:
     line = Application().line
