@@ -36,6 +36,7 @@ class Following:
         # Those whose history it may not see, so that it cannot be told what it missed.
         self._unseen: set[str] = set()
         self._admitted: Position = hub.broker.position
+        self._mark = hub.revocations.number
         self.connection: Connection = hub.lifecycle.open(wire)
         self.connection.hold = Hold(hub.settings.hold_bytes)
 
@@ -60,7 +61,7 @@ class Following:
                 if not await hub.policy.allows(options, connection, name, Action.SEE_HISTORY):
                     self._unseen.add(name)
             self._admitted = hub.broker.position
-            await hub.lifecycle.let_in(connection, user)
+            await hub.lifecycle.let_in(connection, user, self._mark)
             await hub.application.connected(connection).step()
         except Exception:
             connection.wire = None
@@ -78,7 +79,7 @@ class Following:
 
     async def _begin(self) -> None:
         for name, options in self._channels.items():
-            if self._current:
+            if self._current and not self._hub.revocations.came(self.connection.user, self._mark, name):
                 await self._hub.membership.join(self.connection, name, options)
         if not self._current:
             return

@@ -181,7 +181,7 @@ class ChannelQuery(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class DisconnectUser(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """End all connections of a user, for good."""
+    """End all connections of a user, for good, its polls that wait, and its tickets."""
 
     user: UserId
     reason: Reason = ""
@@ -195,7 +195,7 @@ class DisconnectConnection(_Asked, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class UnsubscribeUser(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take all connections of a user out of a channel."""
+    """Take all connections of a user out of a channel, with its polls that wait there and its tickets."""
 
     user: UserId
     channel: Channel
