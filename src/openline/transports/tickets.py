@@ -42,7 +42,9 @@ class Tickets:
         return len(self._tickets)
 
     async def post(self, exchange: Exchange) -> None:
-        """Answer with a ticket for whoever the request's token names."""
+        """Answer with a ticket for whoever the request's token names, and where a first stream is to begin."""
+        if self._doors.hub.lifecycle.closing:
+            raise CommandError(ErrorCode.UNAVAILABLE, "The server restarts.", retry=True)
         user = await self._named(exchange)
         if len(self._tickets) >= self._settings.max_tickets:
             raise CommandError(ErrorCode.TOO_MANY, "Too many tickets are out already.", retry=True)
@@ -51,7 +53,9 @@ class Tickets:
         seconds = self._settings.ticket_seconds
         expiry = self._doors.timers.after(seconds, lambda: self._expire(ticket))
         self._tickets[ticket] = _Ticket(user, expiry)
-        await exchange.answer(msgspec.json.encode({"ticket": ticket, "seconds": seconds}))
+        # A script never sees where its stream began, and each stream wants another ticket: it begins from here.
+        position = str(self._doors.hub.broker.position)
+        await exchange.answer(msgspec.json.encode({"ticket": ticket, "seconds": seconds, "position": position}))
 
     def _expire(self, ticket: str) -> None:
         self._tickets.pop(ticket, None)
