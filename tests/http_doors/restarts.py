@@ -21,8 +21,8 @@ line.channel("chat:*", history=10_000, public=True)
 class Restarting:
     """``openline serve`` with its history in a file, always at the same port."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        (folder / "program.py").write_text(PROGRAM)
+    def __init__(self, folder: Path, *options: str, program: str = PROGRAM) -> None:
+        (folder / "program.py").write_text(program)
         self.port = own_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
@@ -40,6 +40,9 @@ class Restarting:
     def restart(self, how: signal.Signals) -> None:
         self.end(how)
         self.start()
+
+    def tell_to_end(self) -> None:
+        self._process.child.send_signal(signal.SIGTERM)
 
     def __enter__(self) -> "Restarting":
         return self

@@ -39,6 +39,26 @@ async def test_a_ticket_opens_one_stream_as_its_user() -> None:
         assert problem(await client.get(f"/events?channel=own:ada&ticket={text}")) == (401, "unauthorized")
 
 
+async def test_a_stream_that_begins_where_its_ticket_says_misses_nothing_from_there_on() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        await line.publish("chat:1", "n", "before")
+        got = (await client.post("/ticket", headers={"authorization": "Bearer ada"})).json()
+        await line.publish("chat:1", "n", "meanwhile")
+        async with source(served, f"channel=chat:1&ticket={got['ticket']}&since={got['position']}") as events:
+            await line.publish("chat:1", "n", "then")
+            assert await events.payloads(2) == ["meanwhile", "then"]
+
+
+async def test_a_server_that_drains_gives_no_tickets_and_says_when_to_ask_again() -> None:
+    line = application()
+    async with natively(line) as served, web(served) as client:
+        line.running.hub.lifecycle.closing = True
+        refused = await client.post("/ticket", headers={"authorization": "Bearer ada"})
+        assert problem(refused) == (503, "unavailable")
+        assert refused.headers["retry-after"] == "1"
+
+
 async def test_a_ticket_gives_no_more_than_its_user_has_and_is_used_up_all_the_same() -> None:
     async with natively(application()) as served, web(served) as client:
         text = await ticket(client, "bob")

@@ -37,8 +37,9 @@ class _ListenersManners:
 
     leaves = True
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, *, named: bool) -> None:
         self._doors = doors
+        self._named = named
 
     def heartbeat(self, stream: Line) -> bytes:
         """See :class:`openline.transports.stream.Manners`."""
@@ -49,7 +50,7 @@ class _ListenersManners:
     def farewell(self, code: int, reason: str) -> bytes:
         """See :class:`openline.transports.stream.Manners`; who is to come back hears nothing but the end."""
         final = code == CloseCode.NORMAL or 4000 <= code < 4500
-        return sse.farewell(code, reason) + sse.retry(_AWAY_SECONDS) if final else b""
+        return sse.farewell(code, reason, named=self._named) + sse.retry(_AWAY_SECONDS) if final else b""
 
 
 class EventStreams:
@@ -63,8 +64,8 @@ class EventStreams:
         self._visits = visits
         self._settings = settings
         self._lobby = () if lobby is None else (lobby,)
-        self._manners = _ListenersManners(doors)
-        self._plain, self._named = SseCodec(), SseCodec(named=True)
+        self._plain = SseCodec(), _ListenersManners(doors, named=False)
+        self._named = SseCodec(named=True), _ListenersManners(doors, named=True)
 
     async def get(self, exchange: Exchange) -> None:
         """Answer with a stream that goes on until either side ends it.
@@ -98,8 +99,8 @@ class EventStreams:
 
     async def _open(self, exchange: Exchange, loan: str) -> None:
         since = _since(exchange)
-        codec = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
-        stream = open_stream(self._doors, codec, self._manners, exchange)
+        codec, manners = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
+        stream = open_stream(self._doors, codec, manners, exchange)
         following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
         await self._judged(stream, drive(following.judge(self._tickets.who(exchange, loan))))
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())

@@ -106,6 +106,11 @@ class Paths:
     api: str = "/api/v1"
     lobby: str | None = None
 
+    def is_for_programs(self, path: str) -> bool:
+        """Whether programs, and not people, read what is at ``path``: below the backend API, or beside the messages."""
+        beside = self.messages.rpartition("/")[0] or self.messages
+        return f"{path}/".startswith((f"{self.api}/", f"{beside}/"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketIoSettings:

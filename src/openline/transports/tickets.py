@@ -59,10 +59,13 @@ class Tickets:
         return len(self._tickets)
 
     async def post(self, exchange: Exchange) -> None:
-        """Answer with a ticket for whoever the request's token names.
+        """Answer with a ticket for whoever the request's token names, and where a first stream is to begin.
 
-        Raises :class:`CommandError`: ``too_many`` where its address has many already, or all have together.
+        Raises :class:`CommandError`: ``too_many`` where its address has many already, or all have together,
+        ``unavailable`` while the server drains.
         """
+        if self._doors.hub.lifecycle.closing:
+            raise CommandError(ErrorCode.UNAVAILABLE, "The server restarts.", retry=True)
         revocations = self._doors.hub.revocations
         mark = revocations.number
         user = await self._named(exchange)
@@ -78,7 +81,9 @@ class Tickets:
         expiry = self._doors.timers.after(seconds, lambda: self._end(text))
         unwatch = revocations.watch(user, lambda _channel: self._end(text))
         self._put(text, _Ticket(user, client, expiry, unwatch))
-        await exchange.answer(msgspec.json.encode({"ticket": text, "seconds": seconds}))
+        # A script never sees where its stream began, and each stream wants another ticket: it begins from here.
+        position = str(self._doors.hub.broker.position)
+        await exchange.answer(msgspec.json.encode({"ticket": text, "seconds": seconds, "position": position}))
 
     def who(self, exchange: Exchange, loan: str = "") -> Outcome[User | None]:
         """Whoever the request's ticket stands for, if it has one; else whoever its token names.
