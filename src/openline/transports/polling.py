@@ -9,7 +9,8 @@ import msgspec
 from openline.errors import CommandError, ErrorCode
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
-from openline.hub.visits import MAX_READ, GapError, Reading, Visits
+from openline.hub.reading import MAX_READ, GapError, Reading
+from openline.hub.visits import Visits
 from openline.model import Position, User
 from openline.protocol.json_codec import decode_command, message_json
 from openline.transports.doors import Doors
