@@ -103,7 +103,7 @@ def test_without_a_position_the_newest_come_as_many_as_fit_and_then_whatever_is_
     assert fits(reading, limit, size)
     ahead = [p for p in said(rig, ()) if p.channel in channels and p.stamp <= reading.position.stamp]
     assert got == ahead[len(ahead) - len(got) :]
-    if yet_to_come == [] and len(got) < len(ahead):
+    if len(got) < len(ahead):
         over = sum(p.size for p in ahead[len(ahead) - len(got) - 1 :])
         assert len(got) == limit or over > size, "no more would have fitted"
     while reading.position != rig.memory.position:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 
 from openline.errors import CommandError, ErrorCode
@@ -50,18 +49,20 @@ async def read(
     """
     # Up to here everything is in the logs. What is read may go further; of one channel that leaves no hole.
     begun = broker.position
-    reached = begun.stamp if since is None else max(begun.stamp, since.stamp)
-    end = reached if len(channels) > 1 else inf
-    answer = _Newest(limit, size, end) if since is None else _Oldest(limit, size, end)
-    for number, name in enumerate(channels, 1):
-        if not await _read_one(broker, name, since, answer, size // number) and since is not None:
-            raise GapError(since, begun)
-    found = answer.publications
-    if answer.end < inf:
-        reached = int(answer.end)
-    elif found:
-        reached = max(reached, found[-1].stamp)
-    return Reading(found, Position(begun.epoch, reached))
+    reached = begun if since is None or since.stamp <= begun.stamp else since
+    if len(channels) == 1:
+        page = await broker.read(channels[0], after=since, limit=limit, size=size).step()
+        whole, found = page.complete, list(page.publications)
+        if found and (found[-1].stamp > reached.stamp or (page.more and since is not None)):
+            reached = Position(begun.epoch, found[-1].stamp)
+    else:
+        answer = (_Newest if since is None else _Oldest)(limit, size, reached.stamp)
+        # One after the other, because each may be as large as the answer.
+        whole = all([await _read_one(broker, name, since, answer, size // n) for n, name in enumerate(channels, 1)])
+        found, reached = answer.publications, Position(begun.epoch, answer.end)
+    if since is not None and not whole:
+        raise GapError(since, begun)
+    return Reading(found, reached)
 
 
 async def _read_one(broker: Broker, name: str, since: Position | None, answer: "_Answer", size: int) -> bool:
@@ -79,7 +80,7 @@ async def _read_one(broker: Broker, name: str, since: Position | None, answer: "
                 answer.stop_at(place.stamp)
                 return True
             return False
-        place = answer.take(page, size)
+        place = answer.take(page)
         if place is None:
             return True
         size *= 2
@@ -88,7 +89,7 @@ async def _read_one(broker: Broker, name: str, since: Position | None, answer: "
 class _Answer:
     """What fits of that which it has been given, in order; nothing behind ``end`` belongs to it."""
 
-    def __init__(self, limit: int, size: int, end: float) -> None:
+    def __init__(self, limit: int, size: int, end: int) -> None:
         self.publications: list[Publication] = []
         self.end = end
         self.size = size
@@ -98,11 +99,11 @@ class _Answer:
         """What comes next of a channel; ``place`` is where the page before it ended."""
         raise NotImplementedError
 
-    def take(self, page: Page, size: int) -> Position | None:
-        """Take what belongs here of ``page``, which was to have ``size`` bytes; where to go on, if more is wanted."""
+    def take(self, page: Page) -> Position | None:
+        """Take what belongs here of ``page``; where to go on in its channel, if more of that is wanted."""
         raise NotImplementedError
 
-    def stop_at(self, stamp: float) -> None:
+    def stop_at(self, stamp: int) -> None:
         """Nothing beyond ``stamp`` belongs here."""
         raise NotImplementedError
 
@@ -113,11 +114,6 @@ class _Answer:
     def _wants(self, publication: Publication) -> bool:
         raise NotImplementedError
 
-    def _is_full_with(self, page: Page, size: int) -> bool:
-        """Whether what follows on ``page`` cannot be here, too: all of it is, and is as much as may be."""
-        most = size >= self.size or len(page.publications) >= self._limit
-        return most and all(map(self._wants, page.publications))
-
 
 class _Oldest(_Answer):
     """The first ones."""
@@ -125,7 +121,7 @@ class _Oldest(_Answer):
     async def page(self, broker: Broker, name: str, place: Position | None, size: int) -> Page:
         return await broker.read(name, after=place, limit=self._limit, size=size).step()
 
-    def take(self, page: Page, size: int) -> Position | None:
+    def take(self, page: Page) -> Position | None:
         self._merge(page)
         fits = fitting(self.publications, self._limit, self.size)
         if fits < len(self.publications):
@@ -133,12 +129,10 @@ class _Oldest(_Answer):
         if not (page.more and page.publications):
             return None
         last = page.publications[-1]
-        if self._is_full_with(page, size):
-            self.stop_at(last.stamp)
         return last.position if last.stamp < self.end else None
 
-    def stop_at(self, stamp: float) -> None:
-        self.end = min(self.end, stamp)
+    def stop_at(self, stamp: int) -> None:
+        self.end = stamp
         self.publications = [p for p in self.publications if self._wants(p)]
 
     def _wants(self, publication: Publication) -> bool:
@@ -148,12 +142,12 @@ class _Oldest(_Answer):
 class _Newest(_Answer):
     """The last ones; none ahead of ``_beginning``."""
 
-    _beginning: float = 0
+    _beginning: int = 0
 
     async def page(self, broker: Broker, name: str, place: Position | None, size: int) -> Page:
         return await broker.read(name, before=place, limit=self._limit, size=size).step()
 
-    def take(self, page: Page, size: int) -> Position | None:
+    def take(self, page: Page) -> Position | None:
         self._merge(page)
         fits = fitting(self.publications[::-1], self._limit, self.size)
         if fits < len(self.publications):
@@ -161,12 +155,10 @@ class _Newest(_Answer):
         if not (page.more and page.publications):
             return None
         first = page.publications[0]
-        if self._is_full_with(page, size):
-            self.stop_at(first.stamp)
         return first.position if first.stamp > self._beginning else None
 
-    def stop_at(self, stamp: float) -> None:
-        self._beginning = max(self._beginning, stamp)
+    def stop_at(self, stamp: int) -> None:
+        self._beginning = stamp
         self.publications = [p for p in self.publications if self._wants(p)]
 
     def _wants(self, publication: Publication) -> bool:
