@@ -217,9 +217,11 @@ class Everywhere:
         return {name: (found[name][0], present) for name, present in zip(names, counts, strict=True)}
 
     def _channels(self, said: Any) -> Outcome[Any]:
-        names = self._hub.membership.names(said["pattern"])
-        page = nsmallest(said["limit"], (name for name in names if name > said["after"]))
-        channels = [channel for name in page if (channel := self._hub.membership.get(name)) is not None]
+        membership = self._hub.membership
+        names = (name for name in membership.names(said["pattern"]) if name > said["after"])
+        # Whoever only waits for an answer there is not counted.
+        found = (channel for name in names if (channel := membership.get(name)) is not None and channel.size)
+        channels = nsmallest(said["limit"], found, key=lambda channel: channel.name)
         return Outcome.of({each.name: (each.size, len(each.members)) for each in channels})
 
     # -- asking

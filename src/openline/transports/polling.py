@@ -10,7 +10,8 @@ import msgspec
 from openline.errors import CommandError, ErrorCode
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
-from openline.hub.visits import MAX_READ, GapError, Visits
+from openline.hub.reading import MAX_READ, GapError
+from openline.hub.visits import Visits
 from openline.model import Position, Publication, User
 from openline.protocol.json_codec import decode_command, message_json
 from openline.transports.doors import Doors

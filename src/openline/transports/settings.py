@@ -31,6 +31,7 @@ class LineSettings:
     head_within_seconds: float = 10.0
     max_head_bytes: int = 32_768
     close_within_seconds: float = 5.0
+    stalled_after_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if self.outbox_bytes < 2 * self.max_message_bytes:
