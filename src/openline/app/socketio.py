@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from openline.app.addresses import addresses_of, tell_apart
 from openline.app.handler import Handler
 from openline.app.table import Table
 from openline.hub.connection import Connection
@@ -93,17 +94,27 @@ class Audience:
     def _emit(self, hub: Hub, type: str, payload: Payload) -> Outcome[Position | None]:
         if not self.rooms and not self.left_out:
             return hub.publish_directly(everybody(self.space.name), type, payload, volatile=self.is_volatile)
+        # Every node leaves out whom it has, at the moment when it hands the event out.
+        sockets, channels = tell_apart(addresses_of(hub, self.space.name, self.left_out))
         outcome = _NOTHING
-        excluded = {connection.id for room in self.left_out for connection in self._in(hub, room)}
-        for number, address in enumerate(self._addresses(hub), start=1):
+        for address in self._addresses(hub):
             if address.startswith("$"):
-                outcome = hub.publish_directly(address, type, payload, exclude=excluded, volatile=self.is_volatile)
+                outcome = hub.publish_directly(
+                    address, type, payload, exclude=sockets, exclude_channels=channels, volatile=self.is_volatile
+                )
             else:
                 outcome = hub.publish(
-                    address, type, payload, exclude=excluded, volatile=self.is_volatile, sender=self.sender
+                    address,
+                    type,
+                    payload,
+                    exclude=sockets,
+                    exclude_channels=channels,
+                    volatile=self.is_volatile,
+                    sender=self.sender,
                 )
-            if number < len(self.rooms):
-                excluded |= {connection.id for connection in _members(hub, address)}
+            # Whoever is in this one, too, has it by then.
+            also = tell_apart((address,))
+            sockets, channels = sockets | also[0], channels | also[1]
         return outcome
 
     async def emit_with_ack(self, type: str, *arguments: Any) -> Answers:
@@ -114,7 +125,7 @@ class Audience:
         payload = Payload.of_arguments(arguments)
         hub = self.space.hub
         here = {socket.id: socket for socket in self.fetch_sockets()}
-        left_out = [self._address(hub, room) for room in self.left_out]
+        left_out = addresses_of(hub, self.space.name, self.left_out)
         asked = await hub.everywhere.ask(self._addresses(hub), type, payload, self.seconds, left_out)
         answered = {here.get(name, name): value for name, value in asked.answered.items()}
         return Answers(answered, tuple(here.get(name, name) for name in asked.missing), tuple(asked.silent))
@@ -124,7 +135,7 @@ class Audience:
     def fetch_sockets(self) -> list["Socket"]:
         """Everybody on this node whom an event would go to."""
         hub = self.space.hub
-        left_out = {connection for room in self.left_out for connection in self._in(hub, room)}
+        left_out = {c for address in addresses_of(hub, self.space.name, self.left_out) for c in _members(hub, address)}
         found = {c: None for address in self._addresses(hub) for c in _members(hub, address) if c not in left_out}
         return [Socket(self.space, connection) for connection in found]
 
@@ -147,16 +158,7 @@ class Audience:
     def _addresses(self, hub: Hub) -> list[str]:
         if not self.rooms:
             return [everybody(self.space.name)]
-        return list(dict.fromkeys(self._address(hub, room) for room in self.rooms))
-
-    def _address(self, hub: Hub, room: str) -> str:
-        known = hub.lifecycle.connections.get(room)
-        if known is not None and known.namespace == self.space.name:
-            return f"$connection:{room}"
-        return room_channel(self.space.name, room)
-
-    def _in(self, hub: Hub, room: str) -> Iterable[Connection]:
-        return _members(hub, self._address(hub, room))
+        return addresses_of(hub, self.space.name, self.rooms)
 
 
 def _members(hub: Hub, address: str) -> Iterable[Connection]:

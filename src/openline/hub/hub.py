@@ -85,6 +85,7 @@ class Hub:
         binary: bool = False,
         sender: Connection | None = None,
         exclude: Iterable[str] = (),
+        exclude_channels: Iterable[str] = (),
         volatile: bool = False,
         key: str | None = None,
         subject: str = "",
@@ -104,6 +105,7 @@ class Hub:
             attachments=said.attachments,
             sender=None if sender is None else sender.member,
             exclude=frozenset(exclude),
+            exclude_channels=frozenset(exclude_channels),
             subject=subject,
         )
         if volatile or options.volatile:
@@ -123,6 +125,7 @@ class Hub:
         payload: Any,
         *,
         exclude: Iterable[str] = (),
+        exclude_channels: Iterable[str] = (),
         key: str | None = None,
         ask: str | None = None,
         volatile: bool = False,
@@ -140,6 +143,7 @@ class Hub:
             spread=said.spread,
             attachments=said.attachments,
             exclude=frozenset(exclude),
+            exclude_channels=frozenset(exclude_channels),
             ask=ask,
         )
         if volatile:
@@ -158,10 +162,10 @@ class Hub:
             publication = msgspec.structs.replace(publication, epoch=newest.epoch, previous=newest.stamp)
         channel = self.membership.get(publication.channel)
         if channel is not None:
-            channel.advance(publication, self.wires(publication.exclude))
+            channel.advance(publication, self.skipped(publication))
         elif publication.channel.startswith(INTERNAL):
             for connection in self._addressed(publication.channel):
-                if connection.id not in publication.exclude:
+                if not connection.is_excluded(publication):
                     self._hand(connection, publication)
 
     def on_break(self, channels: Collection[str] | None) -> None:
@@ -224,12 +228,16 @@ class Hub:
         elif connection.wire is not None:
             self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
 
-    def wires(self, excluded: frozenset[str]) -> frozenset[Wire]:
-        """The lines of those of the connections ``excluded`` that are here."""
-        if not excluded:
+    def skipped(self, publication: Publication) -> frozenset[Wire]:
+        """The lines of those here whom ``publication`` excludes."""
+        if not publication.exclude and not publication.exclude_channels:
             return _NO_WIRES
-        connections = map(self.lifecycle.connections.get, excluded)
-        return frozenset(c.wire for c in connections if c is not None and c.wire is not None)
+        connections = self.lifecycle.connections
+        excluded = [each for each in map(connections.get, publication.exclude) if each is not None]
+        if any(self.membership.get(name) is not None for name in publication.exclude_channels):
+            channel = publication.channel
+            excluded += [c for c in connections.values() if channel in c.subscriptions and c.is_excluded(publication)]
+        return frozenset(each.wire for each in excluded if each.wire is not None)
 
     # -- asking
 
