@@ -264,6 +264,19 @@ async def test_an_event_that_cannot_be_named_so_is_refused_where_it_is_emitted(n
             line.of("/").to("room").emit(name)
 
 
+async def test_more_attachments_than_stock_clients_take_are_refused_where_they_are_emitted_or_returned() -> None:
+    line = application()
+    space = line.of("/")
+    space.on("tiles")(lambda socket, count: [b"x"] * count)
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        for speak in (space.emit, space.to("r").emit, space.fetch_sockets()[0].emit, line.broadcast):
+            with pytest.raises(ValueError, match="10 attachments of bytes at most, this one has 11"):
+                speak("tiles", [b"x"] * 11)
+        await client.say('421["tiles",11]', '422["tiles",10]')
+        assert str(await client.hear()).startswith("4610-2[")
+
+
 async def test_a_name_for_each_channel_is_told_as_it_is_spelled() -> None:
     line = application()
     line.spell("chat:1", lambda type, payload: [("message", payload["text"]), ("chat message", payload["text"])])
