@@ -110,6 +110,46 @@ async def test_who_comes_back_gets_what_it_missed_in_its_rooms_and_for_itself(re
             assert event(await client.hear())[1] == 4
 
 
+@pytest.mark.parametrize("received", [0, 1, 2])
+async def test_who_is_cut_between_the_names_of_one_publication_gets_each_name_once(received: int) -> None:
+    line = recovering()
+    line.spell("chat:1", lambda type, payload: [("message", payload), ("chat message", payload)])
+    line.spell("chat:2", lambda type, payload: [("message", payload), ("chat message", payload)])
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "chat:2")
+            await join(client, "chat:1")
+            line.publish("chat:1", "said", 1)
+            events = [event(await client.hear()) for _ in range(2)][:received]
+            client.cut()
+        await away(line, told["sid"])
+        line.publish("chat:1", "said", 2)
+        async with spoken(served) as client:
+            assert await enter(client, told, events[-1][-1] if events else None) == told
+            events += [event(await client.hear()) for _ in range(4 - received)]
+            names = ["message", "chat message"]
+            assert [each[:2] for each in events] == [[name, number] for number in (1, 2) for name in names]
+
+
+async def test_who_is_cut_between_the_names_of_one_that_is_gone_is_somebody_new() -> None:
+    line = application(recovery=True)
+    line.channel("news", history=1, public=True)
+    line.spell("news", lambda type, payload: [("message", payload), ("chat message", payload)])
+    line.of("/").on("join")(lambda socket, room: (socket.join(room), True)[1])
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "news")
+            line.publish("news", "said", 1)
+            first = event(await client.hear())
+            client.cut()
+        await away(line, told["sid"])
+        line.publish("news", "said", 2)
+        async with spoken(served) as client:
+            assert (await enter(client, told, first[-1]))["sid"] != told["sid"]
+
+
 async def test_who_is_cut_in_the_middle_of_what_it_missed_goes_on_there() -> None:
     line = recovering()
     async with serving(line) as served:

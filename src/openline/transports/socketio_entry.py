@@ -14,7 +14,7 @@ from openline.hub.resume import Resumption
 from openline.hub.turns import Turns
 from openline.hub.welcome import Welcome
 from openline.model import Position, Request
-from openline.protocol.socketio_codec import SocketIoCodec
+from openline.protocol.socketio_codec import SocketIoCodec, read_offset
 
 if TYPE_CHECKING:
     from openline.transports.socketio_peer import SocketIoPeer, SocketWires
@@ -148,38 +148,55 @@ class Entry:
         known = await self._hub.lifecycle.resumable(pid).step() if isinstance(pid, str) else None
         if known is None or known.namespace != newcomer.namespace or known.since is None:
             return False
-        since = _since(known.since, handshake.auth.get("offset"))
-        if since is None:
+        found = _since(known.since, handshake.auth.get("offset"))
+        if found is None:
             return False
+        since, told = found
         resumption = await self._hub.lifecycle.take_up(newcomer, str(pid), _token(handshake), handshake.request)
         if resumption is None:
             return False
         resumption.connection.session = handshake
         try:
-            await self._go_on(peer, resumption, wire, since)
+            await self._go_on(peer, resumption, wire, since, told)
         finally:
             self._turns.go_on(resumption.connection)
         return True
 
-    async def _go_on(self, peer: "SocketIoPeer", resumption: Resumption, wire: "SocketWires", since: Position) -> None:
+    async def _go_on(
+        self, peer: "SocketIoPeer", resumption: Resumption, wire: "SocketWires", since: Position, told: int
+    ) -> None:
         connection = resumption.connection
         try:
             # Who stands in front of a namespace is asked again: much may have changed meanwhile.
             await self._hub.application.admitting(connection).step()
             await resumption.prepare(since)
+            rest = await self._read_rest(connection, since, told) if told else b""
             if not resumption.current:
                 return
-            if resumption.lost:
+            if resumption.lost or rest is None:
                 self._start_over(peer, connection, wire)
                 return
             peer.entered()
             self._tell(connection, wire)
+            self._hub.tick.to_wire(wire, rest)
             await resumption.replay()
         except CommandError as error:
             self._refuse(peer, connection, wire, error)
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
             resumption.abandon(CloseCode.TRY_LATER if reason.retry else CloseCode.INTERNAL_ERROR, reason.message)
+
+    async def _read_rest(self, connection: Connection, since: Position, told: int) -> bytes | None:
+        """What did not come of the publication at ``since``, of whose events ``told`` did; None where it is lost."""
+        codec, before = self._codec_of(connection.namespace), Position(since.epoch, since.stamp - 1)
+        for channel in filter(codec.spells, tuple(connection.subscriptions)):
+            page = await self._hub.broker.read(channel, after=before, limit=1).step()
+            if not page.complete:
+                return None
+            if page.publications and page.publications[0].stamp == since.stamp:
+                return codec.rest(page.publications[0], told)
+        # The application has taken it out of that channel meanwhile.
+        return b""
 
     def _start_over(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires") -> None:
         """Something is lost: the connection ends, and its client is somebody new, as Socket.IO has it."""
@@ -212,18 +229,19 @@ def _data(error: CommandError) -> object:
     return error.data if isinstance(error, ConnectError) else {"code": error.code}
 
 
-def _since(begun: Position, offset: object) -> Position | None:
-    """From where to go on; None where the client cannot have got ``offset`` from us.
+def _since(begun: Position, offset: object) -> tuple[Position, int] | None:
+    """From where to go on, and how many events of the publication there have come (0: all); None where the client cannot have got ``offset`` from us.
 
     The stock client keeps the last string that it saw, even from a connection before this one: what it has received on
     this one, if anything, is not ahead of where that began.
     """
     if offset is None:
-        return begun
+        return begun, 0
     try:
-        position = Position.parse(offset) if isinstance(offset, str) else None
+        found = read_offset(offset) if isinstance(offset, str) else None
     except CommandError:
         return None
-    if position is None:
+    if found is None:
         return None
-    return position if position.epoch == begun.epoch and position.stamp > begun.stamp else begun
+    position, told = found
+    return (position, told) if position.epoch == begun.epoch and position.stamp > begun.stamp else (begun, 0)
