@@ -92,7 +92,7 @@ def test_wherever_a_spelled_publication_is_cut_its_rest_is_what_did_not_come(nam
         assert frames[:count] + rest == frames
 
 
-@pytest.mark.parametrize("text", ["", "~", "e.1~", "e.1~0", "e.1~-1", "e.1~1~1", "e.1~\u0661", "~1", "e~1", "e.1~1234567"])
+@pytest.mark.parametrize("text", ["", "~", "e.1~", "e.1~0", "e.1~-1", "e.1~1~1", "e.1~\u0661", "~1", "e.1~1234567"])
 def test_what_no_event_carries_is_no_offset(text: str) -> None:
     with pytest.raises(CommandError):
         read_offset(text)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from openline import Openline, Settings, Socket, SocketIoSettings
-from openline.app.socketio import Audience, Namespace
+from openline.app.audience import Audience
+from openline.app.socketio import Namespace
 from tests.redis_servers import redis_server
 from tests.server import serving, until
 from tests.socketio_door.hands import Spoken, ask, spoken

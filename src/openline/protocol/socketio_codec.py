@@ -62,9 +62,9 @@ class SocketIoCodec:
     """See :class:`~openline.protocol.codec.Codec`.
 
     With ``recovery`` every event carries the position behind its arguments: the stock client keeps the last string that
-    it sees there, so volatile ones carry it too. One of several events that a publication is spelled as says how many of
-    them have come, but for the last (:func:`read_offset`). What waits for an acknowledgement does not: the client's callback is
-    its last argument. ``spellings`` are by channel.
+    it sees there, so volatile ones carry it too. What waits for an acknowledgement does not: the client's callback is
+    its last argument. ``spellings`` are by channel; where a publication is several events, all but the last say how
+    many of them have come (:func:`read_offset`).
     """
 
     def __init__(

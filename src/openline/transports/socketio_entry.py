@@ -230,7 +230,9 @@ def _data(error: CommandError) -> object:
 
 
 def _since(begun: Position, offset: object) -> tuple[Position, int] | None:
-    """From where to go on, and how many events of the publication there have come (0: all); None where the client cannot have got ``offset`` from us.
+    """From where to go on, and how many events of the publication there have come (0: all).
+
+    None where the client cannot have got ``offset`` from us.
 
     The stock client keeps the last string that it saw, even from a connection before this one: what it has received on
     this one, if anything, is not ahead of where that began.
