@@ -27,7 +27,7 @@ async def test_what_the_connect_handler_says_comes_behind_connect_also_when_it_t
         assert await client.hear() == '42["live"]'
 
 
-async def test_a_connect_handler_that_raises_is_a_connect_error_and_no_connect() -> None:
+async def test_a_connect_handler_that_raises_is_a_connect_error_and_neither_connect_nor_disconnect() -> None:
     line = application()
     gone: list[str] = []
 
@@ -43,11 +43,13 @@ async def test_a_connect_handler_that_raises_is_a_connect_error_and_no_connect()
         await client.say("40")
         assert await client.hear() == '44{"message":"full","data":{"retry":5}}'
         assert not line.connections
-        assert gone == ["disconnected"]
+        assert gone == []
 
 
 async def test_a_connect_handler_may_ask_the_client_which_is_then_in() -> None:
     line = application()
+    gone: list[str] = []
+    line.on_disconnect(lambda connection, reason: gone.append(reason))
 
     @line.of("/").on_connect
     async def connected(socket: Socket) -> None:
@@ -64,6 +66,8 @@ async def test_a_connect_handler_may_ask_the_client_which_is_then_in() -> None:
                 await client.say(f'43{number}["{answer}"]')
                 if end == "41":
                     assert await client.hear() == "41"
+                    # Its client knew that it was in.
+                    assert gone[-1] == "disconnected"
 
 
 async def test_a_guard_stands_before_every_door_of_the_default_namespace() -> None:

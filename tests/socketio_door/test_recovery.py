@@ -197,8 +197,10 @@ async def test_where_something_is_lost_the_client_is_somebody_new() -> None:
 
 
 @pytest.mark.parametrize("offset", ["nonsense", "", "x.1", 7, [], "a.99999999999999999999"])
-async def test_an_offset_that_cannot_be_ours_recovers_nothing(offset: Any) -> None:
+async def test_an_offset_that_cannot_be_ours_recovers_nothing_and_who_it_was_is_gone_at_once(offset: Any) -> None:
     line = recovering()
+    gone: list[str] = []
+    line.of("/").on_disconnect(lambda socket, reason: gone.append(socket.id))
     async with serving(line) as served:
         async with spoken(served) as client:
             told = await enter(client)
@@ -207,6 +209,8 @@ async def test_an_offset_that_cannot_be_ours_recovers_nothing(offset: Any) -> No
         async with spoken(served) as client:
             new = await enter(client, told, offset)
             assert (new["sid"] == told["sid"]) is (offset == "x.1")
+            assert [each.id for each in line.of("/").fetch_sockets()] == [new["sid"]]
+            assert gone == ([] if offset == "x.1" else [told["sid"]])
 
 
 async def test_an_offset_from_the_future_recovers_nothing() -> None:

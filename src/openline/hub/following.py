@@ -64,7 +64,7 @@ class Following:
             await hub.application.connected(connection).step()
         except Exception:
             connection.wire = None
-            hub.lifecycle.end(connection, "disconnected")
+            hub.lifecycle.end(connection, "disconnected", refused=True)
             raise
         if connection.stage is not State.LIVE:
             raise CommandError(ErrorCode.FORBIDDEN, "The connection was ended as soon as it began.")

@@ -112,7 +112,7 @@ class Entry:
             if not (self._recovers(auth) and await self._take_up(peer, connection, wire)):
                 await self._admit(peer, connection, wire)
         except Exception as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=False)
 
     async def _admit(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires") -> None:
         handshake = _handshake(connection)
@@ -120,7 +120,11 @@ class Entry:
         welcome = Welcome(self._hub, connection, lambda: self._tell(connection, wire))
         resumable = self._recovers(handshake.auth)
         await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request, resumable=resumable)
-        await self._hub.application.connected(connection).step()
+        try:
+            await self._hub.application.connected(connection).step()
+        except Exception as error:
+            self._refuse(peer, connection, wire, error, known=welcome.accepted)
+            return
         welcome.accept()
         peer.entered()
 
@@ -128,8 +132,13 @@ class Entry:
         pid = connection.resume[0] if connection.resume else None
         self._hub.tick.to_wire(wire, self._codec_of(connection.namespace).connected(connection.id, pid))
 
-    def _refuse(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires", error: Exception) -> None:
-        """Tell why not, on a line that is still there, and end what had begun."""
+    def _refuse(
+        self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires", error: Exception, *, known: bool
+    ) -> None:
+        """Tell why not, on a line that is still there, and end what had begun.
+
+        ``known``: its client has been told, now or before, that it is in.
+        """
         told = self._answers.explain(error, connection, "connect")
         if connection.wire is wire:
             accepted = connection.stage is State.LIVE and connection.hold is None
@@ -137,7 +146,7 @@ class Entry:
             codec = self._codec_of(connection.namespace)
             frame = codec.goodbye() if accepted else codec.refused(told.message or told.code, _data(told))
             self._hub.tick.to_wire(wire, frame)
-        self._hub.lifecycle.end(connection, "disconnected")
+        self._hub.lifecycle.end(connection, "disconnected", refused=not known)
 
     # -- coming back
 
@@ -149,15 +158,15 @@ class Entry:
         if known is None or known.namespace != newcomer.namespace or known.since is None:
             return False
         found = _since(known.since, handshake.auth.get("offset"))
-        if found is None:
-            return False
-        since, told = found
         resumption = await self._hub.lifecycle.take_up(newcomer, str(pid), _token(handshake), handshake.request)
         if resumption is None:
             return False
         resumption.connection.session = handshake
         try:
-            await self._go_on(peer, resumption, wire, since, told)
+            if found is None:
+                self._start_over(peer, resumption.connection, wire)
+            else:
+                await self._go_on(peer, resumption, wire, *found)
         finally:
             self._turns.go_on(resumption.connection)
         return True
@@ -181,7 +190,7 @@ class Entry:
             self._hub.tick.to_wire(wire, rest)
             await resumption.replay()
         except CommandError as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=True)
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
             resumption.abandon(CloseCode.TRY_LATER if reason.retry else CloseCode.INTERNAL_ERROR, reason.message)
@@ -211,7 +220,7 @@ class Entry:
         try:
             await self._admit(peer, connection, wire)
         except Exception as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=False)
 
 
 def _handshake(connection: Connection) -> Handshake:
