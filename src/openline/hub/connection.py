@@ -196,6 +196,7 @@ class Connection:
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited.
 
+        Where it is not in yet, as in a guard, it gets it when it is; the position is None then, too.
         Raises :class:`TypeError` or :class:`ValueError` for a type or a payload that cannot be.
         """
         return self._hub.tasks.on_loop(lambda: self._hub.emit(self, type, payload))

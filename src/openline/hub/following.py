@@ -61,6 +61,7 @@ class Following:
                     self._unseen.add(name)
             self._admitted = hub.broker.position
             await hub.lifecycle.let_in(connection, user)
+            hub.early.say(connection)
             await hub.application.connected(connection).step()
         except Exception:
             connection.wire = None

@@ -10,6 +10,7 @@ import msgspec
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.cluster import Cluster
 from openline.hub.connection import Connection, State
+from openline.hub.early import Early
 from openline.hub.everywhere import Everywhere
 from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
@@ -55,6 +56,7 @@ class Hub:
         self.tasks = tasks
         self.settings = settings
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
+        self.early = Early(self)
         self.lifecycle = Lifecycle(self)
         self.everywhere = Everywhere(self)
         #: The others, where there are any; see :meth:`share`.
@@ -113,8 +115,12 @@ class Hub:
         return cast("Outcome[Position | None]", self.broker.publish(publication, options.retention, key))
 
     def emit(self, connection: Connection, type: str, payload: Any) -> Outcome[Position | None]:
-        """Send to one connection; None comes out when it has ended."""
+        """Send to one connection; None comes out when it has ended, or is not in yet: it gets it when it is."""
         if connection.stage is State.ENDED:
+            return _GONE
+        if connection.stage is State.OPENING:
+            said = payload if isinstance(payload, Payload) else Payload.of(payload)
+            self.early.keep(connection, require_event(type), said)
             return _GONE
         return self.publish_directly(f"$connection:{connection.id}", type, payload)
 
@@ -254,6 +260,8 @@ class Hub:
         """Ask a client; its answer comes out, or why there is none, as with :meth:`Connection.ask`."""
         if connection.stage is State.ENDED or connection.farewell is not None:
             return Outcome.failed(GoneError("the client has gone"))
+        if connection.stage is State.OPENING:
+            return Outcome.failed(GoneError("the client is not in yet: a guard can tell it something, but not ask it"))
         said = payload if isinstance(payload, Payload) else Payload.of(payload)
         # A number, because Socket.IO's are; as text, because it is nobody's to count with.
         ask_id = str(secrets.randbits(48))

@@ -306,6 +306,7 @@ class Lifecycle:
         _give_up_asks(connection)
         connection.backlog = None
         self._losses.pop(connection, None)
+        self._hub.early.drop(connection)
         if self._hub.cluster is not None:
             self._hub.cluster.registry.unwant(connection)
 

@@ -121,6 +121,7 @@ class Entry:
         resumable = self._recovers(handshake.auth)
         await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request, resumable=resumable)
         try:
+            self._hub.early.say(connection)
             await self._hub.application.connected(connection).step()
         except Exception as error:
             self._refuse(peer, connection, wire, error, known=welcome.accepted)
