@@ -150,6 +150,24 @@ async def test_who_is_cut_between_the_names_of_one_that_is_gone_is_somebody_new(
             assert (await enter(client, told, first[-1]))["sid"] != told["sid"]
 
 
+async def test_being_put_into_a_room_once_more_loses_nothing_that_was_on_its_way() -> None:
+    line = recovering()
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "chat:1")
+            line.publish("chat:1", "said", 1)
+            offset = event(await client.hear())[-1]
+            line.publish("chat:1", "said", "on its way when the line broke")
+            await line.connections[0].subscribe("chat:1")
+            client.cut()
+        await away(line, told["sid"])
+        async with spoken(served) as client:
+            assert await enter(client, told, offset) == told
+            line.publish("chat:1", "said", "last")
+            assert event(await client.hear())[1] == "on its way when the line broke"
+
+
 async def test_who_is_cut_in_the_middle_of_what_it_missed_goes_on_there() -> None:
     line = recovering()
     async with serving(line) as served:

@@ -313,6 +313,15 @@ class Hub:
     async def _put_into(self, connection: Connection, channel: str) -> None:
         if connection.stage is State.ENDED:
             return
+        subscription = connection.subscriptions.get(channel)
+        if subscription is None or subscription.begun is None or subscription.paused:
+            await self._join(connection, channel)
+        # Who is in already stays in from when it was: what it has missed since, a return brings.
+        if connection.subscriptions.get(channel) is not None and connection.wire is not None:
+            payload = b'{"position":"%b"}' % str(self.broker.position).encode()
+            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
+
+    async def _join(self, connection: Connection, channel: str) -> None:
         # What came in meanwhile lies ahead of the position that it is told, and behind what others of its channels
         # may have brought: it is not sent.
         try:
@@ -322,9 +331,6 @@ class Hub:
                 # It has left, or ended, meanwhile: whoever saw to that knows.
                 return
             raise
-        if connection.wire is not None:
-            payload = b'{"position":"%b"}' % str(self.broker.position).encode()
-            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
 
     def take_out(self, connection: Connection, channel: str) -> Outcome[None]:
         """See :meth:`Connection.unsubscribe`."""
