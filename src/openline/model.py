@@ -58,7 +58,8 @@ class Request(msgspec.Struct, frozen=True):
 
     ``scheme``, ``host`` and ``client`` (an IP address) come from the proxy where it is trusted. ``headers`` have
     lower-case names; ``cookie`` is among them only when ``origin`` is listed, because a browser sends cookies for
-    whoever asks. ``token`` came in a header or as a subprotocol.
+    whoever asks. ``origin`` is the page's: the header's, or our own where a browser sends none because it is that; None
+    where no page is known of. ``token`` came in a header or as a subprotocol.
     """
 
     path: str

@@ -83,7 +83,8 @@ def test_the_figures_on_the_pages_are_the_defaults() -> None:
     assert (hub.backlog_bytes, hub.max_subscriptions, hub.window_seconds) == (256 << 10, 1000, 120)
     assert (hub.direct_count, hub.direct_bytes) == (200, 256 << 10)
     assert (http.max_wait_seconds, http.max_waiting_per_client, http.max_waiting) == (25, 500, 10_000)
-    assert (http.body_within_seconds, http.ticket_seconds, http.max_tickets) == (10, 30, 10_000)
+    assert (http.body_within_seconds, http.ticket_seconds) == (10, 30)
+    assert (http.max_tickets_per_client, http.max_tickets) == (500, 10_000)
     assert (history.seconds, history.size) == (24 * 3600, 4 << 20)
     assert (Presence().limit, Presence().grace_seconds) == (1000, 10)
 

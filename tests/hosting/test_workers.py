@@ -34,6 +34,8 @@ KEY = "a-key-of-the-test"
 PROGRAM = (
     NODE
     + """
+from openline import CommandError
+
 line.channel("room:*", history=1000, presence=Presence(grace_seconds=3), public=True)
 
 @line.on("pid")
@@ -44,6 +46,11 @@ def pid(connection):
 async def hang(connection):
     import asyncio
     await asyncio.sleep(1000)
+
+@line.on_connect
+def come(connection):
+    if connection.user.id == "early" and not os.path.exists("open"):
+        raise CommandError("unavailable", "It is too early.")
 """
 )
 ENDED = re.compile(r"worker \d has ended")
@@ -53,6 +60,7 @@ class Workers:
     """A server with workers, and who came to which of them."""
 
     def __init__(self, folder: Path, engine: str, *options: str) -> None:
+        self.folder = folder
         (folder / "work.py").write_text(PROGRAM)
         command = ("serve", "work:line", "--port", "0", "--workers", "2", "--engine", engine, *options)
         self.process = openline(folder, *command, environment={"OPENLINE_API_KEYS": KEY})
@@ -169,6 +177,36 @@ async def test_a_ticket_is_good_at_every_worker_and_once(workers: Workers) -> No
             async with http.stream("GET", url) as stream:
                 assert stream.status_code == 200
             assert (await http.get(url)).status_code == 401
+
+
+async def test_a_ticket_comes_back_from_every_worker_where_the_stream_could_not_begin(workers: Workers) -> None:
+    async with workers.api() as http:
+        got = await http.post("/ticket", headers={"Authorization": "Bearer early"})
+        url = f"/events?channel=room:9&ticket={got.json()['ticket']}"
+        for _ in range(8):
+            early = await http.get(url)
+            assert (early.status_code, early.content[:6]) == (200, b"retry:")
+            async with asyncio.timeout(PATIENCE):
+                # What comes back from another worker is a moment on its way.
+                while (await http.head(url)).status_code != 200:
+                    await asyncio.sleep(0.02)
+        (workers.folder / "open").touch()
+        async with http.stream("GET", url) as stream:
+            assert stream.status_code == 200
+        assert (await http.get(url)).status_code == 401
+
+
+async def test_a_head_uses_no_ticket_up_at_any_worker_and_a_user_who_is_sent_away_has_none(workers: Workers) -> None:
+    async with workers.api() as http:
+        urls = []
+        for _ in range(6):
+            got = await http.post("/ticket", headers={"Authorization": "Bearer eve"})
+            urls.append(f"/events?channel=room:9&ticket={got.json()['ticket']}")
+            assert [(await http.head(urls[-1])).status_code for _ in range(4)] == [200] * 4
+        async with http.stream("GET", urls.pop()) as stream:
+            assert stream.status_code == 200
+        assert (await http.post("/api/v1/disconnect-user", json={"user": "eve"})).status_code == 200
+        assert [(await http.get(url)).status_code for url in urls] == [401] * 5
 
 
 @pytest.mark.parametrize("transports", ["polling", "polling,websocket"])

@@ -1,7 +1,7 @@
 """Clients that come for one request, to read, to wait or to publish: nobody can reach them, and they count nowhere."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,6 +47,20 @@ class Reading:
     position: Position
 
 
+class Visitor(Connection):
+    """Whoever came, as rules and handlers see it: a connection that has ended already.
+
+    ``mark`` is when it came; see ``hub/revocations``.
+    """
+
+    __slots__ = ("mark",)
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, None)
+        self.stage = State.ENDED
+        self.mark = hub.revocations.number
+
+
 class _Watch(Hold):
     """Keeps what comes in, and says that something has."""
 
@@ -81,15 +95,17 @@ class Visits:
         self._requests = Requests(hub)
         self._answers = _RememberedAnswers(hub)
 
-    async def visitor(self, who: Outcome[User | None]) -> Connection:
-        """Whoever comes out of ``who``, as rules and handlers see it: a connection that has ended already."""
-        user = await who.step()
+    async def visitor(self, who: Outcome[User | None]) -> Visitor:
+        """Whoever comes out of ``who``."""
+        visitor = Visitor(self._hub)
+        user = visitor.user = await who.step()
         if user is not None and user.data is not None:
             encode_json(user.data)
-        connection = Connection(self._hub, None)
-        connection.stage = State.ENDED
-        connection.user = user
-        return connection
+        return visitor
+
+    def revoked(self, visitor: Visitor, channels: Iterable[str]) -> bool:
+        """Whether ``visitor`` was sent away since it came, or taken out of one of ``channels``."""
+        return self._hub.revocations.came(visitor.user, visitor.mark, *channels)
 
     async def demand(self, visitor: Connection, channels: Sequence[str], *actions: str) -> dict[str, ChannelOptions]:
         """The options of all ``channels``, where ``visitor`` may do all ``actions`` in each.
@@ -153,7 +169,7 @@ class Visits:
 
     async def wait(
         self,
-        visitor: Connection,
+        visitor: Visitor,
         channels: dict[str, ChannelOptions],
         since: Position | None,
         limit: int,
@@ -161,11 +177,19 @@ class Visits:
     ) -> Reading:
         """As :meth:`read`; where there is nothing yet, what comes next, or nothing once ``enough`` is settled.
 
-        For a task of its own: what comes in one turn of the loop is answered together. Raises :class:`GapError` also
-        where the engine's stream breaks meanwhile.
+        For a task of its own: what comes in one turn of the loop is answered together. Settles ``enough`` where the
+        visitor is :meth:`revoked`. Raises :class:`GapError` also where the engine's stream breaks meanwhile.
         """
+
+        def revoked(channel: str) -> None:
+            if not channel or channel in channels:
+                enough.settle(None)
+
         watch = _Watch(self._hub.settings.hold_bytes)
         names = tuple(channels)
+        unwatch = self._hub.revocations.watch(visitor.user, revoked)
+        if self.revoked(visitor, names):
+            enough.settle(None)
         try:
             for name, options in channels.items():
                 await self._hub.membership.attend(visitor, name, options, watch)
@@ -180,6 +204,7 @@ class Visits:
                     await watch.pause(enough)
             return reading
         finally:
+            unwatch()
             for subscription in tuple(visitor.subscriptions.values()):
                 self._hub.membership.leave(subscription, "unsubscribed")
 
