@@ -249,9 +249,9 @@ class Lifecycle:
             if not connection.alive:
                 # What was flushed was too much for its line, and that was its end.
                 return
-        self._end(connection, reason, code, message)
+        self._end(connection, reason, code, message, refused=refused)
 
-    def _end(self, connection: Connection, reason: str, code: int, message: str) -> None:
+    def _end(self, connection: Connection, reason: str, code: int, message: str, *, refused: bool = False) -> None:
         admitted = connection.stage is not State.OPENING
         connection.stage = State.ENDED
         for subscription in tuple(connection.subscriptions.values()):
