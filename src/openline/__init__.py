@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from openline.app.audience import Answers, Audience
 from openline.app.openline import Openline
 from openline.app.server import serve
 from openline.app.settings import (
@@ -16,7 +17,7 @@ from openline.app.settings import (
     Settings,
     SocketIoSettings,
 )
-from openline.app.socketio import Answers, Audience, Namespace, Socket
+from openline.app.socketio import Namespace, Socket
 from openline.client.tries import UnansweredError
 from openline.errors import (
     BrokerError,

@@ -78,7 +78,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     ``payload`` is JSON text, or plain bytes where ``binary`` says so. ``stamp`` is 0 for a volatile one. ``previous``
     is the stamp before it in its channel, of a volatile one that is handed out the newest of the engine. ``sender`` is
     the JSON of the ``from`` object, None when the server itself speaks. ``exclude`` holds the ids of connections that
-    do not get it, live or recovered. ``subject`` says of what it is news, where slow clients get only the latest.
+    do not get it, live or recovered; neither does who is in one of ``exclude_channels``, since before it, where it is
+    handed out. ``subject`` says of what it is news, where slow clients get only the latest.
     ``ask`` is the id under which an answer is awaited.
     With ``spread`` the payload is the JSON array of several arguments (Socket.IO's events have any number).
     ``attachments`` are the bytes that placeholders in it stand for (see ``protocol.attachments``).
@@ -97,6 +98,7 @@ class Publication(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     subject: str = ""
     spread: bool = False
     attachments: tuple[bytes, ...] = ()
+    exclude_channels: frozenset[str] = frozenset()
 
     @property
     def position(self) -> Position | None:

@@ -8,7 +8,7 @@ from openline.brokers.memory_directory import MemoryDirectory
 from openline.hub.outcome import drive
 from openline.hub.payload import Payload
 from tests.cluster import Cluster, come_back, move, news_of, watch, whereabouts
-from tests.rig import with_presence
+from tests.rig import WINDOW_SECONDS, with_presence
 
 
 def test_what_is_published_at_one_node_is_heard_at_the_other() -> None:
@@ -348,3 +348,15 @@ def test_a_newcomer_is_written_down_once_with_the_secret_that_takes_it_up_again(
     assert asked == ["put", "subscribed"]
     a.kill()
     assert come_back(client, b)["resumed"] is True
+
+
+def test_who_is_refused_before_it_knows_that_it_is_in_ends_on_no_node_with_a_handler_of_disconnect() -> None:
+    cluster = Cluster()
+    one, other = cluster.nodes
+    client = one.join()
+    one.hub.lifecycle.end(client.connection, "disconnected", refused=True)
+    cluster.clock.advance()
+    one.kill()
+    cluster.clock.advance(WINDOW_SECONDS * 2)
+    assert cluster.ended == []
+    assert not other.hub.lifecycle.connections

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openline.protocol.attachments import put_back, show_attachments, take_out
+from openline.protocol.attachments import MAX_ATTACHMENTS, put_back, show_attachments, take_out
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5) | st.binary(max_size=5)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
-    max_leaves=12,
+    max_leaves=MAX_ATTACHMENTS,
 )
 
 
@@ -42,6 +42,13 @@ def test_what_would_pass_for_a_placeholder_is_refused_only_beside_bytes() -> Non
     assert take_out([[lookalike]]) == ([[lookalike]], ())
     with pytest.raises(ValueError, match="stands for bytes"):
         take_out([[lookalike], b"x"])
+
+
+def test_more_attachments_than_the_stock_client_takes_are_refused() -> None:
+    ten = [b"x"] * MAX_ATTACHMENTS
+    assert take_out(ten)[1] == tuple(ten)
+    with pytest.raises(ValueError, match="10 attachments of bytes at most, this one has 11"):
+        take_out([*ten, {"deeper": b""}])
 
 
 def test_who_takes_no_attachments_is_shown_them_as_base64() -> None:

@@ -256,12 +256,46 @@ async def test_what_is_volatile_is_for_who_is_there() -> None:
             assert str(await client.hear()).startswith('42["kept"')
 
 
+async def test_what_a_socket_says_to_others_does_not_reach_itself_volatile_or_not() -> None:
+    line = application()
+    space = line.of("/")
+    async with serving(line) as served, spoken(served) as first, spoken(served) as second:
+        ids = [(await client.enter())["sid"] for client in (first, second)]
+        mine, theirs = (next(s for s in space.fetch_sockets() if s.id == each) for each in ids)
+        for socket in (mine, theirs):
+            await socket.join("r")
+        mine.volatile.to("r").emit("to")
+        mine.volatile.in_("r").emit("in")
+        mine.volatile.except_("nobody").emit("except")
+        mine.volatile.broadcast.emit("broadcast")
+        mine.volatile.timeout(1).to("r").emit("timed")
+        mine.to("r").volatile.emit("volatile")
+        mine.volatile.emit("alone")
+        space.emit("end")
+        assert [await first.hear() for _ in range(2)] == ['42["alone"]', '42["end"]']
+        others = ["to", "in", "except", "broadcast", "timed", "volatile", "end"]
+        assert [await second.hear() for _ in others] == [f'42["{name}"]' for name in others]
+
+
 @pytest.mark.parametrize("name", ["", "$all", "x" * 129, "a\x00"])
 async def test_an_event_that_cannot_be_named_so_is_refused_where_it_is_emitted(name: str) -> None:
     line = application()
     async with serving(line):
         with pytest.raises(ValueError, match="type"):
             line.of("/").to("room").emit(name)
+
+
+async def test_more_attachments_than_stock_clients_take_are_refused_where_they_are_emitted_or_returned() -> None:
+    line = application()
+    space = line.of("/")
+    space.on("tiles")(lambda socket, count: [b"x"] * count)
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        for speak in (space.emit, space.to("r").emit, space.fetch_sockets()[0].emit, line.broadcast):
+            with pytest.raises(ValueError, match="10 attachments of bytes at most, this one has 11"):
+                speak("tiles", [b"x"] * 11)
+        await client.say('421["tiles",11]', '422["tiles",10]')
+        assert str(await client.hear()).startswith("4610-2[")
 
 
 async def test_a_name_for_each_channel_is_told_as_it_is_spelled() -> None:

@@ -1,9 +1,12 @@
 """How clients come in: what the connect handler and the guards say, and what they brought."""
 
 import asyncio
+import json
 from typing import Any
 
-from openline import CommandError, ConnectError, Socket
+import pytest
+
+from openline import CommandError, ConnectError, GoneError, Socket
 from tests.clients import json_client
 from tests.server import serving
 from tests.socketio_door.hands import application, ask, spoken
@@ -27,7 +30,7 @@ async def test_what_the_connect_handler_says_comes_behind_connect_also_when_it_t
         assert await client.hear() == '42["live"]'
 
 
-async def test_a_connect_handler_that_raises_is_a_connect_error_and_no_connect() -> None:
+async def test_a_connect_handler_that_raises_is_a_connect_error_and_neither_connect_nor_disconnect() -> None:
     line = application()
     gone: list[str] = []
 
@@ -43,11 +46,13 @@ async def test_a_connect_handler_that_raises_is_a_connect_error_and_no_connect()
         await client.say("40")
         assert await client.hear() == '44{"message":"full","data":{"retry":5}}'
         assert not line.connections
-        assert gone == ["disconnected"]
+        assert gone == []
 
 
 async def test_a_connect_handler_may_ask_the_client_which_is_then_in() -> None:
     line = application()
+    gone: list[str] = []
+    line.on_disconnect(lambda connection, reason: gone.append(reason))
 
     @line.of("/").on_connect
     async def connected(socket: Socket) -> None:
@@ -64,6 +69,8 @@ async def test_a_connect_handler_may_ask_the_client_which_is_then_in() -> None:
                 await client.say(f'43{number}["{answer}"]')
                 if end == "41":
                     assert await client.hear() == "41"
+                    # Its client knew that it was in.
+                    assert gone[-1] == "disconnected"
 
 
 async def test_a_guard_stands_before_every_door_of_the_default_namespace() -> None:
@@ -86,6 +93,44 @@ async def test_a_guard_stands_before_every_door_of_the_default_namespace() -> No
             assert (await other.ask("$connect"))["code"] == "forbidden"
         async with json_client(served.ws) as other:
             assert (await other.get("$connect", token="ada"))["user"] == "ada"
+
+
+@pytest.mark.parametrize("recovery", [False, True])
+async def test_what_a_guard_says_to_its_client_comes_when_it_is_in_on_whatever_door(recovery: bool) -> None:
+    line = application(recovery=recovery)
+    space = line.of("/")
+
+    @space.use
+    async def guard(socket: Socket) -> None:
+        socket.join("chat:1")
+        socket.emit("from the guard", 1)
+        await asyncio.sleep(0)
+        await socket.emit("and more", 2)
+        await space.to("chat:1").emit("to the room", 3)
+        with pytest.raises(GoneError, match="not in yet"):
+            await socket.emit_with_ack("who are you?")
+        if socket.user is None:
+            raise ConnectError("no")
+
+    space.on_connect(lambda socket: (socket.emit("welcome"), None)[1])
+    line.authenticate(lambda token, request: token)
+    line._handlers.let_in(anonymous=True)
+    names = ["from the guard", "and more", "welcome"]
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            await client.hear()
+            await client.say("40")
+            assert str(await client.hear()).startswith("44")
+            await client.connect('40{"token":"ada"}')
+            heard = [json.loads(str(await client.past_pings())[2:])[0] for _ in range(4)]
+            assert [name for name in heard if name in names] == names
+        async with json_client(served.ws) as other:
+            await other.ask("$connect", token="ada")
+            heard = []
+            while "welcome" not in heard:
+                heard.append((await other.push())["type"])
+            assert [name for name in heard if name in names] == names
+        assert not line.running.hub.early._said
 
 
 async def test_a_refusal_with_a_code_says_the_code() -> None:

@@ -110,6 +110,64 @@ async def test_who_comes_back_gets_what_it_missed_in_its_rooms_and_for_itself(re
             assert event(await client.hear())[1] == 4
 
 
+@pytest.mark.parametrize("received", [0, 1, 2])
+async def test_who_is_cut_between_the_names_of_one_publication_gets_each_name_once(received: int) -> None:
+    line = recovering()
+    line.spell("chat:1", lambda type, payload: [("message", payload), ("chat message", payload)])
+    line.spell("chat:2", lambda type, payload: [("message", payload), ("chat message", payload)])
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "chat:2")
+            await join(client, "chat:1")
+            line.publish("chat:1", "said", 1)
+            events = [event(await client.hear()) for _ in range(2)][:received]
+            client.cut()
+        await away(line, told["sid"])
+        line.publish("chat:1", "said", 2)
+        async with spoken(served) as client:
+            assert await enter(client, told, events[-1][-1] if events else None) == told
+            events += [event(await client.hear()) for _ in range(4 - received)]
+            names = ["message", "chat message"]
+            assert [each[:2] for each in events] == [[name, number] for number in (1, 2) for name in names]
+
+
+async def test_who_is_cut_between_the_names_of_one_that_is_gone_is_somebody_new() -> None:
+    line = application(recovery=True)
+    line.channel("news", history=1, public=True)
+    line.spell("news", lambda type, payload: [("message", payload), ("chat message", payload)])
+    line.of("/").on("join")(lambda socket, room: (socket.join(room), True)[1])
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "news")
+            line.publish("news", "said", 1)
+            first = event(await client.hear())
+            client.cut()
+        await away(line, told["sid"])
+        line.publish("news", "said", 2)
+        async with spoken(served) as client:
+            assert (await enter(client, told, first[-1]))["sid"] != told["sid"]
+
+
+async def test_being_put_into_a_room_once_more_loses_nothing_that_was_on_its_way() -> None:
+    line = recovering()
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "chat:1")
+            line.publish("chat:1", "said", 1)
+            offset = event(await client.hear())[-1]
+            line.publish("chat:1", "said", "on its way when the line broke")
+            await line.connections[0].subscribe("chat:1")
+            client.cut()
+        await away(line, told["sid"])
+        async with spoken(served) as client:
+            assert await enter(client, told, offset) == told
+            line.publish("chat:1", "said", "last")
+            assert event(await client.hear())[1] == "on its way when the line broke"
+
+
 async def test_who_is_cut_in_the_middle_of_what_it_missed_goes_on_there() -> None:
     line = recovering()
     async with serving(line) as served:
@@ -157,8 +215,10 @@ async def test_where_something_is_lost_the_client_is_somebody_new() -> None:
 
 
 @pytest.mark.parametrize("offset", ["nonsense", "", "x.1", 7, [], "a.99999999999999999999"])
-async def test_an_offset_that_cannot_be_ours_recovers_nothing(offset: Any) -> None:
+async def test_an_offset_that_cannot_be_ours_recovers_nothing_and_who_it_was_is_gone_at_once(offset: Any) -> None:
     line = recovering()
+    gone: list[str] = []
+    line.of("/").on_disconnect(lambda socket, reason: gone.append(socket.id))
     async with serving(line) as served:
         async with spoken(served) as client:
             told = await enter(client)
@@ -167,6 +227,8 @@ async def test_an_offset_that_cannot_be_ours_recovers_nothing(offset: Any) -> No
         async with spoken(served) as client:
             new = await enter(client, told, offset)
             assert (new["sid"] == told["sid"]) is (offset == "x.1")
+            assert [each.id for each in line.of("/").fetch_sockets()] == [new["sid"]]
+            assert gone == ([] if offset == "x.1" else [told["sid"]])
 
 
 async def test_an_offset_from_the_future_recovers_nothing() -> None:

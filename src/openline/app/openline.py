@@ -117,7 +117,7 @@ class Openline(Served):
         ``history`` keeps that many publications for a day. ``last_value`` gives newcomers the latest one.
         ``when_slow`` says what becomes of a client that cannot keep up: it is closed and resumes from history
         (``close``), the oldest volatile publications are dropped (``drop``), or of each subject only the latest is kept
-        (``latest``); what it lost it is told with ``$gap``.
+        (``latest``); what it lost it is told with ``$gap``, unless it is Socket.IO's or a raw one.
         ``volatile`` keeps nothing. The four rules are True, False or a function of ``(connection, channel)``, plain
         or async, that returns True to allow; what is not said is ``public``. Raises
         :class:`~openline.errors.SettingsError` for a bad pattern, one that is configured already, or options that

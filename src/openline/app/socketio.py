@@ -1,10 +1,9 @@
-"""Socket.IO's words for what Openline has: namespaces, sockets, rooms, and whom an event goes to."""
+"""Socket.IO's words for what Openline has: namespaces, sockets and rooms."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from openline.app.audience import Alone, Audience, Rooms, names
 from openline.app.handler import Handler
 from openline.app.table import Table
 from openline.hub.connection import Connection
@@ -12,159 +11,22 @@ from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome
 from openline.hub.payload import Payload
 from openline.model import Position, User
-from openline.protocol.channel_name import require_event
-from openline.protocol.rooms import everybody, room_channel, room_of
+from openline.protocol.rooms import room_channel, room_of
 from openline.transports.socketio_entry import Handshake
 
 if TYPE_CHECKING:
     from openline.app.openline import Openline
 
-__all__ = ["Answers", "Audience", "Namespace", "Socket"]
+__all__ = ["Namespace", "Socket"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-Rooms = str | Iterable[str]
 
-_NOTHING: Final[Outcome[Position | None]] = Outcome.of(None)
 _WORDS: Final[Mapping[str, str]] = {
     "closed": "transport close",
     "lost": "transport close",
     "disconnected": "server namespace disconnect",
     "shutdown": "server shutting down",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What came of asking many: the first arguments of those who acknowledged, and who did not in time.
-
-    Those on other nodes are told by their ids. ``silent`` are nodes that did not say in time whom they have.
-    """
-
-    answered: Mapping["Socket | str", Any]
-    missing: tuple["Socket | str", ...]
-    silent: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Audience:
-    """Whom an event goes to; each word makes another one, so that ``space.to("a").except_("b").emit("x")`` reads."""
-
-    space: "Namespace"
-    rooms: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
-    is_volatile: bool = False
-    seconds: float = 10.0
-    sender: Connection | None = None
-
-    def to(self, rooms: Rooms) -> "Audience":
-        """Whoever is in one of ``rooms`` too; without any, it is everybody in the namespace."""
-        return replace(self, rooms=(*self.rooms, *_names(rooms)))
-
-    in_ = to
-
-    def except_(self, rooms: Rooms) -> "Audience":
-        """Nobody who is in one of ``rooms``; a socket's id is a room, too."""
-        return replace(self, left_out=(*self.left_out, *_names(rooms)))
-
-    @property
-    def volatile(self) -> "Audience":
-        """Only who is there now: what is said is not kept."""
-        return replace(self, is_volatile=True)
-
-    def timeout(self, seconds: float) -> "Audience":
-        """How long acknowledgements are waited for."""
-        return replace(self, seconds=seconds)
-
-    def emit(self, type: str, *arguments: Any) -> Outcome[Position | None]:
-        """Send an event with any number of arguments; each socket gets it once, whatever rooms it is in.
-
-        Its last position comes out once it is in the store. It need not be awaited. Raises :class:`TypeError` or
-        :class:`ValueError` for what JSON cannot hold, or a name that no event can have.
-        """
-        require_event(type)
-        payload = Payload.of_arguments(arguments)
-        hub = self.space.hub
-        return hub.tasks.on_loop(partial(self._emit, hub, type, payload))
-
-    def send(self, *arguments: Any) -> Outcome[Position | None]:
-        """Emit a ``message``."""
-        return self.emit("message", *arguments)
-
-    def _emit(self, hub: Hub, type: str, payload: Payload) -> Outcome[Position | None]:
-        if not self.rooms and not self.left_out:
-            return hub.publish_directly(everybody(self.space.name), type, payload, volatile=self.is_volatile)
-        outcome = _NOTHING
-        excluded = {connection.id for room in self.left_out for connection in self._in(hub, room)}
-        for number, address in enumerate(self._addresses(hub), start=1):
-            if address.startswith("$"):
-                outcome = hub.publish_directly(address, type, payload, exclude=excluded, volatile=self.is_volatile)
-            else:
-                outcome = hub.publish(
-                    address, type, payload, exclude=excluded, volatile=self.is_volatile, sender=self.sender
-                )
-            if number < len(self.rooms):
-                excluded |= {connection.id for connection in _members(hub, address)}
-        return outcome
-
-    async def emit_with_ack(self, type: str, *arguments: Any) -> Answers:
-        """Send an event that everybody who is there now is to acknowledge, and wait until all have, or time is up.
-
-        Call it on the event loop. Raises as :meth:`emit` does.
-        """
-        payload = Payload.of_arguments(arguments)
-        hub = self.space.hub
-        here = {socket.id: socket for socket in self.fetch_sockets()}
-        left_out = [self._address(hub, room) for room in self.left_out]
-        asked = await hub.everywhere.ask(self._addresses(hub), type, payload, self.seconds, left_out)
-        answered = {here.get(name, name): value for name, value in asked.answered.items()}
-        return Answers(answered, tuple(here.get(name, name) for name in asked.missing), tuple(asked.silent))
-
-    # -- who they are
-
-    def fetch_sockets(self) -> list["Socket"]:
-        """Everybody on this node whom an event would go to."""
-        hub = self.space.hub
-        left_out = {connection for room in self.left_out for connection in self._in(hub, room)}
-        found = {c: None for address in self._addresses(hub) for c in _members(hub, address) if c not in left_out}
-        return [Socket(self.space, connection) for connection in found]
-
-    def sockets_join(self, rooms: Rooms) -> None:
-        """Put all of them into ``rooms``."""
-        for socket in self.fetch_sockets():
-            socket.join(rooms)
-
-    def sockets_leave(self, rooms: Rooms) -> None:
-        """Take all of them out of ``rooms``."""
-        for socket in self.fetch_sockets():
-            for room in _names(rooms):
-                socket.leave(room)
-
-    def disconnect_sockets(self, close: bool = False) -> None:  # noqa: FBT001, FBT002  Socket.IO's own signature
-        """Disconnect all of them."""
-        for socket in self.fetch_sockets():
-            socket.disconnect(close)
-
-    def _addresses(self, hub: Hub) -> list[str]:
-        if not self.rooms:
-            return [everybody(self.space.name)]
-        return list(dict.fromkeys(self._address(hub, room) for room in self.rooms))
-
-    def _address(self, hub: Hub, room: str) -> str:
-        known = hub.lifecycle.connections.get(room)
-        if known is not None and known.namespace == self.space.name:
-            return f"$connection:{room}"
-        return room_channel(self.space.name, room)
-
-    def _in(self, hub: Hub, room: str) -> Iterable[Connection]:
-        return _members(hub, self._address(hub, room))
-
-
-def _members(hub: Hub, address: str) -> Iterable[Connection]:
-    return hub.everywhere.members(address)
-
-
-def _names(rooms: Rooms) -> tuple[str, ...]:
-    return (rooms,) if isinstance(rooms, str) else tuple(rooms)
 
 
 class Socket:
@@ -225,7 +87,7 @@ class Socket:
     def join(self, rooms: Rooms) -> Outcome[None]:
         """Put it into ``rooms``; what comes out last is settled when it is in."""
         outcome: Outcome[None] = Outcome.of(None)
-        for room in _names(rooms):
+        for room in names(rooms):
             outcome = self.connection.subscribe(room_channel(self.nsp.name, room))
         return outcome
 
@@ -266,9 +128,9 @@ class Socket:
         return self.broadcast.except_(rooms)
 
     @property
-    def volatile(self) -> Audience:
-        """This one alone, if it is there now."""
-        return Audience(self.nsp, rooms=(self.id,), is_volatile=True)
+    def volatile(self) -> Alone:
+        """This one alone, if it is there now; behind it, ``to``, ``except_`` and ``broadcast`` mean others."""
+        return Alone(self.nsp, rooms=(self.id,), is_volatile=True, sender=self.connection)
 
     def disconnect(self, close: bool = False) -> None:  # noqa: FBT001, FBT002  Socket.IO's own signature
         """End it for good; with ``close`` all namespaces of its client, and the line."""

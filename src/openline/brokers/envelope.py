@@ -44,6 +44,7 @@ class _Body(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ask: str | None = None
     subject: str = ""
     attachments: tuple[bytes, ...] = ()
+    exclude_channels: tuple[str, ...] = ()
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -97,6 +98,7 @@ class Envelopes:
                 publication.ask,
                 publication.subject,
                 publication.attachments,
+                tuple(publication.exclude_channels),
             )
         )
         return _SIGNED + self._sign(publication.channel, body) + body if self._key else _PLAIN + body
@@ -124,6 +126,7 @@ class Envelopes:
             subject=found.subject,
             spread=bool(found.flags & _SPREAD),
             attachments=found.attachments,
+            exclude_channels=frozenset(found.exclude_channels),
         )
 
     def _checked(self, channel: str, data: bytes) -> bytes:

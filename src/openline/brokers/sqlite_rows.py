@@ -48,6 +48,7 @@ class _Body(msgspec.Struct, array_like=True, gc=False):
     subject: str = ""
     spread: bool = False
     attachments: tuple[bytes, ...] = ()
+    exclude_channels: tuple[str, ...] = ()
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -57,8 +58,9 @@ _decode: Final = msgspec.msgpack.Decoder(_Body).decode
 def encode_body(publication: Publication) -> bytes:
     """The body of a row; raises :class:`UnicodeEncodeError` for text that is no text."""
     p = publication
-    exclude = tuple(p.exclude)
-    return _encode(_Body(p.type, p.payload, p.binary, p.sender, exclude, p.ask, p.subject, p.spread, p.attachments))
+    exclude, channels = tuple(p.exclude), tuple(p.exclude_channels)
+    body = _Body(p.type, p.payload, p.binary, p.sender, exclude, p.ask, p.subject, p.spread, p.attachments, channels)
+    return _encode(body)
 
 
 def log_row(channel: "ChannelRow", stamp: int, previous: int, at: int, body: bytes) -> LogRow:
@@ -94,6 +96,7 @@ def decode_row(name: str, epoch: str, row: tuple[Any, ...]) -> Publication:
         subject=parts.subject,
         spread=parts.spread,
         attachments=parts.attachments,
+        exclude_channels=frozenset(parts.exclude_channels),
     )
 
 

@@ -86,7 +86,7 @@ class Attendance:
         payload = joined_json(member, count)
         if publication.type == Word.LEFT:
             payload = left_json(member, news.reason, count)
-        skip = self._hub.wires(publication.exclude)
+        skip = self._hub.skipped(publication)
         channel.watchers.notify(publication.type, channel.name, payload, skip)
 
     def present(self, channel: str, limit: int, after: int) -> Outcome[JsonBytes]:

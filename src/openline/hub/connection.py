@@ -1,9 +1,10 @@
 """One client as the hub knows it: it keeps its identity, subscriptions and order of commands across transports."""
 
+import re
 from collections import deque
 from collections.abc import Iterable, MutableMapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from openline.errors import CloseCode, CommandError
 from openline.hub.few import Few
@@ -12,7 +13,7 @@ from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
 from openline.hub.recovery import Hold
 from openline.hub.timers import Timer
-from openline.model import JsonBytes, Position, User
+from openline.model import JsonBytes, Position, Publication, User
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command
 from openline.protocol.frames import may_be_sent
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from openline.hub.channel import Channel
     from openline.hub.hub import Hub
 
-__all__ = ["Connection", "State", "Subscription"]
+__all__ = ["Connection", "State", "Subscription", "is_connection_id"]
+
+
+_ID_BYTES: Final = 9
+_is_id: Final = re.compile(r"[A-Za-z0-9_-]{12}").fullmatch
+
+
+def is_connection_id(text: str) -> bool:
+    """Whether ``text`` may be the id of a connection, here or anywhere."""
+    return _is_id(text) is not None
 
 
 class State(Enum):
@@ -91,7 +101,7 @@ class Connection:
     )
 
     def __init__(self, hub: "Hub", wire: Wire | None) -> None:
-        self.id = new_name(9)
+        self.id = new_name(_ID_BYTES)
         self.user: User | None = None
         self.namespace = DEFAULT
         self._hub = hub
@@ -159,6 +169,20 @@ class Connection:
             self._member = encode_json(shown)
         return self._member
 
+    def is_excluded(self, publication: Publication) -> bool:
+        """The hub's: whether ``publication`` is not for it, whatever it is in."""
+        if self.id in publication.exclude:
+            return True
+        return any(self._was_in(channel, publication) for channel in publication.exclude_channels)
+
+    def _was_in(self, channel: str, publication: Publication) -> bool:
+        """Whether it is in ``channel``, and was when ``publication`` came; a volatile one comes just now."""
+        subscription = self.subscriptions.get(channel)
+        begun = None if subscription is None else subscription.begun
+        if begun is None:
+            return False
+        return not publication.stamp or begun.epoch != publication.epoch or begun.stamp < publication.stamp
+
     def become(self, user: User | None) -> None:
         """The hub's: the same user, with other data."""
         self.user = user
@@ -172,6 +196,7 @@ class Connection:
     def emit(self, type: str, payload: Any = None) -> Outcome[Position | None]:
         """Send an event to this client alone; None comes out when it is gone for good. It need not be awaited.
 
+        Where it is not in yet, as in a guard, it gets it when it is; the position is None then, too.
         Raises :class:`TypeError` or :class:`ValueError` for a type or a payload that cannot be.
         """
         return self._hub.tasks.on_loop(lambda: self._hub.emit(self, type, payload))

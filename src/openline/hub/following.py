@@ -62,10 +62,11 @@ class Following:
                     self._unseen.add(name)
             self._admitted = hub.broker.position
             await hub.lifecycle.let_in(connection, user, self._mark)
+            hub.early.say(connection)
             await hub.application.connected(connection).step()
         except Exception:
             connection.wire = None
-            hub.lifecycle.end(connection, "disconnected")
+            hub.lifecycle.end(connection, "disconnected", refused=True)
             raise
         if connection.stage is not State.LIVE:
             raise CommandError(ErrorCode.FORBIDDEN, "The connection was ended as soon as it began.")

@@ -10,6 +10,7 @@ import msgspec
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.cluster import Cluster
 from openline.hub.connection import Connection, State
+from openline.hub.early import Early
 from openline.hub.everywhere import Everywhere
 from openline.hub.lifecycle import Lifecycle
 from openline.hub.membership import Membership
@@ -56,6 +57,7 @@ class Hub:
         self.tasks = tasks
         self.settings = settings
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
+        self.early = Early(self)
         self.lifecycle = Lifecycle(self)
         self.everywhere = Everywhere(self)
         self.revocations = Revocations()
@@ -87,6 +89,7 @@ class Hub:
         binary: bool = False,
         sender: Connection | None = None,
         exclude: Iterable[str] = (),
+        exclude_channels: Iterable[str] = (),
         volatile: bool = False,
         key: str | None = None,
         subject: str = "",
@@ -106,6 +109,7 @@ class Hub:
             attachments=said.attachments,
             sender=None if sender is None else sender.member,
             exclude=frozenset(exclude),
+            exclude_channels=frozenset(exclude_channels),
             subject=subject,
         )
         if volatile or options.volatile:
@@ -113,8 +117,12 @@ class Hub:
         return cast("Outcome[Position | None]", self.broker.publish(publication, options.retention, key))
 
     def emit(self, connection: Connection, type: str, payload: Any) -> Outcome[Position | None]:
-        """Send to one connection; None comes out when it has ended."""
+        """Send to one connection; None comes out when it has ended, or is not in yet: it gets it when it is."""
         if connection.stage is State.ENDED:
+            return _GONE
+        if connection.stage is State.OPENING:
+            said = payload if isinstance(payload, Payload) else Payload.of(payload)
+            self.early.keep(connection, require_event(type), said)
             return _GONE
         return self.publish_directly(f"$connection:{connection.id}", type, payload)
 
@@ -125,6 +133,7 @@ class Hub:
         payload: Any,
         *,
         exclude: Iterable[str] = (),
+        exclude_channels: Iterable[str] = (),
         key: str | None = None,
         ask: str | None = None,
         volatile: bool = False,
@@ -142,6 +151,7 @@ class Hub:
             spread=said.spread,
             attachments=said.attachments,
             exclude=frozenset(exclude),
+            exclude_channels=frozenset(exclude_channels),
             ask=ask,
         )
         if volatile:
@@ -160,10 +170,10 @@ class Hub:
             publication = msgspec.structs.replace(publication, epoch=newest.epoch, previous=newest.stamp)
         channel = self.membership.get(publication.channel)
         if channel is not None:
-            channel.advance(publication, self.wires(publication.exclude))
+            channel.advance(publication, self.skipped(publication))
         elif publication.channel.startswith(INTERNAL):
             for connection in self._addressed(publication.channel):
-                if connection.id not in publication.exclude:
+                if not connection.is_excluded(publication):
                     self._hand(connection, publication)
 
     def on_break(self, channels: Collection[str] | None) -> None:
@@ -226,12 +236,16 @@ class Hub:
         elif connection.wire is not None:
             self.tick.to_wire(connection.wire, connection.wire.codec.publication(publication))
 
-    def wires(self, excluded: frozenset[str]) -> frozenset[Wire]:
-        """The lines of those of the connections ``excluded`` that are here."""
-        if not excluded:
+    def skipped(self, publication: Publication) -> frozenset[Wire]:
+        """The lines of those here whom ``publication`` excludes."""
+        if not publication.exclude and not publication.exclude_channels:
             return _NO_WIRES
-        connections = map(self.lifecycle.connections.get, excluded)
-        return frozenset(c.wire for c in connections if c is not None and c.wire is not None)
+        connections = self.lifecycle.connections
+        excluded = [each for each in map(connections.get, publication.exclude) if each is not None]
+        if any(self.membership.get(name) is not None for name in publication.exclude_channels):
+            channel = publication.channel
+            excluded += [c for c in connections.values() if channel in c.subscriptions and c.is_excluded(publication)]
+        return frozenset(each.wire for each in excluded if each.wire is not None)
 
     # -- asking
 
@@ -248,6 +262,8 @@ class Hub:
         """Ask a client; its answer comes out, or why there is none, as with :meth:`Connection.ask`."""
         if connection.stage is State.ENDED or connection.farewell is not None:
             return Outcome.failed(GoneError("the client has gone"))
+        if connection.stage is State.OPENING:
+            return Outcome.failed(GoneError("the client is not in yet: a guard can tell it something, but not ask it"))
         said = payload if isinstance(payload, Payload) else Payload.of(payload)
         # A number, because Socket.IO's are; as text, because it is nobody's to count with.
         ask_id = str(secrets.randbits(48))
@@ -299,6 +315,15 @@ class Hub:
     async def _put_into(self, connection: Connection, channel: str) -> None:
         if connection.stage is State.ENDED:
             return
+        subscription = connection.subscriptions.get(channel)
+        if subscription is None or subscription.begun is None or subscription.paused:
+            await self._join(connection, channel)
+        # Who is in already stays in from when it was: what it has missed since, a return brings.
+        if connection.subscriptions.get(channel) is not None and connection.wire is not None:
+            payload = b'{"position":"%b"}' % str(self.broker.position).encode()
+            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
+
+    async def _join(self, connection: Connection, channel: str) -> None:
         # What came in meanwhile lies ahead of the position that it is told, and behind what others of its channels
         # may have brought: it is not sent.
         try:
@@ -308,9 +333,6 @@ class Hub:
                 # It has left, or ended, meanwhile: whoever saw to that knows.
                 return
             raise
-        if connection.wire is not None:
-            payload = b'{"position":"%b"}' % str(self.broker.position).encode()
-            self.tick.to_wire(connection.wire, connection.wire.codec.notice(Word.SUBSCRIBED, channel, payload))
 
     def take_out(self, connection: Connection, channel: str) -> Outcome[None]:
         """See :meth:`Connection.unsubscribe`."""

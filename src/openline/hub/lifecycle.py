@@ -228,10 +228,19 @@ class Lifecycle:
         lost = self._losses.pop(connection, Counter())
         return {channel: count for channel, count in lost.items() if channel in connection.subscriptions}
 
-    def end(self, connection: Connection, reason: str, *, code: int = CloseCode.NORMAL, message: str = "") -> None:
+    def end(
+        self,
+        connection: Connection,
+        reason: str,
+        *,
+        code: int = CloseCode.NORMAL,
+        message: str = "",
+        refused: bool = False,
+    ) -> None:
         """End ``connection`` for good.
 
-        Later calls change nothing. Its line, if it has one, closes behind everything queued.
+        Later calls change nothing. Its line, if it has one, closes behind everything queued. Where it was ``refused``
+        by a handler of connect, and never told that it is in, no handler of disconnect runs.
         """
         if connection.stage is State.ENDED:
             return
@@ -240,9 +249,9 @@ class Lifecycle:
             if not connection.alive:
                 # What was flushed was too much for its line, and that was its end.
                 return
-        self._end(connection, reason, code, message)
+        self._end(connection, reason, code, message, refused=refused)
 
-    def _end(self, connection: Connection, reason: str, code: int, message: str) -> None:
+    def _end(self, connection: Connection, reason: str, code: int, message: str, *, refused: bool = False) -> None:
         admitted = connection.stage is not State.OPENING
         connection.stage = State.ENDED
         for subscription in tuple(connection.subscriptions.values()):
@@ -253,8 +262,10 @@ class Lifecycle:
         self._unregister(connection)
         if self._hub.cluster is None:
             self._hub.broker.forget(f"$connection:{connection.id}")
-            if admitted:
+            if admitted and not refused:
                 self._hub.application.disconnected(connection, reason).then(_log_failure)
+        elif admitted and refused:
+            self._hub.cluster.registry.dropped(connection)
         elif admitted:
             self._hub.cluster.registry.ended(connection, reason)
 
@@ -311,6 +322,7 @@ class Lifecycle:
         _give_up_asks(connection)
         connection.backlog = None
         self._losses.pop(connection, None)
+        self._hub.early.drop(connection)
         if self._hub.cluster is not None:
             self._hub.cluster.registry.unwant(connection)
 

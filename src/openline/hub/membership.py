@@ -124,11 +124,11 @@ class Membership:
             return Joined([], complete=True)
         if after is not None and page.more and not lost:
             self._pause(subscription, previous)
-            return Joined(merge(page.publications, (), connection.id), complete=True, end=_end(page))
+            return Joined(merge(page.publications, (), connection.is_excluded), complete=True, end=_end(page))
         if hold.overflowed:
             self.leave(subscription, "unsubscribed")
             raise CommandError(ErrorCode.UNAVAILABLE, "Too much came in meanwhile; try again.", retry=True)
-        publications = [] if lost and not last else merge(page.publications, hold.publications, connection.id)
+        publications = [] if lost and not last else merge(page.publications, hold.publications, connection.is_excluded)
         self.seat(subscription)
         return Joined(publications, complete=not lost)
 

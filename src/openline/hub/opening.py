@@ -75,6 +75,7 @@ class Opening:
 
     async def _welcome(self, connection: Connection) -> None:
         try:
+            self._hub.early.say(connection)
             connected = self._hub.application.connected(connection)
             if not connected.done:
                 await connected.step()

@@ -23,6 +23,11 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
     spread: bool = False
     attachments: tuple[bytes, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the data and what belongs to it."""
+        return len(self.data) + sum(map(len, self.attachments))
+
     @classmethod
     def of(cls, value: Any) -> "Payload":
         """One value: bytes as they are, anything else as JSON, with the bytes in it as attachments.
@@ -54,9 +59,7 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 
 
 def _checked(payload: Payload) -> Payload:
-    size = len(payload.data)
-    if payload.attachments:
-        size += sum(map(len, payload.attachments))
+    size = payload.size if payload.attachments else len(payload.data)
     if size > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a payload has {MAX_PAYLOAD_BYTES} bytes at most, this one has {size}")
     return payload

@@ -1,6 +1,6 @@
 """Catching up: joining what was read from the log with what came in the meantime, gapless, in order, each once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from openline.model import Position, Publication
@@ -38,9 +38,9 @@ class Hold:
 
 
 def merge(
-    read: Sequence[Publication], held: Sequence[Publication], connection_id: str | None = None
+    read: Sequence[Publication], held: Sequence[Publication], is_excluded: Callable[[Publication], bool]
 ) -> list[Publication]:
-    """What was read and what was held, by stamp, each once, less what excludes ``connection_id``.
+    """What was read and what was held, by stamp, each once, less what ``is_excluded``.
 
     ``held`` is in order of arrival, which is stamp order. A volatile publication stands right ahead of the stamped
     one that came after it: what was read from before the hold began lies ahead of both.
@@ -59,4 +59,4 @@ def merge(
         merged.append(publication)
     merged.extend(reversed(read[:left]))
     merged.reverse()
-    return [publication for publication in merged if connection_id not in publication.exclude]
+    return [publication for publication in merged if not is_excluded(publication)]

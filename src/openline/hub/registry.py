@@ -63,8 +63,14 @@ class Registry:
     def withdraw(self, connection: Connection) -> None:
         """It has not begun after all."""
         self.unwant(connection)
+        self.dropped(connection)
+
+    def dropped(self, connection: Connection) -> None:
+        """It was turned away before it knew that it had begun: it ends without a handler of disconnect."""
+        self._stale.pop(connection, None)
         self._directory.end(connection.id).then(_look)
         self._directory.forget(connection.id).then(_look)
+        self._hub.broker.forget(f"$connection:{connection.id}")
 
     def _want(self, connection: Connection) -> list[Outcome[None]]:
         outcomes = [self._hub.broker.subscribe(f"$connection:{connection.id}")]

@@ -122,7 +122,7 @@ class Requests:
         before = None if command.before is None else Position.parse(command.before)
         await self._hub.policy.demand(connection, name, Action.SEE_HISTORY)
         limit = _HISTORY_LIMIT if command.limit is None else min(command.limit, _MAX_HISTORY)
-        page = await self._read_seen(name, connection.id, since, before, limit)
+        page = await self._read_seen(name, connection, since, before, limit)
         recovered = b"" if since is None else b',"recovered":' + _boolean(page.complete)
         return b'{"publications":%b,"position":"%b","more":%b%b}' % (
             _list(page.publications),
@@ -132,12 +132,12 @@ class Requests:
         )
 
     async def _read_seen(
-        self, name: str, connection_id: str, since: Position | None, before: Position | None, limit: int
+        self, name: str, connection: Connection, since: Position | None, before: Position | None, limit: int
     ) -> Page:
-        """A page less what excludes ``connection_id``; where nothing is left of it, the next one, to go on from."""
+        """A page less what excludes ``connection``; where nothing is left of it, the next one, to go on from."""
         while True:
             page = await self._hub.broker.read(name, after=since, before=before, limit=limit).step()
-            seen = tuple(p for p in page.publications if connection_id not in p.exclude)
+            seen = tuple(p for p in page.publications if not connection.is_excluded(p))
             if seen or not page.more or not page.publications:
                 return Page(seen, page.complete, page.more)
             if since is not None:

@@ -171,7 +171,7 @@ class Resumption:
             read = [p for p in read if p.stamp <= horizon]
         passed, self._hold.publications = held[:end], held[end:]
         self._hold.size = sum(p.size for p in self._hold.publications)
-        return merge(read, passed, self.connection.id)
+        return merge(read, passed, self.connection.is_excluded)
 
     async def _read_on(self, horizon: int) -> None:
         """Drop what has been written, and read on where there is more."""

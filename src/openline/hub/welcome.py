@@ -40,7 +40,7 @@ class Welcome:
             return
         self._tell()
         for publication in self._hold.publications:
-            if connection.id not in publication.exclude and self._wanted(publication.channel):
+            if not connection.is_excluded(publication) and self._wanted(publication.channel):
                 self._hub.tick.to_wire(wire, wire.codec.publication(publication))
         connection.hold = None
         for subscription in tuple(connection.subscriptions.values()):

@@ -11,8 +11,10 @@ import msgspec
 
 from openline.model import JsonBytes
 
-__all__ = ["put_back", "show_attachments", "take_out"]
+__all__ = ["MAX_ATTACHMENTS", "put_back", "show_attachments", "take_out"]
 
+#: Of one event or acknowledgement: with more, the stock client's parser (4.2.7) ends its connection.
+MAX_ATTACHMENTS: Final = 10
 _MARK: Final = "_placeholder"
 _BYTES: Final = (bytes, bytearray, memoryview)
 _encode: Final = msgspec.json.Encoder().encode
@@ -22,8 +24,9 @@ _decode: Final = msgspec.json.Decoder().decode
 def take_out(value: Any) -> tuple[Any, tuple[bytes, ...]]:
     """``value`` with placeholders for the bytes in it, and these in order.
 
-    Without any, ``value`` itself comes back. Raises :class:`ValueError` where something in it would pass for a
-    placeholder, :class:`TypeError` for what JSON cannot hold, :class:`RecursionError` for what is nested too deep.
+    Without any, ``value`` itself comes back. Raises :class:`ValueError` where there are more than
+    :data:`MAX_ATTACHMENTS` or something in it would pass for a placeholder, :class:`TypeError` for what JSON cannot
+    hold, :class:`RecursionError` for what is nested too deep.
     """
     if not _may_hold_bytes(value):
         return value, ()
@@ -37,6 +40,8 @@ def take_out(value: Any) -> tuple[Any, tuple[bytes, ...]]:
     swapped = _rebuilt(plain, lambda item: isinstance(item, _BYTES), swap)
     if not found:
         return value, ()
+    if len(found) > MAX_ATTACHMENTS:
+        raise ValueError(f"an event has {MAX_ATTACHMENTS} attachments of bytes at most, this one has {len(found)}")
     _refuse_lookalikes(plain)
     return swapped, tuple(found)
 

@@ -49,6 +49,7 @@ async def the_log_keeps_what_was_published(bench: Bench) -> None:
         exclude=frozenset({"p", "q"}),
         ask="7",
         subject="x",
+        exclude_channels=frozenset({"b", "c"}),
     )
     plain = Publication("a", "bytes", bytes(range(256)), binary=True)
     for sent in (rich, plain):

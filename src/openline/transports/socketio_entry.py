@@ -14,7 +14,7 @@ from openline.hub.resume import Resumption
 from openline.hub.turns import Turns
 from openline.hub.welcome import Welcome
 from openline.model import Position, Request
-from openline.protocol.socketio_codec import SocketIoCodec
+from openline.protocol.socketio_codec import SocketIoCodec, read_offset
 
 if TYPE_CHECKING:
     from openline.transports.socketio_peer import SocketIoPeer, SocketWires
@@ -112,7 +112,7 @@ class Entry:
             if not (self._recovers(auth) and await self._take_up(peer, connection, wire)):
                 await self._admit(peer, connection, wire)
         except Exception as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=False)
 
     async def _admit(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires") -> None:
         handshake = _handshake(connection)
@@ -120,7 +120,12 @@ class Entry:
         welcome = Welcome(self._hub, connection, lambda: self._tell(connection, wire))
         resumable = self._recovers(handshake.auth)
         await self._hub.lifecycle.admit(connection, _token(handshake), handshake.request, resumable=resumable)
-        await self._hub.application.connected(connection).step()
+        try:
+            self._hub.early.say(connection)
+            await self._hub.application.connected(connection).step()
+        except Exception as error:
+            self._refuse(peer, connection, wire, error, known=welcome.accepted)
+            return
         welcome.accept()
         peer.entered()
 
@@ -128,8 +133,13 @@ class Entry:
         pid = connection.resume[0] if connection.resume else None
         self._hub.tick.to_wire(wire, self._codec_of(connection.namespace).connected(connection.id, pid))
 
-    def _refuse(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires", error: Exception) -> None:
-        """Tell why not, on a line that is still there, and end what had begun."""
+    def _refuse(
+        self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires", error: Exception, *, known: bool
+    ) -> None:
+        """Tell why not, on a line that is still there, and end what had begun.
+
+        ``known``: its client has been told, now or before, that it is in.
+        """
         told = self._answers.explain(error, connection, "connect")
         if connection.wire is wire:
             accepted = connection.stage is State.LIVE and connection.hold is None
@@ -137,7 +147,7 @@ class Entry:
             codec = self._codec_of(connection.namespace)
             frame = codec.goodbye() if accepted else codec.refused(told.message or told.code, _data(told))
             self._hub.tick.to_wire(wire, frame)
-        self._hub.lifecycle.end(connection, "disconnected")
+        self._hub.lifecycle.end(connection, "disconnected", refused=not known)
 
     # -- coming back
 
@@ -148,38 +158,55 @@ class Entry:
         known = await self._hub.lifecycle.resumable(pid).step() if isinstance(pid, str) else None
         if known is None or known.namespace != newcomer.namespace or known.since is None:
             return False
-        since = _since(known.since, handshake.auth.get("offset"))
-        if since is None:
-            return False
+        found = _since(known.since, handshake.auth.get("offset"))
         resumption = await self._hub.lifecycle.take_up(newcomer, str(pid), _token(handshake), handshake.request)
         if resumption is None:
             return False
         resumption.connection.session = handshake
         try:
-            await self._go_on(peer, resumption, wire, since)
+            if found is None:
+                self._start_over(peer, resumption.connection, wire)
+            else:
+                await self._go_on(peer, resumption, wire, *found)
         finally:
             self._turns.go_on(resumption.connection)
         return True
 
-    async def _go_on(self, peer: "SocketIoPeer", resumption: Resumption, wire: "SocketWires", since: Position) -> None:
+    async def _go_on(
+        self, peer: "SocketIoPeer", resumption: Resumption, wire: "SocketWires", since: Position, told: int
+    ) -> None:
         connection = resumption.connection
         try:
             # Who stands in front of a namespace is asked again: much may have changed meanwhile.
             await self._hub.application.admitting(connection).step()
             await resumption.prepare(since)
+            rest = await self._read_rest(connection, since, told) if told else b""
             if not resumption.current:
                 return
-            if resumption.lost:
+            if resumption.lost or rest is None:
                 self._start_over(peer, connection, wire)
                 return
             peer.entered()
             self._tell(connection, wire)
+            self._hub.tick.to_wire(wire, rest)
             await resumption.replay()
         except CommandError as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=True)
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
             resumption.abandon(CloseCode.TRY_LATER if reason.retry else CloseCode.INTERNAL_ERROR, reason.message)
+
+    async def _read_rest(self, connection: Connection, since: Position, told: int) -> bytes | None:
+        """What did not come of the publication at ``since``, of whose events ``told`` did; None where it is lost."""
+        codec, before = self._codec_of(connection.namespace), Position(since.epoch, since.stamp - 1)
+        for channel in filter(codec.spells, tuple(connection.subscriptions)):
+            page = await self._hub.broker.read(channel, after=before, limit=1).step()
+            if not page.complete:
+                return None
+            if page.publications and page.publications[0].stamp == since.stamp:
+                return codec.rest(page.publications[0], told)
+        # The application has taken it out of that channel meanwhile.
+        return b""
 
     def _start_over(self, peer: "SocketIoPeer", connection: Connection, wire: "SocketWires") -> None:
         """Something is lost: the connection ends, and its client is somebody new, as Socket.IO has it."""
@@ -194,7 +221,7 @@ class Entry:
         try:
             await self._admit(peer, connection, wire)
         except Exception as error:
-            self._refuse(peer, connection, wire, error)
+            self._refuse(peer, connection, wire, error, known=False)
 
 
 def _handshake(connection: Connection) -> Handshake:
@@ -212,18 +239,21 @@ def _data(error: CommandError) -> object:
     return error.data if isinstance(error, ConnectError) else {"code": error.code}
 
 
-def _since(begun: Position, offset: object) -> Position | None:
-    """From where to go on; None where the client cannot have got ``offset`` from us.
+def _since(begun: Position, offset: object) -> tuple[Position, int] | None:
+    """From where to go on, and how many events of the publication there have come (0: all).
+
+    None where the client cannot have got ``offset`` from us.
 
     The stock client keeps the last string that it saw, even from a connection before this one: what it has received on
     this one, if anything, is not ahead of where that began.
     """
     if offset is None:
-        return begun
+        return begun, 0
     try:
-        position = Position.parse(offset) if isinstance(offset, str) else None
+        found = read_offset(offset) if isinstance(offset, str) else None
     except CommandError:
         return None
-    if position is None:
+    if found is None:
         return None
-    return position if position.epoch == begun.epoch and position.stamp > begun.stamp else begun
+    position, told = found
+    return (position, told) if position.epoch == begun.epoch and position.stamp > begun.stamp else (begun, 0)

@@ -1,0 +1,40 @@
+"""What is said to a connection before it is let in: it comes when it is in, or not at all."""
+
+from typing import TYPE_CHECKING
+
+from openline.hub.connection import Connection
+from openline.hub.payload import Payload
+
+if TYPE_CHECKING:
+    from openline.hub.hub import Hub
+
+__all__ = ["Early"]
+
+#: For all that is said to one of them, about.
+_MOST_BYTES = 1_048_576
+_COST_BYTES = 200
+
+
+class Early:
+    """Keeps events for connections that nobody can reach yet, such as those that a guard says something to."""
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self._said: dict[Connection, list[tuple[str, Payload]]] = {}
+
+    def keep(self, connection: Connection, type: str, payload: Payload) -> None:
+        """Say it when ``connection`` is in; raises :class:`ValueError` beyond 1 MiB."""
+        said = self._said.setdefault(connection, [])
+        said.append((type, payload))
+        if sum(_COST_BYTES + each.size for _, each in said) > _MOST_BYTES:
+            said.pop()
+            raise ValueError(f"a connection is told {_MOST_BYTES} bytes at most before it is in")
+
+    def say(self, connection: Connection) -> None:
+        """``connection`` is in: say what was kept."""
+        for type, payload in self._said.pop(connection, ()):
+            self._hub.publish_directly(f"$connection:{connection.id}", type, payload)
+
+    def drop(self, connection: Connection) -> None:
+        """``connection`` does not come in."""
+        self._said.pop(connection, None)
