@@ -59,7 +59,7 @@ class Session:
         "closed",
         "line",
         "peer",
-        "probing",
+        "prober",
         "request",
         "sid",
         "wire",
@@ -71,8 +71,8 @@ class Session:
         self.sid = door.mark() + secrets.token_urlsafe(15)
         self.request = request
         self.line: UpgradingLine | None = None
-        #: A probe is under way: polls are answered at once, so that the client can leave them.
-        self.probing = False
+        #: The WebSocket that has probed: polls are answered at once, so that the client can leave them for it.
+        self.prober: Line | None = None
         self.closed = False
         # How it closes once the client has taken what was said before.
         self._farewell: tuple[int, str] | None = None
@@ -205,7 +205,7 @@ class Session:
     def _answer_poll(self) -> None:
         if self._poll is not None:
             packets = self.wire.take_packets(PAYLOAD_PACKETS)
-            if packets or self.probing:
+            if packets or self.prober is not None:
                 self._settle_poll(packets or [NOOP])
 
     def _settle_poll(self, packets: list[bytes]) -> None:
@@ -290,15 +290,18 @@ class Session:
 
     # -- upgrade
 
-    def probe(self) -> None:
-        """A WebSocket asks to carry on: whoever polls is to let go."""
-        self.probing = True
+    def probe(self, line: "Line") -> bool:
+        """A WebSocket asks to carry on, for which whoever polls is to let go: whether it may, before all others."""
+        if self.gone or self.line is not None or self.prober not in (None, line):
+            return False
+        self.prober = line
         self._answer_poll()
+        return True
 
     def upgrade(self, line: UpgradingLine) -> None:
         """The client is on ``line`` from now on."""
         self._door.tick.flush()
-        self.probing = False
+        self.prober = None
         self._settle_poll([NOOP])
         self.line = line
         line.door = self
