@@ -28,6 +28,7 @@ class Hosted:
         self.port = port
         self.process = process
         self.ws = f"ws://127.0.0.1:{port}"
+        self.http = f"http://127.0.0.1:{port}"
 
 
 @contextmanager
