@@ -197,6 +197,8 @@ async def test_a_page_of_a_listed_origin_may_read_the_answers_with_its_cookies()
         assert asked.status_code == 204
         assert asked.headers["access-control-allow-methods"] == "GET, POST"
         assert asked.headers["access-control-allow-headers"] == "x-mine"
+        # RFC 9110 §8.6: what has no content says no length, and nothing of chunks either.
+        assert not {"content-length", "transfer-encoding", "content-type"} & set(asked.headers)
         client.query["transport"] = "nonsense"
         refused = await origins(client, "https://app.example.com")
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (400, "https://app.example.com")

@@ -170,6 +170,8 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-content-type-options", b"nosniff")]
+    headers = [*headers, (b"x-content-type-options", b"nosniff")]
+    if status != 204:  # RFC 9110 §8.6: such an answer has no content, and says no length
+        headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
