@@ -62,7 +62,7 @@ export const scenarios = {
       await socket.emitWithAck("echo", n);
       roundTrips.push(performance.now() - begun);
     }
-    return { one, many, none, asked, silent, roundTrip: roundTrips.sort((a, b) => a - b)[4] };
+    return { one, many, none, asked, silent, roundTrips: roundTrips.sort((a, b) => a - b) };
   },
 
   async binary(open) {
