@@ -31,8 +31,8 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:
     async with HOSTS[host](stock_line()) as served:
         found = await play("acks", served.http, transports)
-        # Half of 40; a machine on which a bare request takes milliseconds is given as many times those as a poll, a POST
-        # and their connections are.
+        # Half of 40; a machine on which a bare request takes milliseconds is given a few times those, as a poll, a POST
+        # and their connections take.
         trip, bare = (statistics.median(found.pop(key)) for key in ("roundTrips", "bare"))
         assert trip < max(10, 6 * bare)
         assert found == {
