@@ -169,7 +169,7 @@ class Session:
         self._check_polled()
         if self._poll is not None:
             self._take_place(mark)
-        elif lost or self.again.owes:
+        elif self.again.owes or (lost and self.again.poll_passage(mark)):
             answer = self.again.take()
             if answer is not None:
                 return Outcome.of(answer)
@@ -303,6 +303,8 @@ class Session:
         self._door.tick.flush()
         self.prober = None
         self._settle_poll([NOOP])
+        # Nothing is asked for again: what was answered need not be kept.
+        self._polled, self.again = None, Again()
         self.line = line
         line.door = self
         line.adopt(self.wire)
