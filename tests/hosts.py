@@ -28,6 +28,7 @@ class Hosted:
         self.port = port
         self.process = process
         self.ws = f"ws://127.0.0.1:{port}"
+        self.http = f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -38,4 +39,8 @@ def hosted(host: str, folder: Path) -> Iterator[Hosted]:
     arguments = ARGUMENTS[host].format(port=port).split()
     with Process([sys.executable, "-m", host, *arguments], folder) as process:
         process.wait_for(_READY)
-        yield Hosted(host, port, process)
+        try:
+            yield Hosted(host, port, process)
+        finally:
+            # Killed, it would leave the workers that it has started behind.
+            process.end()

@@ -30,11 +30,19 @@ def make():
 """
 #: What the tests of other ASGI servers serve; it prints who has gone, and why.
 HOSTED = """
-from openline import LineSettings, Openline, Settings
+from openline import LineSettings, Openline, Settings, SocketIoSettings
 
-line = Openline(settings=Settings(line=LineSettings(outbox_bytes=131_072, close_within_seconds=0.3)))
+line = Openline(
+    settings=Settings(
+        line=LineSettings(outbox_bytes=131_072, close_within_seconds=0.3),
+        socketio=SocketIoSettings(ping_interval_seconds=2, ping_timeout_seconds=1, connect_within_seconds=1),
+    )
+)
 line.channel("chat:*", history=10_000, public=True)
 line.channel("closed")
+space = line.of("/")
+space.on("echo")(lambda socket, *values: values)
+space.on("bye")(lambda socket: socket.disconnect(True))
 
 @line.on("hello")
 async def hello(connection, name: str):

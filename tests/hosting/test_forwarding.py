@@ -81,6 +81,63 @@ async def test_a_session_is_polled_and_posted_to_at_either_node(server: RedisSer
         assert (await pair.http.post(there, content="4" + "x" * 2_000_000)).status_code in (400, 413)
 
 
+@pytest.mark.parametrize("mark", ["1", ""])
+async def test_whose_marks_repeat_loses_nothing_at_whatever_node(server: RedisServer, mark: str) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        here, there = (f"{node.http}{session}polling&t={mark}" for node in (pair.a, pair.b))
+        await pair.http.post(there, content="40")
+        await pair.http.get(there)
+        told: list[str] = []
+        for number, way in enumerate((there, there, here, there, here, here, there, there)):
+            assert (await pair.http.post(way, content=f'42{number}["echo",1]')).text == "ok"
+            told.append((await pair.http.get(way, timeout=5)).text)
+        assert told == [f"43{number}[1]" for number in range(8)]
+
+
+#: Another node that has passed the request on, and is no more.
+DEAD = {"openline-forwarded": "any", "openline-passage": "0badc0de.7"}
+
+
+async def test_an_answer_that_a_node_had_when_it_was_killed_is_given_once_more_and_one_more_time_only(
+    server: RedisServer,
+) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        here, there = (f"{node.http}{session}polling&t=1" for node in (pair.a, pair.b))
+        await pair.http.post(here, content="40")
+        await pair.http.get(here)
+        await pair.http.post(here, content='421["echo",1]')
+        assert (await pair.http.get(here, headers=DEAD)).text == "431[1]"
+        await pair.http.post(here, content='422["echo",2]')
+        # The balancer asks once more, at a node that lives.
+        assert (await pair.http.get(there)).text == "431[1]"
+        assert (await pair.http.get(there)).text == "432[2]"
+        # What was posted is not taken twice; other bytes, or another mark, are something else.
+        for content, mark, headers in (("3", 1, DEAD), ("3", 1, {}), ("4", 1, {}), ("3", 2, DEAD), ("3", 3, {})):
+            way = f"{pair.a.http}{session}polling&t={mark}"
+            body = f'42{content}["echo",{mark}]'
+            assert (await pair.http.post(way, content=body, headers=headers)).text == "ok"
+        assert (await pair.http.get(here)).text.split("\x1e") == ["433[1]", "434[1]", "433[2]", "433[3]"]
+
+
+async def test_a_node_says_whether_an_answer_that_it_passed_on_got_to_its_client(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        await pair.handshake()
+        forwarding, cluster = pair.line.doors.forwarding, pair.line.running.hub.cluster
+        assert forwarding is not None
+        assert cluster is not None
+        passages = forwarding.passages
+        through, lost = passages.begin(), passages.begin()
+        passages.through(through)
+        passages.end(through)
+        passages.end(lost)
+        for passage, expected in ((through, False), (lost, True)):
+            assert await passages.got_lost(passages.header(passage).decode()) is expected
+        for nonsense in ("", "7", ".7", f"{cluster.node}.x", f"{cluster.node}.-1"):
+            assert not await passages.got_lost(nonsense)
+
+
 async def test_a_session_is_upgraded_through_the_other_node(server: RedisServer) -> None:
     async with two_nodes(server) as pair:
         session = await pair.handshake()

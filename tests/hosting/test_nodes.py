@@ -180,6 +180,39 @@ async def test_a_node_that_was_frozen_past_its_lease_closes_its_own_lines_and_se
             assert nodes.gone == []
 
 
+async def test_what_a_killed_node_was_about_to_pass_on_the_poll_that_comes_once_more_gets(nodes: Nodes) -> None:
+    a, b = nodes.start(), nodes.start()
+    here, there = [(await ready(each)).replace("ws", "http", 1) for each in (a, b)]
+    async with httpx.AsyncClient(timeout=20) as http:
+        opening = await http.get(f"{here}/socket.io/?EIO=4&transport=polling")
+        session = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opening.text[1:])['sid']}"
+        for packet in ('40{"token":"ada"}', '421["join","room"]'):
+            while (await http.post(there + session, content=packet)).text != "ok":
+                # The other one has yet to hear of this node.
+                await asyncio.sleep(0.1)
+            await http.get(here + session)
+        async with asyncio.TaskGroup() as tasks:
+            poll = tasks.create_task(_broken(http, f"{there}{session}&t=7"))
+            await asyncio.sleep(0.5)
+            # It gets the answer, and does nothing any more.
+            b.child.send_signal(signal.SIGSTOP)
+            await http.post(here + session, content='42["say","room",1]')
+            await asyncio.sleep(0.5)
+            b.end(signal.SIGKILL)
+        assert poll.result()
+        assert (await http.get(f"{here}{session}&t=7")).text.startswith('42["said",1,')
+        await http.post(here + session, content='42["say","room",2]')
+        assert (await http.get(f"{here}{session}&t=7")).text.startswith('42["said",2,')
+
+
+async def _broken(http: httpx.AsyncClient, url: str) -> bool:
+    try:
+        await http.get(url)
+    except httpx.HTTPError:
+        return True
+    return False
+
+
 # -- behind a balancer that knows no stickiness
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.clients import bare_line, fetch, json_client, opened
 from tests.hosts import HOSTS, Hosted, hosted
+from tests.socketio_door.hands import ask, polled, spoken
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 pytestmark = pytest.mark.server
@@ -123,6 +125,58 @@ async def test_every_end_is_a_close_with_its_code(served: Hosted) -> None:
         await client.socket.send("x" * 65_537)
         # daphne takes only codes that are left to applications.
         assert await client.close_code() == (4009 if served.host == "daphne" else 1009)
+
+
+async def test_socketio_s_clients_speak_poll_and_go_over_to_a_websocket(served: Hosted) -> None:
+    async with spoken(served) as client:
+        await client.enter()
+        assert await ask(client, 1, "echo", "é", [1]) == ["é", [1]]
+        await client.say('452-2["echo",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"\x01", b"\x02")
+        heard = [await client.past_pings() for _ in range(3)]
+        assert heard == ['462-2[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', b"\x01", b"\x02"]
+    async with polled(served) as client:
+        await client.enter()
+        await client.say('421["echo",1]')
+        assert await client.hear() == "431[1]"
+        async with spoken(served, f"EIO=4&transport=websocket&sid={client.sid}") as upgraded:
+            await upgraded.say("2probe")
+            assert await upgraded.hear() == "3probe"
+            await upgraded.say("5")
+            assert await ask(upgraded, 2, "echo", "x" * 60_000) == ["x" * 60_000]
+
+
+#: What ends a session, with which code, and which one daphne says.
+SESSION_ENDS = {
+    "4abc": (1002, 4002),
+    "42[1]": (1002, 4002),
+    '42["bye"]': (1000, 1000),
+    '42["echo","' + "x" * 1_000_000 + '"]': (1009, 4009),
+}
+
+
+async def test_every_end_of_a_session_is_a_close_with_its_code_at_once(served: Hosted) -> None:
+    for packet, codes in SESSION_ENDS.items():
+        async with spoken(served) as client:
+            told = await client.enter()
+            begun = time.monotonic()
+            await client.say(packet)
+            assert await client.ended(5) == codes[served.host == "daphne"], packet[:20]
+            assert time.monotonic() - begun < 1
+            assert await gone(served, told["sid"])
+    async with polled(served) as client:
+        await client.enter()
+        async with spoken(served, f"EIO=4&transport=websocket&sid={client.sid}") as probing:
+            await probing.say("nonsense")
+            assert await probing.ended(5) == (4002 if served.host == "daphne" else 1002)
+        await client.say('421["echo",1]')
+        assert await client.hear() == "431[1]"
+
+
+async def test_a_session_that_is_silent_or_nowhere_is_closed_with_a_code_too(served: Hosted) -> None:
+    async with spoken(served) as silent, spoken(served) as nowhere:
+        await silent.enter()
+        assert await nowhere.ended(5) == (4008 if served.host == "daphne" else 1008)
+        assert await silent.ended(8) == 4501
 
 
 async def test_a_goodbye_ends_the_connection_at_once_where_the_server_tells_of_it(served: Hosted) -> None:

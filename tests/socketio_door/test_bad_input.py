@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -38,6 +39,36 @@ async def test_attachments_that_come_in_time_leave_no_deadline_behind() -> None:
         await asyncio.sleep(0.6)
         await client.say('451-8["x",{"_placeholder":true,"num":0}]', b"\x02")
         assert await client.past_pings() == '438["02"]'
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_attachments_do_not_shed_the_deadline_of_a_session_that_is_nowhere(whole: bool) -> None:
+    line = application(connect_within_seconds=0.5)
+    async with serving(line) as served, spoken(served) as client:
+        await client.hear()
+        await client.say("40/nowhere,")
+        assert str(await client.past_pings()).startswith("44/nowhere,")
+        begun = time.monotonic()
+        while time.monotonic() - begun < 0.3:
+            await client.say('451-/nowhere,["x",{"_placeholder":true,"num":0}]', b"x")
+            await asyncio.sleep(0.02)
+        if not whole:
+            await client.say('451-/nowhere,["x",{"_placeholder":true,"num":0}]')
+        # Not half a second from the last of them: from the beginning.
+        assert await client.ended(0.5) == 1008
+        assert time.monotonic() - begun < 0.75
+
+
+async def test_attachments_of_a_client_that_is_somewhere_have_a_deadline_of_their_own_each() -> None:
+    line = application(connect_within_seconds=0.4)
+    line.on("x")(lambda connection, data: data.hex())
+    async with serving(line) as served, spoken(served) as client:
+        await client.hear()
+        place = '["x",{"_placeholder":true,"num":0}]'
+        for part in ("40", f"451-1{place}", b"\x01", f"451-2{place}", b"\x02"):
+            await client.say(part)
+            await asyncio.sleep(0.25)
+        assert [str(await client.past_pings())[:2] for _ in range(3)] == ["40", "43", "43"]
 
 
 async def test_attachments_are_bounded_all_together() -> None:

@@ -286,6 +286,48 @@ async def test_a_websocket_for_a_session_that_nobody_knows_is_refused(served: Se
     assert await refused(served, "EIO=4&transport=websocket&sid=abc") == 400
 
 
+async def test_only_the_websocket_that_probed_takes_the_session(served: Served) -> None:
+    async with (
+        session(served) as client,
+        spoken(served, upgrade_of(client)) as one,
+        spoken(served, upgrade_of(client)) as two,
+    ):
+        await one.say("2probe")
+        assert await one.hear() == "3probe"
+        await two.say("5")
+        assert await two.ended() == 1002
+        async with spoken(served, upgrade_of(client)) as third:
+            assert await third.ended() == 1008
+        # The others that came and went have left the probe alone.
+        await one.say("5", "4still here")
+        assert await one.past_pings() == "4still here"
+
+
+async def test_of_two_websockets_the_first_that_probes_carries_on(served: Served) -> None:
+    async with (
+        session(served) as client,
+        spoken(served, upgrade_of(client)) as one,
+        spoken(served, upgrade_of(client)) as two,
+    ):
+        await two.say("2probe")
+        assert await two.hear() == "3probe"
+        await one.say("2probe")
+        assert await one.ended() == 1008
+        await two.say("5", "4still here")
+        assert await two.past_pings() == "4still here"
+
+
+async def test_the_probe_of_a_websocket_that_went_is_no_probe_of_another(served: Served) -> None:
+    async with session(served) as client, spoken(served, upgrade_of(client)) as other:
+        async with spoken(served, upgrade_of(client)) as one:
+            await one.say("2probe")
+            assert await one.hear() == "3probe"
+        await other.say("2probe")
+        assert await other.hear() == "3probe"
+        await other.say("5", "4still here")
+        assert await other.past_pings() == "4still here"
+
+
 async def test_a_probe_that_goes_wrong_leaves_the_session_polled(served: Served) -> None:
     async with session(served) as client:
         async with spoken(served, upgrade_of(client)) as line:

@@ -65,6 +65,20 @@ async def test_a_hook_that_raises_refuses_the_handshake(host: str, header: str, 
         assert not line.doors.socketio.engine.sessions
 
 
+@hosts
+@pytest.mark.parametrize("more", ["ssid=1", "token=abc.sid=x", "s=sid=", "token=sid%3D1", "SID=1"])
+async def test_whatever_else_is_in_the_query_the_hook_is_asked(host: str, more: str) -> None:
+    line, asked = asking()
+    async with HOSTS[host](line) as served, polled(served) as client:
+        url = f"{client.url}?EIO=4&{more}&transport=polling"
+        assert (await client.http.get(url, headers={"x-banned": "1"})).json()["code"] == 4
+        with pytest.raises(InvalidStatus) as refused:
+            async with spoken(served, f"EIO=4&{more}&transport=websocket", additional_headers={"x-banned": "1"}):
+                pass
+        assert refused.value.response.status_code == 403
+    assert asked == ["polling", "websocket"]
+
+
 async def test_the_stock_client_is_served_with_its_maps_to_pages_of_any_origin() -> None:
     async with serving(application()) as served:
         for name, word in (

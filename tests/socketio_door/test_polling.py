@@ -1,6 +1,7 @@
 """Polling: what is in an answer, how much, and who may ask."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -196,6 +197,8 @@ async def test_a_page_of_a_listed_origin_may_read_the_answers_with_its_cookies()
         assert asked.status_code == 204
         assert asked.headers["access-control-allow-methods"] == "GET, POST"
         assert asked.headers["access-control-allow-headers"] == "x-mine"
+        # RFC 9110 §8.6: what has no content says no length, and nothing of chunks either.
+        assert not {"content-length", "transfer-encoding", "content-type"} & set(asked.headers)
         client.query["transport"] = "nonsense"
         refused = await origins(client, "https://app.example.com")
         assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (400, "https://app.example.com")
@@ -342,29 +345,41 @@ async def test_the_last_words_reach_a_client_that_is_between_two_polls_or_upgrad
         assert not line.doors.socketio.engine.sessions
 
 
-# -- a balancer asks once more where a node that passed a request on has gone
+# -- clients mark their requests with a `t`, and not each with another one
 
 
-def echoing() -> Openline:
+@pytest.mark.parametrize("mark", [lambda n: str(1_764_459_467 + n // 5), lambda n: "1"], ids=["seconds", "constant"])
+@hosts
+async def test_whose_marks_repeat_loses_nothing(host: str, mark: Callable[[int], str]) -> None:
+    """Ten events in two seconds by a clock that has seconds: the second five share a mark, and so do their polls."""
     line = application()
-    line.on("echo")(lambda connection, value: value)
-    return line
+    heard: list[int] = []
 
+    @line.on("n")
+    def n(connection: Connection, number: int) -> int:
+        heard.append(number)
+        return number
 
-async def test_a_poll_that_comes_once_more_gets_the_same_answer() -> None:
-    async with serving(echoing()) as served, polled(served) as client:
+    async with HOSTS[host](line) as served, polled(served) as client:
+        client.query["t"] = mark(0)
         await client.enter()
-        await client.say('421["echo",1]')
-        client.query["t"] = "a"
-        first = (await client.get()).text
-        await client.say('422["echo",2]')
-        again = (await client.get()).text
-        client.query["t"] = "b"
-        assert (first, again, (await client.get()).text) == ("431[1]", "431[1]", "432[2]")
+        told: list[str] = []
+        for number in range(10):
+            client.query["t"] = mark(number)
+            await client.say(f'42{number}["n",{number}]')
+            told.append((await client.get()).text)
+        # The very same bytes, in one second and out of two emits.
+        await client.say('42["n",10]')
+        await client.say('42["n",10]')
+        await until(lambda: len(heard) == 12)
+    assert heard == [*range(10), 10, 10]
+    assert told == [f"43{number}[{number}]" for number in range(10)]
 
 
 async def test_a_poll_that_comes_once_more_while_it_still_waits_takes_its_place() -> None:
-    async with serving(echoing()) as served, polled(served) as client:
+    line = application()
+    line.on("echo")(lambda connection, value: value)
+    async with serving(line) as served, polled(served) as client:
         await client.enter()
         client.query["t"] = "a"
         async with asyncio.TaskGroup() as tasks:
@@ -374,16 +389,24 @@ async def test_a_poll_that_comes_once_more_while_it_still_waits_takes_its_place(
             assert (await first).text == "6"
             await client.post('421["echo",1]')
             assert (await again).text == "431[1]"
+        # The first one's connection breaks only now, which says nothing of the answer to the second.
+        client.query["t"] = "b"
+        await client.say('422["echo",2]')
+        assert (await client.get()).text == "432[2]"
 
 
-async def test_what_is_posted_once_more_is_taken_once() -> None:
+@pytest.mark.parametrize("mark", ["a", "b", ""])
+async def test_an_answer_whose_client_had_gone_before_it_was_written_goes_to_who_polls_next(mark: str) -> None:
     line = application()
-    heard: list[int] = []
-    line.on("n")(lambda connection, n: heard.append(n))
     async with serving(line) as served, polled(served) as client:
         await client.enter()
-        for mark, n in (("a", 1), ("a", 1), ("b", 2), ("", 3), ("", 4)):
-            client.query["t"] = mark
-            await client.say(f'42["n",{n}]')
-        await until(lambda: len(heard) == 4)
-        assert heard == [1, 2, 3, 4]
+        (session,) = line.doors.socketio.engine.sessions.values()
+        answer = session.poll("a")
+        line.broadcast("n", 1)
+        await answer
+        # Its request is told of the end of its client in the same turn of the loop.
+        session.poll_lost(answer)
+        line.broadcast("n", 2)
+        client.query["t"] = mark
+        assert (await client.get()).text == '42["n",1]'
+        assert (await client.get()).text == '42["n",2]'

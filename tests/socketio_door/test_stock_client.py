@@ -1,5 +1,6 @@
 """The real ``socket.io-client`` in Node, over polling, WebSocket, and the upgrade from one to the other."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
 async def test_acknowledgements_go_both_ways_within_ten_milliseconds(transports: str, host: str) -> None:
     async with HOSTS[host](stock_line()) as served:
         found = await play("acks", served.http, transports)
-        # One of the quickest of 40: others may have the processor meanwhile, but a packet that waits for another one,
-        # or for a timer, would do so every time.
-        assert found.pop("roundTrip") < 10
+        # Half of 40; a machine on which a bare request takes milliseconds is given a few times those, as a poll, a POST
+        # and their connections take.
+        trip, bare = (statistics.median(found.pop(key)) for key in ("roundTrips", "bare"))
+        assert trip < max(10, 6 * bare)
         assert found == {
             "one": {"a": 1},
             "many": [1, "b", None],

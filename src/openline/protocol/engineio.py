@@ -31,6 +31,7 @@ __all__ = [
     "decode_payload",
     "encode_handshake",
     "fault",
+    "is_handshake",
     "read_packet",
     "read_query",
     "split_frames",
@@ -110,6 +111,11 @@ def read_query(query: str, *, method: str, upgrade: bool, transports: Sequence[s
     if _single(given, "EIO") != "4":
         raise fault(Fault.VERSION)
     return Query(transport, sid, _single(given, "t") or "")
+
+
+def is_handshake(query: str) -> bool:
+    """Whether a request with this ``query`` names no session, whatever else it says."""
+    return "sid" not in parse_qs(query, keep_blank_values=True)
 
 
 def _single(given: dict[str, list[str]], name: str) -> str | None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
 
 from openline.errors import CloseCode, RequestRefused
 from openline.hub.connection import Connection
@@ -13,8 +13,8 @@ from openline.hub.timers import Timer
 from openline.model import Request
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Word
-from openline.protocol.frames import fit_reason
 from openline.protocol.websocket import Opcode
+from openline.transports.asgi_goodbye import goodbye, hand, say_goodbye
 from openline.transports.doors import Door, Doors, subprotocol
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.group import DescriptorGroup
@@ -33,13 +33,6 @@ Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("openline")
 #: Not 1005, though it may be a goodbye, too: granian says it of lines that broke.
 _CLEAN = (CloseCode.NORMAL, CloseCode.GOING_AWAY)
-#: What is said instead to a host that takes no such codes (``spec/protocol.md``, section 5: 45.. means come back).
-_OWN: Final[Mapping[int, int]] = {
-    CloseCode.TOO_BIG: 4009,
-    CloseCode.INTERNAL_ERROR: 4511,
-    CloseCode.RESTART: 4512,
-    CloseCode.TRY_LATER: 4513,
-}
 
 
 class AsgiWire:
@@ -184,33 +177,21 @@ class AsgiLine:
             await self.wire.something.wait()
             self.wire.something.clear()
             while len(self.wire.outbox):
-                if not await self._hand(_message(self.wire.outbox.take(1))):
+                if not await hand(self._send, _message(self.wire.outbox.take(1))):
                     return
             if not await self._tell_losses():
                 return
             self.wire.emptied()
         await self._stop_reading()
         code, reason = self._farewell
-        if not await self._hand(_goodbye(code, reason)) and code in _OWN:
-            # autobahn, and so daphne, takes none of the codes that RFC 6455 §7.4.1 names but 1000.
-            await self._hand(_goodbye(_OWN[code], reason))
-
-    async def _hand(self, event: dict[str, Any]) -> bool:
-        """Give the host an event; False where it takes it no more, which is the end of the line."""
-        try:
-            await self._send(event)
-        except Exception as error:
-            # ASGI has an OSError say that the client has gone, granian a RuntimeError.
-            _log.debug("The host did not take a %s: %r", event["type"], error)
-            return False
-        return True
+        await say_goodbye(self._send, code, reason)
 
     async def _tell_losses(self) -> bool:
-        """Tell what was dropped, behind what was not; False as in :meth:`_hand`."""
+        """Tell what was dropped, behind what was not; False as in :func:`hand`."""
         lost, self.wire.outbox.lost = self.wire.outbox.lost, {}
         for channel, count in lost.items():
             notice = self.wire.codec.notice(Word.GAP, channel, b'{"lost":%d}' % count)
-            if notice and not await self._hand(_message(notice)):
+            if notice and not await hand(self._send, _message(notice)):
                 return False
         return True
 
@@ -269,11 +250,6 @@ def _message(frame: bytes) -> dict[str, Any]:
     return {"type": "websocket.send", "bytes": frame[1:]}
 
 
-def _goodbye(code: int, reason: str) -> dict[str, Any]:
-    # A plain number: some hosts take no other.
-    return {"type": "websocket.close", "code": int(code), "reason": fit_reason(reason)}
-
-
 async def serve_websocket(host: Host, scope: Scope, receive: Receive, send: Send, path: str) -> None:
     """Serve one WebSocket at ``path`` below our mount: natively where the server lets us, over ASGI otherwise."""
     try:
@@ -315,7 +291,7 @@ async def _serve_plain(host: Host, scope: Scope, receive: Receive, send: Send, p
 async def refuse(scope: Scope, send: Send, error: RequestRefused) -> None:
     """Answer the upgrade that ``scope`` asks for with ``error``."""
     if "websocket.http.response" not in scope.get("extensions", {}):
-        await send(_goodbye(CloseCode.POLICY_VIOLATION, error.reason))
+        await send(goodbye(CloseCode.POLICY_VIOLATION, error.reason))
         return
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

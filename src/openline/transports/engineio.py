@@ -47,18 +47,19 @@ class Session:
     """
 
     __slots__ = (
-        "_again",
         "_beat_at",
         "_deadline",
         "_door",
         "_farewell",
         "_poll",
+        "_polled",
         "_posting",
         "_timer",
+        "again",
         "closed",
         "line",
         "peer",
-        "probing",
+        "prober",
         "request",
         "sid",
         "wire",
@@ -70,14 +71,17 @@ class Session:
         self.sid = door.mark() + secrets.token_urlsafe(15)
         self.request = request
         self.line: UpgradingLine | None = None
-        #: A probe is under way: polls are answered at once, so that the client can leave them.
-        self.probing = False
+        #: The WebSocket that has probed: polls are answered at once, so that the client can leave them for it.
+        self.prober: Line | None = None
         self.closed = False
         # How it closes once the client has taken what was said before.
         self._farewell: tuple[int, str] | None = None
         self._door = door
         self._poll: Outcome[bytes] | None = None
-        self._again = Again()
+        # The last one, answered or not.
+        self._polled: Outcome[bytes] | None = None
+        #: What may be asked for, or said, once more.
+        self.again = Again()
         self._posting = False
         self._deadline: float | None = None
         self._beat_at = 0.0
@@ -156,33 +160,40 @@ class Session:
 
     # -- polling
 
-    def poll(self, mark: str = "") -> Outcome[bytes]:
+    def poll(self, mark: str = "", passage: str = "", *, lost: bool = False) -> Outcome[bytes]:
         """The answer to a GET: a payload, once there is something to say; raises :func:`fault`.
 
-        One with the ``mark`` of the one before gets its answer: that may have been lost on the way.
+        ``mark`` and ``passage`` are those of the request (see :class:`Again`). ``lost``: it is the one before, once
+        more, whose answer did not arrive.
         """
         self._check_polled()
-        if self._again.polls(mark):
-            if self._poll is not None:
-                # The one before still waits, where nobody takes what it would say.
-                waiting, self._poll = self._poll, None
-                waiting.settle(NOOP)
-            elif self._again.answer is not None:
-                return Outcome.of(self._again.answer)
-            else:
-                self.close("transport error", CloseCode.PROTOCOL_ERROR)
-                raise fault(Fault.SESSION)
         if self._poll is not None:
+            self._take_place(mark)
+        elif self.again.owes or (lost and self.again.poll_passage(mark)):
+            answer = self.again.take()
+            if answer is not None:
+                return Outcome.of(answer)
             self.close("transport error", CloseCode.PROTOCOL_ERROR)
-            raise fault(Fault.REQUEST, "Two polls at once")
+            raise fault(Fault.SESSION)
+        self.again.polls(mark, passage)
         self._door.tick.flush()
-        self._poll = answer = Outcome[bytes]()
+        self._poll = self._polled = waiting = Outcome[bytes]()
         self._answer_poll()
         # Behind what was said before, and not in one answer with it: clients take a goodbye ahead of all else in there.
-        if self._farewell is not None and not answer.done:
+        if self._farewell is not None and not waiting.done:
             self._end_poll(self._farewell[0])
             self._vanish()
-        return answer
+        return waiting
+
+    def _take_place(self, mark: str) -> None:
+        """A poll comes while another waits: with its mark it is that one once more; raises :func:`fault` otherwise."""
+        if not self.again.is_last(mark):
+            self.close("transport error", CloseCode.PROTOCOL_ERROR)
+            raise fault(Fault.REQUEST, "Two polls at once")
+        # Where the first one waits nobody takes what it would say.
+        waiting, self._poll = self._poll, None
+        if waiting is not None:
+            waiting.settle(NOOP)
 
     def _check_polled(self) -> None:
         self._check_heart()
@@ -194,41 +205,39 @@ class Session:
     def _answer_poll(self) -> None:
         if self._poll is not None:
             packets = self.wire.take_packets(PAYLOAD_PACKETS)
-            if packets or self.probing:
+            if packets or self.prober is not None:
                 self._settle_poll(packets or [NOOP])
 
     def _settle_poll(self, packets: list[bytes]) -> None:
         poll, self._poll = self._poll, None
         if poll is not None:
             payload = SEPARATOR.join(packets)
-            self._again.answered(payload)
+            self.again.answered(payload)
             poll.settle(payload)
 
     def poll_lost(self, answer: Outcome[bytes]) -> None:
-        """The client has given up the poll that waited for ``answer``."""
+        """The client has given up the poll that waited for ``answer``; it is a moment too late for it to be written."""
         if self._poll is answer:
             self.close("transport close")
+        elif self._polled is answer and not self.gone:
+            self.again.lost(answer.result())
 
-    def begin_post(self, mark: str = "") -> bool:
-        """A POST has come: whether it is to be read, or has been and comes once more; raises :func:`fault`."""
+    def begin_post(self) -> None:
+        """A POST has come; raises :func:`fault`."""
         self._check_polled()
         if self._posting:
             self.close("transport error", CloseCode.PROTOCOL_ERROR)
             raise fault(Fault.REQUEST, "Two posts at once")
-        if self._again.posts(mark):
-            return False
         self._posting = True
-        return True
 
     def end_post(self) -> None:
         """The POST has been answered, or is given up."""
         self._posting = False
 
-    def post(self, body: bytes, mark: str = "") -> None:
+    def post(self, body: bytes) -> None:
         """Take a payload; raises :func:`fault` where it, or what is in it, ends the session."""
         if self.gone:
             raise fault(Fault.SESSION)
-        self._again.posted = mark
         try:
             for packet in decode_payload(body):
                 if packet.kind == CLOSE:
@@ -281,16 +290,21 @@ class Session:
 
     # -- upgrade
 
-    def probe(self) -> None:
-        """A WebSocket asks to carry on: whoever polls is to let go."""
-        self.probing = True
+    def probe(self, line: "Line") -> bool:
+        """A WebSocket asks to carry on, for which whoever polls is to let go: whether it may, before all others."""
+        if self.gone or self.line is not None or self.prober not in (None, line):
+            return False
+        self.prober = line
         self._answer_poll()
+        return True
 
     def upgrade(self, line: UpgradingLine) -> None:
         """The client is on ``line`` from now on."""
         self._door.tick.flush()
-        self.probing = False
+        self.prober = None
         self._settle_poll([NOOP])
+        # Nothing is asked for again: what was answered need not be kept.
+        self._polled, self.again = None, Again()
         self.line = line
         line.door = self
         line.adopt(self.wire)

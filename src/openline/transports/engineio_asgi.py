@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from openline.errors import CloseCode
 from openline.protocol.frames import read_header
 from openline.protocol.websocket import Opcode
+from openline.transports.asgi_goodbye import hand, say_goodbye
 from openline.transports.engineio_wire import EngineWire
 
 if TYPE_CHECKING:
@@ -73,20 +74,16 @@ class EngineAsgiLine:
                 self.door.message(self, opcode, payload)
 
     async def _write(self) -> None:
-        try:
-            while True:
-                while frames := self._take():
-                    for message in _messages(frames):
-                        await self._send({"type": "websocket.send", **message})
-                if self._farewell is not None:
-                    break
-                await self._something.wait()
-                self._something.clear()
-            code, reason = self._farewell
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except OSError:
-            # ASGI: the client has gone. That ends the line.
-            return
+        while True:
+            while frames := self._take():
+                for message in _messages(frames):
+                    if not await hand(self._send, {"type": "websocket.send", **message}):
+                        return
+            if self._farewell is not None:
+                await say_goodbye(self._send, *self._farewell)
+                return
+            await self._something.wait()
+            self._something.clear()
 
     def _take(self) -> bytes:
         rest, self._rest = self._rest, b""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineDoor"]
 
+_TAKEN: Final = "This session is on a WebSocket already."
 _PROBED: Final = text_frame(PONG + PROBE)
 #: Intervals below this need a wheel that turns faster than the hub's.
 _SHORT_SECONDS: Final = 5.0
@@ -102,8 +103,8 @@ class Probe:
 
     def opened(self, line: "Line") -> None:
         """See :class:`openline.transports.doors.Door`; a session takes one WebSocket, and once."""
-        if self._session.gone or self._session.line is not None or self._session.probing:
-            line.close(CloseCode.POLICY_VIOLATION, "This session is on a WebSocket already.")
+        if self._session.gone or self._session.line is not None or self._session.prober is not None:
+            line.close(CloseCode.POLICY_VIOLATION, _TAKEN)
             return
         self._timer = self._door.timers.after(
             self._door.settings.upgrade_within_seconds,
@@ -112,12 +113,15 @@ class Probe:
 
     def message(self, line: "Line", opcode: Opcode, payload: bytes) -> None:
         """See :class:`openline.transports.doors.Door`."""
+        session = self._session
         if payload == PING + PROBE and opcode is Opcode.TEXT:
-            self._door.tick.to_wire(line.wire, _PROBED)
-            self._session.probe()
-        elif payload == UPGRADE and self._session.probing and not self._session.gone:
+            if session.probe(line):
+                self._door.tick.to_wire(line.wire, _PROBED)
+            else:
+                line.close(CloseCode.POLICY_VIOLATION, _TAKEN)
+        elif payload == UPGRADE and session.prober is line and not session.gone:
             self._set_timer_off()
-            self._session.upgrade(cast("UpgradingLine", line))
+            session.upgrade(cast("UpgradingLine", line))
         else:
             line.close(CloseCode.PROTOCOL_ERROR, "An upgrade begins with 2probe and ends with 5.")
 
@@ -127,9 +131,9 @@ class Probe:
 
     def lost(self, line: "Line", *, clean: bool) -> None:
         """See :class:`openline.transports.doors.Door`: the session goes on being polled."""
-        if self._timer is not None:
-            self._set_timer_off()
-            self._session.probing = False
+        self._set_timer_off()
+        if self._session.prober is line:
+            self._session.prober = None
 
     def _set_timer_off(self) -> None:
         if self._timer is not None:

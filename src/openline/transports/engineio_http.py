@@ -12,6 +12,7 @@ from openline.protocol.engineio import Fault, fault, read_query
 from openline.transports.doors import Doors
 from openline.transports.engineio import Session
 from openline.transports.engineio_door import EngineDoor
+from openline.transports.forwarding import passage_of
 from openline.transports.uvicorn_host import Host
 
 __all__ = ["serve_engine"]
@@ -88,11 +89,12 @@ async def _answer(doors: Doors, request: Request, scope: Scope, receive: Receive
         wanted = [(name.lower().encode(), value.encode()) for name, value in await doors.ask(request)]
         session = engine.handshake(request)
         return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session), *wanted]
-    session = engine.session(query.sid)
+    session, passage = engine.session(query.sid), passage_of(scope["headers"])
     if method == "GET":
-        return 200, await _poll(session, session.poll(query.mark), receive), [_TEXT]
+        lost = await _got_lost(doors, session.again.poll_passage(query.mark))
+        return 200, await _poll(session, session.poll(query.mark, passage, lost=lost), receive), [_TEXT]
     if method == "POST":
-        return await _post(engine, session, query.mark, scope, receive)
+        return await _post(doors, session, query.mark, passage, scope, receive)
     raise fault(Fault.REQUEST)
 
 
@@ -120,19 +122,26 @@ async def _watch(session: Session, answer: Outcome[bytes], receive: Receive) -> 
     session.poll_lost(answer)
 
 
+async def _got_lost(doors: Doors, passage: str) -> bool:
+    """Whether the answer that another node passed on by ``passage`` did not get to the client."""
+    return bool(passage) and doors.forwarding is not None and await doors.forwarding.passages.got_lost(passage)
+
+
 async def _post(
-    engine: EngineDoor, session: Session, mark: str, scope: Scope, receive: Receive
+    doors: Doors, session: Session, mark: str, passage: str, scope: Scope, receive: Receive
 ) -> tuple[int, bytes, Headers]:
-    if not session.begin_post(mark):
-        return _TAKEN
-    settings = engine.settings
+    session.begin_post()
+    settings = doors.socketio.settings
     try:
         # No longer than a client may be silent.
         async with asyncio.timeout(settings.ping_interval_seconds + settings.ping_timeout_seconds):
             body = await _body(scope, receive, settings.max_payload_bytes)
         if body is None:
             return 413, b"", []
-        session.post(body, mark)
+        if await _got_lost(doors, session.again.post_passage(mark, body)):
+            return _TAKEN
+        session.again.posts(mark, passage, body)
+        session.post(body)
         await session.readable()
     except TimeoutError:
         raise RequestRefused(408, "The body took too long.\n") from None
@@ -161,6 +170,8 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | None:
 
 
 async def _respond(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    headers = [*headers, (b"content-length", b"%d" % len(body)), (b"x-content-type-options", b"nosniff")]
+    headers = [*headers, (b"x-content-type-options", b"nosniff")]
+    if status != 204:  # RFC 9110 §8.6: such an answer has no content, and says no length
+        headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

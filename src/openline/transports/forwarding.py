@@ -10,9 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import h11
 
 from openline.hub.hub import Hub
+from openline.transports.passages import HEADER as PASSAGE
+from openline.transports.passages import Passage, Passages
 from openline.transports.vouching import HEADER, Vouched, Vouching
 
-__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "session_named"]
+__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "passage_of", "session_named"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,13 +23,14 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _CONNECT_SECONDS: Final = 3.0
 _CHUNK_BYTES: Final = 65_536
+_PASSAGE_BYTES: Final = 64
 _LINE: Final = b"openline-line"
 _OURS: Final = HEADER.encode()
 #: RFC 9110 §7.6.1: what concerns one hop alone; and what is expected is answered here, by asking for the body.
 _ONE_HOP: Final = frozenset(
     (
         *(b"connection", b"expect", b"keep-alive", b"proxy-connection"),
-        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", _OURS),
+        *(b"te", b"trailer", b"transfer-encoding", b"upgrade", _OURS, PASSAGE),
     )
 )
 
@@ -38,6 +41,8 @@ class Forwarding:
     def __init__(self, hub: Hub, vouching: Vouching) -> None:
         self._hub = hub
         self._vouching = vouching
+        #: Which answers got through.
+        self.passages = Passages(hub)
 
     def owner(self, named: str) -> str | None:
         """The address of another node, which lives, that has the session or line ``named``; None where none is."""
@@ -54,33 +59,60 @@ class Forwarding:
     async def forward(self, address: str, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
         """Have ``address`` answer; False, and nothing said yet, where it cannot be reached, or cannot be asked this."""
         other = h11.Connection(h11.CLIENT)
+        passage = self.passages.begin()
         try:
-            head = self._head(other, scope, path)
+            head = self._head(other, scope, path, passage)
             reader, writer = await connect(address)
         except (OSError, TimeoutError, h11.LocalProtocolError):
+            self.passages.through(passage)
             return False
         try:
             writer.write(head)
-            return await _exchange(other, reader, writer, receive, send)
+            async with asyncio.TaskGroup() as tasks:
+                upstream = tasks.create_task(_pass_body(other, writer, receive, passage))
+                try:
+                    return await self._pass_answer(other, reader, send, passage)
+                finally:
+                    upstream.cancel()
         finally:
+            self.passages.end(passage)
             writer.transport.abort()
 
-    def _head(self, other: h11.Connection, scope: Scope, path: str) -> bytes:
+    def _head(self, other: h11.Connection, scope: Scope, path: str, passage: Passage) -> bytes:
         """Raises :class:`h11.LocalProtocolError` where it is no request as RFC 9112 has it: without a host, or two."""
         query: str = scope["query_string"].decode("latin-1")
         client = Vouched((scope.get("client") or ("",))[0], scope.get("scheme") == "https")
-        return _request(other, scope, self.voucher(scope["method"], path, query, client))
+        voucher = self.voucher(scope["method"], path, query, client).encode("latin-1")
+        return _request(other, scope, [(_OURS, voucher), (PASSAGE, self.passages.header(passage))])
 
-
-async def _exchange(
-    other: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receive: Receive, send: Send
-) -> bool:
-    async with asyncio.TaskGroup() as tasks:
-        upstream = tasks.create_task(_pass_body(other, writer, receive))
-        try:
-            return await _pass_answer(other, reader, send)
-        finally:
-            upstream.cancel()
+    async def _pass_answer(
+        self, other: h11.Connection, reader: asyncio.StreamReader, send: Send, passage: Passage
+    ) -> bool:
+        """Pass on what the other node says, as it comes; False where it said nothing."""
+        begun = False
+        while True:
+            try:
+                event = other.next_event()
+                if event is h11.NEED_DATA:
+                    other.receive_data(await reader.read(_CHUNK_BYTES))
+                    continue
+            except (OSError, h11.RemoteProtocolError):
+                # Where it has begun, the client sees that it does not end.
+                return begun
+            if isinstance(event, h11.Response):
+                begun = True
+                headers = [(bytes(n), bytes(v)) for n, v in event.headers if bytes(n) not in _ONE_HOP]
+                await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
+            elif isinstance(event, h11.Data):
+                await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+            elif isinstance(event, h11.EndOfMessage):
+                there = not passage.broken
+                await send({"type": "http.response.body", "body": b""})
+                if there:
+                    self.passages.through(passage)
+                return True
+            elif not isinstance(event, h11.InformationalResponse):
+                return begun
 
 
 async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -106,7 +138,13 @@ def is_passed_on(headers: Headers) -> bool:
     return any(name == _OURS for name, _ in headers)
 
 
-def _request(other: h11.Connection, scope: Scope, voucher: str) -> bytes:
+def passage_of(headers: Headers) -> str:
+    """By which passage a request has come here (see :class:`Passages`), empty where by none."""
+    found = next((value for name, value in headers if name == PASSAGE), b"") if is_passed_on(headers) else b""
+    return found.decode("latin-1") if len(found) <= _PASSAGE_BYTES else ""
+
+
+def _request(other: h11.Connection, scope: Scope, ours: Headers) -> bytes:
     """The head, for one exchange over a connection of its own."""
     headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _ONE_HOP]
     names = {name.lower() for name, _ in scope["headers"]}
@@ -114,19 +152,20 @@ def _request(other: h11.Connection, scope: Scope, voucher: str) -> bytes:
     may_follow = b"transfer-encoding" in names or scope["method"] not in ("GET", "HEAD", "DELETE")
     if may_follow and b"content-length" not in names:
         headers.append((b"transfer-encoding", b"chunked"))
-    headers += [(b"connection", b"close"), (_OURS, voucher.encode("latin-1"))]
+    headers += [(b"connection", b"close"), *ours]
     target: bytes = scope.get("raw_path") or scope["path"].encode()
     if scope["query_string"]:
         target += b"?" + scope["query_string"]
     return other.send(h11.Request(method=scope["method"], target=target, headers=headers)) or b""
 
 
-async def _pass_body(other: h11.Connection, writer: asyncio.StreamWriter, receive: Receive) -> None:
+async def _pass_body(other: h11.Connection, writer: asyncio.StreamWriter, receive: Receive, passage: Passage) -> None:
     """Pass on what the client sends; when it goes, so does the connection."""
     more = True
     while True:
         event = await receive()
         if event["type"] == "http.disconnect":
+            passage.broken = True
             writer.transport.abort()
             return
         if not more:
@@ -139,28 +178,3 @@ async def _pass_body(other: h11.Connection, writer: asyncio.StreamWriter, receiv
         # Who answers ahead of the body's end does not read the rest.
         with suppress(OSError):
             await writer.drain()
-
-
-async def _pass_answer(other: h11.Connection, reader: asyncio.StreamReader, send: Send) -> bool:
-    """Pass on what the other node says, as it comes; False where it said nothing."""
-    begun = False
-    while True:
-        try:
-            event = other.next_event()
-            if event is h11.NEED_DATA:
-                other.receive_data(await reader.read(_CHUNK_BYTES))
-                continue
-        except (OSError, h11.RemoteProtocolError):
-            # Where it has begun, the client sees that it does not end.
-            return begun
-        if isinstance(event, h11.Response):
-            begun = True
-            headers = [(bytes(n), bytes(v)) for n, v in event.headers if bytes(n) not in _ONE_HOP]
-            await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
-        elif isinstance(event, h11.Data):
-            await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
-        elif isinstance(event, h11.EndOfMessage):
-            await send({"type": "http.response.body", "body": b""})
-            return True
-        elif not isinstance(event, h11.InformationalResponse):
-            return begun

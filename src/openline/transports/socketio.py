@@ -17,7 +17,7 @@ from openline.hub.ports import Wire
 from openline.hub.turns import Turns
 from openline.model import Request
 from openline.protocol.commands import Command
-from openline.protocol.engineio import Fault, fault
+from openline.protocol.engineio import Fault, fault, is_handshake
 from openline.protocol.socketio import DEFAULT, PacketReader
 from openline.protocol.socketio_codec import SocketIoCodec, Spelling, encode_arguments
 from openline.transports.engineio_door import EngineDoor
@@ -70,7 +70,7 @@ class SocketIo:
 
     async def ask(self, request: Request) -> Sequence[tuple[str, str]]:
         """The headers that the application wants to have on the answer to a handshake; raises :func:`fault`."""
-        if not self.asks or "sid=" in request.query:
+        if not self.asks or not is_handshake(request.query):
             return ()
         try:
             return await self.hub.application.handshake(request)

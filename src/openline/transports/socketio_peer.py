@@ -77,7 +77,7 @@ SocketWires = EngineWire | NamespaceWire
 class SocketIoPeer:
     """See :class:`openline.transports.engineio.Peer`."""
 
-    __slots__ = ("_door", "_left", "_reader", "_timer", "_wires", "session")
+    __slots__ = ("_door", "_late", "_left", "_reader", "_timer", "_wires", "session")
 
     def __init__(self, door: "SocketIo", session: Session) -> None:
         self.session = session
@@ -86,27 +86,24 @@ class SocketIoPeer:
         # Namespaces that it was in: what it sent before it knew is passed over.
         self._left: set[str] | None = None
         self._reader: PacketReader | None = None
+        # Until when it is to be in a namespace, and until when its attachments are to be there.
         self._timer: Timer | None = None
+        self._late: Timer | None = None
 
     def opened(self) -> None:
         """See :class:`Peer`: a CONNECT is due."""
-        self._set_timer("Connect to a namespace first.")
+        self._timer = self._deadline("Connect to a namespace first.")
 
     def entered(self) -> None:
         """It is in a namespace."""
-        if self._reader is None:
-            self._set_timer(None)
+        self._timer = _cancelled(self._timer)
 
-    def _set_timer(self, late: str | None) -> None:
-        """Close the session with ``late`` unless this is called again in time."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-        if late is not None:
-            seconds = self._door.settings.connect_within_seconds
-            self._timer = self._door.timers.after(
-                seconds, lambda: self.session.close("forced close", CloseCode.POLICY_VIOLATION, late)
-            )
+    def _deadline(self, late: str) -> Timer:
+        """Close the session with ``late`` unless what this returns is cancelled in time."""
+        return self._door.timers.after(
+            self._door.settings.connect_within_seconds,
+            lambda: self.session.close("forced close", CloseCode.POLICY_VIOLATION, late),
+        )
 
     # -- what comes
 
@@ -118,14 +115,14 @@ class SocketIoPeer:
             self._take(packet)
         else:
             self._reader, self._door.reader = reader, self._door.make_reader()
-            self._set_timer("The attachments did not come.")
+            self._late = self._deadline("The attachments did not come.")
 
     def binary(self, data: bytes) -> None:
         """See :class:`Peer`."""
         packet = (self._reader or self._door.reader).binary(data)
         if packet is not None:
             self._reader = None
-            self._set_timer(None)
+            self._late = _cancelled(self._late)
             self._take(packet)
 
     def _take(self, packet: Packet) -> None:
@@ -205,13 +202,20 @@ class SocketIoPeer:
 
     def ended(self, reason: str) -> None:
         """See :class:`Peer`."""
-        self._set_timer(None)
+        self._timer, self._late = _cancelled(self._timer), _cancelled(self._late)
         wires, self._wires = self._wires, {}
         for wire in wires.values():
             _explain(wire.connection, reason)
             self._door.hub.lifecycle.line_lost(wire, clean=False)
             if isinstance(wire, NamespaceWire):
                 wire.shut()
+
+
+def _cancelled(timer: Timer | None) -> Timer | None:
+    """What is kept of ``timer`` when it is not wanted any more: nothing."""
+    if timer is not None:
+        timer.cancel()
+    return None
 
 
 def _explain(connection: Connection | None, cause: str) -> None:
