@@ -27,6 +27,7 @@ from openline import Openline, SettingsError, serve
 from openline.app.loading import name_of
 from openline.app.seat import Seat
 from openline.cli import main
+from openline.cli.bench.process import processes_at
 
 pytestmark = pytest.mark.server
 
@@ -133,6 +134,16 @@ async def test_clients_at_different_workers_chat_and_see_each_other(workers: Wor
         await ada.close_code()
         await until_present(bob, "room:1", 1)
     assert "worker" not in workers.process.said.split("is ready")[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_a_bench_measures_the_workers_their_supervisor_and_the_engine_process(workers: Workers) -> None:
+    supervisor = workers.process.child.pid
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    found = processes_at(f"{workers.ws}/openline")
+    assert found is not None
+    assert len(children) == 3
+    assert sorted(found.pids) == sorted([supervisor, *map(int, children)])
 
 
 async def test_a_key_is_one_publication_whichever_worker_is_asked(workers: Workers) -> None:
