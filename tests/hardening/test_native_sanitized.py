@@ -22,6 +22,7 @@ TESTS = (
     "tests/transports/test_group.py",
     "tests/transports/test_delivery.py",
     "tests/transports/test_listener.py",
+    "tests/transports/test_native_memory.py",
     "tests/transports/test_receiver.py",
     "tests/transports/test_socket_transport.py",
     "tests/transports/test_whole_head.py",

@@ -27,6 +27,9 @@ class Loop:
     def call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
         self.soon.append((callback, arguments))
 
+    def is_closed(self) -> bool:
+        return False
+
     def call_exception_handler(self, told: dict[str, Any]) -> None:
         self.failures.append(told)
 

@@ -1,18 +1,23 @@
 """Below the event loop every socket gets what is its own, in its turn, and every end is told once."""
 
+import asyncio
 import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import ref as Reference  # noqa: N812  it is a class
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openline.accelerator import native
 from openline.protocol.websocket import Opcode, encode_masked
-from tests.transports.below import Below, Listening, read_all, reset
+from openline.transports.receiver import Receiver
+from openline.transports.socket_transport import SocketTransport
+from tests.transports.below import Below, Listening, Loop, read_all, reset
 
 pytestmark = pytest.mark.skipif(
     native is None or not hasattr(os, "eventfd"), reason="sockets are read below the loop on Linux, natively"
@@ -252,6 +257,56 @@ def test_natively_a_seat_is_somebodys() -> None:
     finally:
         for closing in (ours.detach(), theirs.detach(), epoll):
             os.close(closing)
+
+
+def leave_seated(make_loop: Callable[[], asyncio.AbstractEventLoop], peers: list[socket.socket]) -> "Reference[Any]":
+    """A loop that is closed while sockets are seated, or have just left their seat."""
+
+    async def seat() -> None:
+        receiver = Receiver.of(loop)
+        assert receiver is not None
+        for _ in range(3):
+            ours, theirs = socket.socketpair()
+            peers.append(theirs)
+            ours.setblocking(False)
+            left = SocketTransport(receiver, ours.detach(), Listening(), "")
+        left.expect(Frames(), 1000)
+        left.abort()
+
+    loop = make_loop()
+    loop.run_until_complete(seat())
+    loop.close()
+    return Reference(loop)
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_closed_loop_is_forgotten_with_all_that_was_seated_when_the_next_one_begins(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    make_loop().close()  # the first one leaves descriptors that all have in common
+    before = os.listdir("/proc/self/fd")
+    peers: list[socket.socket] = []
+    loops = [leave_seated(make_loop, peers) for _ in range(4)]
+    following = Receiver.of(Loop())  # type: ignore[arg-type]
+    assert following is not None
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 4
+    for peer in peers:
+        assert peer.recv(1) == b""
+        peer.close()
+    following.forget()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_what_a_closed_loop_had_seated_may_still_be_closed(below: Below) -> None:
+    transport, protocol, peer = below.pair()
+    below.receiver.forget()
+    peer.send(b"nobody's")
+    transport.write(bytes(1_000_000))
+    transport.abort()
+    below.loop.readers.clear()
+    below.loop.turn()
+    assert (protocol.got, protocol.heard, transport.descriptor) == (b"", ["pause", "lost"], -1)
 
 
 class Nobody:
