@@ -53,6 +53,6 @@ clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made anew when what it was made from has changed, so that a second start takes a moment.
-$(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c src/openline/_native_sending.h fetch_client.sh package.json
+$(VENV)/installed: pyproject.toml setup.py setup.sh $(wildcard src/openline/_native*.[ch]) fetch_client.sh package.json
 	@sh setup.sh $(PYTHON) $(VENV)
 	@touch $@
