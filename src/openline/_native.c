@@ -17,6 +17,12 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* Where it is not known, as on older systems of Apple's, it is not needed: Python ignores SIGPIPE. */
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
 
 #include "_native_commands.h"
 #include "_native_frames.h"

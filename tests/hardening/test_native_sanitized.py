@@ -47,6 +47,22 @@ def test_the_native_part_compiles_without_a_warning(level: str, tmp_path: Path) 
     compiled(level, "-fPIC", "-c", "-o", str(tmp_path / "native.o"))
 
 
+#: Stands before the system's header: what POSIX has only since 2008 is not to be seen.
+WITHOUT_NOSIGNAL = """
+#pragma once
+#pragma GCC system_header
+#define MSG_NOSIGNAL NOT_TO_BE_SEEN
+#include_next <sys/socket.h>
+#undef MSG_NOSIGNAL
+"""
+
+
+def test_a_system_that_does_not_know_msg_nosignal_has_the_native_part_too(tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys" / "socket.h").write_text(WITHOUT_NOSIGNAL)
+    compiled(f"-I{tmp_path}", "-fPIC", "-c", "-o", str(tmp_path / "native.o"))
+
+
 @pytest.fixture
 def sanitized(tmp_path: Path) -> dict[str, str]:
     """An environment in which openline has a native part that watches itself."""
