@@ -5,6 +5,7 @@ PORT ?= 8000
 PYTHON ?= python3
 ROWS ?=
 QUICK ?=
+PURE ?=
 RESUME ?=
 EFFORT ?= 20
 SECONDS ?= 20
@@ -25,8 +26,8 @@ help: ## This list
 run: $(VENV)/installed ## Start the chat on http://127.0.0.1:8000 (HOST, PORT override)
 	@exec $(BIN)/openline demo --host $(HOST) --port $(PORT)
 
-test: $(VENV)/installed ## Set up what the tests need, and run all of them
-	@$(BIN)/python tests/run.py
+test: $(VENV)/installed ## Set up what the tests need, and run all of them (PURE=1 without the native part)
+	@$(if $(PURE),OPENLINE_PURE=1) $(BIN)/python tests/run.py
 
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
