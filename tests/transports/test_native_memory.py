@@ -17,7 +17,7 @@ import pytest
 
 from openline.accelerator import native
 from openline.protocol.websocket import Opcode, encode_masked
-from tests.effort import times
+from tests.effort import seed, times
 from tests.transports.below import Below, read_all
 
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -210,8 +210,8 @@ def one_loop(name: bytes, chance: random.Random, barrier: threading.Barrier) -> 
 
 
 def test_two_loops_in_two_threads_each_have_what_is_theirs() -> None:
-    barrier, seed = threading.Barrier(2), random.randrange(2**32)
+    barrier, begun = threading.Barrier(2), seed()
     with switching_often(), ThreadPoolExecutor(2) as threads:
-        running = [threads.submit(one_loop, b"loop %d" % n, random.Random(seed + n), barrier) for n in range(2)]
+        running = [threads.submit(one_loop, b"loop %d" % n, random.Random(begun + n), barrier) for n in range(2)]
         for each in running:
             each.result()
