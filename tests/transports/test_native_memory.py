@@ -132,21 +132,19 @@ def refused(call: Callable[..., Any], *arguments: Any) -> None:
     raise AssertionError(f"{call} takes {arguments}")
 
 
-KNOWN: tuple[Any, ...] = (None, True, False, *Opcode, native)
-
-
 def test_no_native_call_keeps_memory_or_references() -> None:
     rounds = times(1000)
     calls = Calls()
+    known: tuple[Any, ...] = (None, True, False, *Opcode, native, FRAMES, HEAD, calls.descriptors)
     for _ in range(200):
         calls.once()
     gc.collect()
-    blocks, held, references = sys.getallocatedblocks(), allocated(), [*map(sys.getrefcount, KNOWN)]
+    blocks, held, references = sys.getallocatedblocks(), allocated(), [*map(sys.getrefcount, known)]
     for _ in range(rounds):
         calls.once()
     gc.collect()
     # The least that could be kept in every round: one reference, one block, 16 bytes.
-    assert max(new - old for new, old in zip(map(sys.getrefcount, KNOWN), references, strict=True)) < rounds // 2
+    assert max(new - old for new, old in zip(map(sys.getrefcount, known), references, strict=True)) < rounds // 2
     assert sys.getallocatedblocks() - blocks < rounds // 2
     assert allocated() - held < 16 * rounds // 2
     calls.close()
