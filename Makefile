@@ -5,6 +5,7 @@ PORT ?= 8000
 PYTHON ?= python3
 ROWS ?=
 QUICK ?=
+PURE ?=
 RESUME ?=
 EFFORT ?= 20
 SECONDS ?= 20
@@ -25,8 +26,8 @@ help: ## This list
 run: $(VENV)/installed ## Start the chat on http://127.0.0.1:8000 (HOST, PORT override)
 	@exec $(BIN)/openline demo --host $(HOST) --port $(PORT)
 
-test: $(VENV)/installed ## Set up what the tests need, and run all of them
-	@$(BIN)/python tests/run.py
+test: $(VENV)/installed ## Set up what the tests need, and run all of them (PURE=1 without the native part)
+	@$(if $(PURE),OPENLINE_PURE=1) $(BIN)/python tests/run.py
 
 lint: $(VENV)/installed ## Only lint, types and import contracts
 	@$(BIN)/python tests/run.py lint
@@ -53,6 +54,6 @@ clean: ## Remove everything that the other targets made
 	rm -rf $(VENV) node_modules src/openline/web/socketio bench/build bench/results .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made anew when what it was made from has changed, so that a second start takes a moment.
-$(VENV)/installed: pyproject.toml setup.py setup.sh src/openline/_native.c src/openline/_native_sending.h fetch_client.sh package.json
+$(VENV)/installed: pyproject.toml setup.py setup.sh $(wildcard src/openline/_native*.[ch]) fetch_client.sh package.json
 	@sh setup.sh $(PYTHON) $(VENV)
 	@touch $@

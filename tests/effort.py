@@ -1,6 +1,7 @@
-"""How often what is random is tried: little in everyday runs, much more in ``make fuzz``."""
+"""How often what is random is tried, and where it begins: little and alike every day, more and elsewhere otherwise."""
 
 import os
+import random
 from typing import Final
 
 #: ``OPENLINE_EFFORT=20`` tries everything that is random twenty times as often as ``make test`` does.
@@ -10,3 +11,11 @@ EFFORT: Final = float(os.environ.get("OPENLINE_EFFORT", "1"))
 def times(everyday: int) -> int:
     """How many examples, streams or kills: so many every day."""
     return max(1, round(everyday * EFFORT))
+
+
+def seed() -> int:
+    """Where chance begins: the same every day, another one in CI and in ``make fuzz``; ``OPENLINE_SEED`` names it."""
+    named = os.environ.get("OPENLINE_SEED")
+    if named:
+        return int(named)
+    return random.randrange(2**32) if EFFORT > 1 or os.environ.get("CI") == "true" else 0

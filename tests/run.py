@@ -1,8 +1,8 @@
 """Everything that `make test` does: sets up what the tests need, runs every check, and says loudly what could not be.
 
 Only the standard library is used, because this is what installs the rest. What cannot be set up is listed as skipped;
-with CI=true in the environment that is a failure. Tests are shared out among several processes, and lint, types and
-the web's tests run beside them; those that measure run at the end, when nothing else does.
+with CI=true in the environment that is a failure. Tests are shared out among several processes, and lint, types, the
+web's tests and some on the pure-Python twins run beside them; what measures runs at the end, when nothing else does.
 """
 
 import os
@@ -21,7 +21,27 @@ BIN = Path(sys.executable).parent
 CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-m")
 #: Checks that run beside the tests.
-BESIDE = ("lint", "web")
+BESIDE = ("lint", "web", "pure")
+#: What runs on the pure-Python twins, too: where the native part has a say, and what a user sees of it.
+PURE = (
+    "tests/protocol/test_autobahn_cases.py",
+    "tests/protocol/test_frames.py",
+    "tests/protocol/test_json_batches.py",
+    "tests/protocol/test_json_codec.py",
+    "tests/protocol/test_native_twins.py",
+    "tests/protocol/test_strict_json.py",
+    "tests/protocol/test_websocket.py",
+    "tests/hardening/test_frames_hostile.py",
+    "tests/transports",
+    "tests/laws/test_descriptors.py",
+    "tests/laws/test_slices.py",
+    "tests/doors",
+    "tests/hosting/test_coming_and_going.py",
+    "tests/hosting/test_pipelined.py",
+    "tests/hosting/test_slow_clients.py",
+)
+#: Everything runs on them.
+ALL_PURE = os.environ.get("OPENLINE_PURE", "0") not in ("", "0")
 #: By the mark of the tests that start them: the command, and the Debian package that has it.
 DAEMONS = {
     "nginx": ("nginx", "nginx-light"),
@@ -39,12 +59,13 @@ class Report:
     ended: list[tuple[str, bool, float]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
-    def run(self, name: str, command: Sequence[str]) -> None:
+    def run(self, name: str, command: Sequence[str], **environment: str) -> None:
         """Run one check beside others: what it says is shown when it has ended, and only if it failed."""
         self._begin(name, command)
         begun = time.monotonic()
+        known = {**os.environ, **environment}
         done = subprocess.run(
-            command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=ROOT, env=known, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self._end(name, done.returncode == 0, time.monotonic() - begun, "" if done.returncode == 0 else done.stdout)
 
@@ -166,6 +187,14 @@ def web(report: Report) -> None:
         report.skipped.append("web types and tests: need Node.js 20 and npm (Debian: apt-get install nodejs npm)")
 
 
+def pure(report: Report) -> None:
+    """What the native part has a say in, on its pure-Python twins; what is random a few times."""
+    if ALL_PURE:
+        return
+    command = [*PYTEST, "not alone", "-p", "no:cacheprovider", *PURE]
+    report.run("tests on the pure twins", command, OPENLINE_PURE="1", OPENLINE_EFFORT="0.2")
+
+
 def python(report: Report) -> None:
     """Unit, property and end-to-end tests, and those in a browser; then those that have to be alone."""
     without = ["not alone"]
@@ -204,7 +233,7 @@ def main() -> int:
     """Run the checks named on the command line; all but fuzz without a name."""
     report = Report()
     checks: dict[str, Callable[[Report], None]] = {
-        "lint": lint, "web": web, "python": python, "alone": alone, "fuzz": fuzz
+        "lint": lint, "web": web, "pure": pure, "python": python, "alone": alone, "fuzz": fuzz
     }  # fmt: skip
     wanted = sys.argv[1:] or [name for name in checks if name != "fuzz"]
     if wanted == ["packages"]:  # for what is no check, and needs them all the same
@@ -218,6 +247,8 @@ def main() -> int:
         return 1
     if {"web", "python"} & set(wanted):
         set_up_node()
+    if ALL_PURE:
+        print("Everything runs on the pure-Python twins of the native part (OPENLINE_PURE).")
     beside = threading.Thread(target=lambda: [checks[name](report) for name in wanted if name in BESIDE])
     beside.start()
     if "python" in wanted:

@@ -17,6 +17,12 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+
+/* Where it is not known, as on older systems of Apple's, it is not needed: Python ignores SIGPIPE. */
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
 
 #include "_native_commands.h"
 #include "_native_frames.h"
@@ -193,6 +199,7 @@ static PyMethodDef methods[] = {
     {"open_epoll", open_epoll, METH_NOARGS, open_epoll_doc},
     {"seat", seat, METH_VARARGS, seat_doc},
     {"unseat", unseat, METH_VARARGS, unseat_doc},
+    {"unseat_all", unseat_all, METH_O, unseat_all_doc},
     {"watch", watch, METH_VARARGS, watch_doc},
     {"expect", expect, METH_VARARGS, expect_doc},
     {"receive", receive, METH_O, receive_doc},
@@ -209,7 +216,7 @@ static struct PyModuleDef definition = {
 };
 
 /* Counts the changes to what is offered here; openline.accelerator wants the number it was written for. */
-enum { REVISION = 7 };
+enum { REVISION = 8 };
 
 PyMODINIT_FUNC PyInit__native(void)
 {

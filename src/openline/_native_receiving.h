@@ -21,7 +21,7 @@ struct seat {
     PyObject *reader;
     Py_ssize_t limit;
     uint32_t events;
-    int listens;
+    int epoll, listens;
 };
 
 static struct seat *seats;
@@ -31,7 +31,7 @@ enum {
     MOST_EVENTS = 256,
     MOST_BYTES = 32768, /* of one socket in one turn: who floods does not keep others waiting */
     MOST_ACCEPTED = 64,
-    KEPT_BYTES = 1 << 20, /* of what was read into, from turn to turn */
+    KEPT_BYTES = 1 << 20, /* of what was read into, from turn to turn of whichever loop */
 };
 
 static const uint64_t LISTENS = (uint64_t)1 << 32; /* beside the number, in what epoll gives back */
@@ -96,7 +96,7 @@ static PyObject *seat(PyObject *module, PyObject *args)
     if (!control(epoll, EPOLL_CTL_ADD, descriptor, EPOLLIN, listens))
         return NULL;
     Py_INCREF(reader);
-    seats[descriptor] = (struct seat){reader, -1, EPOLLIN, listens};
+    seats[descriptor] = (struct seat){reader, -1, EPOLLIN, epoll, listens};
     Py_RETURN_NONE;
 }
 
@@ -110,10 +110,29 @@ static PyObject *unseat(PyObject *module, PyObject *args)
         return NULL;
     if (descriptor >= 0 && descriptor < seat_count && seats[descriptor].reader != NULL) {
         struct seat old = seats[descriptor];
-        seats[descriptor] = (struct seat){NULL, 0, 0, 0};
+        seats[descriptor] = (struct seat){0};
         if (old.events)
             epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &(struct epoll_event){0});
         Py_DECREF(old.reader);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(unseat_all_doc,
+             "unseat_all(epoll)\n--\n\nRead nothing more of what was seated with an epoll descriptor, which may be closed then.");
+
+static PyObject *unseat_all(PyObject *module, PyObject *number)
+{
+    long epoll = PyLong_AsLong(number);
+    if (epoll == -1 && PyErr_Occurred())
+        return NULL;
+    /* Who is released may seat others: the table is looked at anew each time. */
+    for (int i = 0; i < seat_count; i++) {
+        if (seats[i].reader == NULL || seats[i].epoll != epoll)
+            continue;
+        PyObject *reader = seats[i].reader;
+        seats[i] = (struct seat){0};
+        Py_DECREF(reader);
     }
     Py_RETURN_NONE;
 }
@@ -183,46 +202,65 @@ struct arena {
 };
 
 struct turn {
+    struct arena arena;
     struct found found[MOST_EVENTS];
     struct arrival *arrivals;
     int found_count, arrival_count, failed;
 };
 
-static _Thread_local struct arena arena;
+/* What the turn before was read into; nothing while a turn has it. Touched with the GIL only. */
+static struct arena kept;
 
-static int has_room(size_t wanted)
+static struct arena take_arena(void)
 {
-    if (arena.room - arena.size >= wanted)
+    struct arena taken = kept;
+    kept = (struct arena){0};
+    taken.size = 0;
+    return taken;
+}
+
+static void give_back(struct arena arena)
+{
+    if (kept.bytes != NULL || arena.room > KEPT_BYTES)
+        free(arena.bytes);
+    else
+        kept = arena;
+}
+
+static int has_room(struct arena *arena, size_t wanted)
+{
+    if (arena->room - arena->size >= wanted)
         return 1;
-    size_t room = arena.room ? arena.room : 4 * MOST_BYTES;
-    while (room - arena.size < wanted)
+    size_t room = arena->room ? arena->room : 4 * MOST_BYTES;
+    while (room - arena->size < wanted)
         room *= 2;
-    char *grown = realloc(arena.bytes, room);
+    char *grown = realloc(arena->bytes, room);
     if (grown == NULL)
         return 0;
-    arena.bytes = grown;
-    arena.room = room;
+    arena->bytes = grown;
+    arena->room = room;
     return 1;
 }
 
 /* Reads once; nothing is found where there was a false alarm. */
 static void read_one(struct turn *turn, int descriptor, uint32_t events)
 {
+    struct arena *arena = &turn->arena;
     struct found *found = &turn->found[turn->found_count];
     /* An error of a socket that is not watched for reading shows where it is written to. */
     int writable = (events & EPOLLOUT) || (!(events & EPOLLIN) && (events & (EPOLLERR | EPOLLHUP)));
-    *found = (struct found){descriptor, writable, 0, arena.size, 0};
+    *found = (struct found){descriptor, writable, 0, arena->size, 0};
     if (events & EPOLLIN) {
-        if (!has_room(MOST_BYTES))
+        if (!has_room(arena, MOST_BYTES))
             return; /* it will be there in the next turn, too */
         do {
-            found->size = recv(descriptor, arena.bytes + arena.size, MOST_BYTES, MSG_DONTWAIT);
+            found->size = recv(descriptor, arena->bytes + arena->size, MOST_BYTES, MSG_DONTWAIT);
         } while (found->size < 0 && errno == EINTR);
         found->readable = !(found->size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
         if (found->size < 0)
             found->size = -errno;
         else
-            arena.size += (size_t)found->size;
+            arena->size += (size_t)found->size;
     }
     turn->found_count += found->readable || found->writable;
 }
@@ -290,7 +328,7 @@ static int tell_bytes(PyObject *list, const struct seat *seat, const char *bytes
     return tell(list, seat->reader, items, PyBytes_FromStringAndSize(bytes + start, size - start));
 }
 
-static int tell_seated(PyObject *list, const struct seat *seat, const struct found *found)
+static int tell_seated(PyObject *list, const struct seat *seat, const struct found *found, const char *bytes)
 {
     if (found->writable && !tell(list, seat->reader, new_none(), PyLong_FromLong(-1)))
         return 0;
@@ -298,7 +336,7 @@ static int tell_seated(PyObject *list, const struct seat *seat, const struct fou
         return 1;
     if (found->size <= 0)
         return tell(list, seat->reader, new_none(), PyLong_FromLong((long)-found->size));
-    return tell_bytes(list, seat, arena.bytes + found->offset, (Py_ssize_t)found->size);
+    return tell_bytes(list, seat, bytes + found->offset, (Py_ssize_t)found->size);
 }
 
 /* A copy of a seat, whose reader is to be released; nobody's where it was left meanwhile. What is told is made of new
@@ -306,15 +344,15 @@ static int tell_seated(PyObject *list, const struct seat *seat, const struct fou
 static struct seat held_seat(int descriptor)
 {
     if (descriptor >= seat_count || seats[descriptor].reader == NULL)
-        return (struct seat){NULL, 0, 0, 0};
+        return (struct seat){0};
     Py_INCREF(seats[descriptor].reader);
     return seats[descriptor];
 }
 
-static int tell_found(PyObject *list, const struct found *found)
+static int tell_found(PyObject *list, const struct found *found, const char *bytes)
 {
     struct seat seat = held_seat(found->descriptor);
-    int good = seat.reader == NULL || tell_seated(list, &seat, found);
+    int good = seat.reader == NULL || tell_seated(list, &seat, found, bytes);
     Py_XDECREF(seat.reader);
     return good;
 }
@@ -342,21 +380,18 @@ static PyObject *receive(PyObject *module, PyObject *number)
     struct turn turn;
     turn.arrivals = NULL;
     turn.found_count = turn.arrival_count = 0;
-    arena.size = 0;
+    turn.arena = take_arena();
     Py_BEGIN_ALLOW_THREADS
     take_turn(&turn, (int)epoll);
     Py_END_ALLOW_THREADS
     PyObject *list = PyList_New(0);
     int good = list != NULL;
     for (int i = 0; good && i < turn.found_count; i++)
-        good = tell_found(list, &turn.found[i]);
+        good = tell_found(list, &turn.found[i], turn.arena.bytes);
     for (int i = 0; good && i < turn.arrival_count; i++)
         good = tell_arrival(list, &turn.arrivals[i]);
     free(turn.arrivals);
-    if (arena.room > KEPT_BYTES) {
-        free(arena.bytes);
-        arena = (struct arena){0};
-    }
+    give_back(turn.arena);
     if (!good)
         Py_CLEAR(list);
     return list;
@@ -375,6 +410,7 @@ static PyObject *receive(PyObject *module, PyObject *number)
 NOT_HERE(open_epoll)
 NOT_HERE(seat)
 NOT_HERE(unseat)
+NOT_HERE(unseat_all)
 NOT_HERE(watch)
 NOT_HERE(expect)
 NOT_HERE(receive)

@@ -3,7 +3,6 @@
 A failing stream names its seed; ``OPENLINE_SEED`` runs that seed again.
 """
 
-import os
 import random
 import sys
 import tracemalloc
@@ -12,12 +11,12 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
-from tests.effort import times
+from tests.effort import seed, times
 
 from openline.errors import CloseCode, ProtocolError
 from openline.protocol.websocket import FrameReader, Item, Opcode, decode_close, encode_masked
 
-SEED = int(os.environ.get("OPENLINE_SEED") or random.randrange(2**32))
+SEED = seed()
 KEY = b"\x37\xfa\x21\x3d"
 FIN = 0x80
 CONT, TEXT, BINARY, CLOSE, PING, PONG = Opcode

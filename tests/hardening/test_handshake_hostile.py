@@ -3,17 +3,16 @@
 A failing head names its seed; ``OPENLINE_SEED`` runs that seed again.
 """
 
-import os
 import random
 import tracemalloc
 
 import pytest
-from tests.effort import times
+from tests.effort import seed, times
 
 from openline.errors import RequestRefused
 from openline.protocol.handshake import read_upgrade, refusal, switching_protocols
 
-SEED = int(os.environ.get("OPENLINE_SEED") or random.randrange(2**32))
+SEED = seed()
 GOOD = [
     (b"host", b"localhost:8000"),
     (b"upgrade", b"websocket"),

@@ -22,6 +22,7 @@ TESTS = (
     "tests/transports/test_group.py",
     "tests/transports/test_delivery.py",
     "tests/transports/test_listener.py",
+    "tests/transports/test_native_memory.py",
     "tests/transports/test_receiver.py",
     "tests/transports/test_socket_transport.py",
     "tests/transports/test_whole_head.py",
@@ -44,6 +45,22 @@ def compiled(*options: str) -> None:
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
 def test_the_native_part_compiles_without_a_warning(level: str, tmp_path: Path) -> None:
     compiled(level, "-fPIC", "-c", "-o", str(tmp_path / "native.o"))
+
+
+#: Stands before the system's header: what POSIX has only since 2008 is not to be seen.
+WITHOUT_NOSIGNAL = """
+#pragma once
+#pragma GCC system_header
+#define MSG_NOSIGNAL NOT_TO_BE_SEEN
+#include_next <sys/socket.h>
+#undef MSG_NOSIGNAL
+"""
+
+
+def test_a_system_that_does_not_know_msg_nosignal_has_the_native_part_too(tmp_path: Path) -> None:
+    (tmp_path / "sys").mkdir()
+    (tmp_path / "sys" / "socket.h").write_text(WITHOUT_NOSIGNAL)
+    compiled(f"-I{tmp_path}", "-fPIC", "-c", "-o", str(tmp_path / "native.o"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.brokers.stores import log_of, opened, rows
-from tests.effort import times
+from tests.effort import seed, times
 
 from openline.errors import BrokerError, SettingsError
 from openline.model import Position
@@ -62,8 +62,8 @@ async def test_a_flipped_bit_is_never_served_in_silence(path: Path) -> None:
     truth = await written(path)
     async with opened(path) as bench:
         epoch = bench.broker.position.epoch
-    seed = int(os.environ.get("OPENLINE_SEED", str(random.randrange(10**9))))
-    rng = random.Random(seed)
+    begun = seed()
+    rng = random.Random(begun)
     whole, mark = path.read_bytes(), Path(f"{path}-mark").read_bytes()
     found: Counter[str] = Counter()
     for n in range(FLIPS):
@@ -76,8 +76,8 @@ async def test_a_flipped_bit_is_never_served_in_silence(path: Path) -> None:
         try:
             found[await look_at_damaged(copy, truth, epoch)] += 1
         except AssertionError as error:
-            raise AssertionError(f"byte {at} of {len(content)}, seed {seed}, flip {n}: {error}") from error
-    print(f"\n{FLIPS} bits flipped (seed {seed}): {dict(found)}, silent garbage 0")
+            raise AssertionError(f"byte {at} of {len(content)}, seed {begun}, flip {n}: {error}") from error
+    print(f"\n{FLIPS} bits flipped (seed {begun}): {dict(found)}, silent garbage 0")
     assert found.keys() <= {"refused", "noticed", "renewed", "harmless"}
     assert found["refused"] > 0
     assert found["noticed"] > 0

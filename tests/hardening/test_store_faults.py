@@ -1,7 +1,6 @@
 """The SQLite engine when things break: processes are killed, disks fill up, files are damaged, moved, or read-only."""
 
 import asyncio
-import os
 import random
 import sqlite3
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from tests.brokers.load import KEPT, channel, publication
 from tests.brokers.stores import log_of, opened
 from tests.disks import disk, fill, read_only
-from tests.effort import times
+from tests.effort import seed, times
 
 from openline.brokers.sqlite_writer import Writer
 from openline.errors import BrokerError, SettingsError
@@ -61,11 +60,11 @@ def killed(path: Path, seed: int, turn: int) -> tuple[dict[int, int], int]:
 
 
 async def test_whatever_was_acknowledged_when_the_process_was_killed_is_there_once(path: Path) -> None:
-    seed = int(os.environ.get("OPENLINE_SEED", str(random.randrange(10**9))))
+    begun = seed()
     count: Counter[str] = Counter()
     last, epoch = 0, ""
     for turn in range(KILLS):
-        acknowledged, sent = killed(path, seed + turn, turn)
+        acknowledged, sent = killed(path, begun + turn, turn)
         async with opened(path, wall=time.time()) as bench:
             assert bench.broker.position.epoch == (epoch or bench.broker.position.epoch), "the epoch stays"
             epoch = bench.broker.position.epoch
@@ -74,7 +73,9 @@ async def test_whatever_was_acknowledged_when_the_process_was_killed_is_there_on
             kept = {p.payload: p.stamp for p in await log_of(bench, f"all-{turn}")}
             for n, stamp in acknowledged.items():
                 name = channel(turn, n)
-                assert name[0] != "a" or kept[publication(name, n).payload] == stamp, f"{n} is in the log (seed {seed})"
+                assert name[0] != "a" or kept[publication(name, n).payload] == stamp, (
+                    f"{n} is in the log (seed {begun})"
+                )
             newest = max((n for n in acknowledged if n % 3 == 1), default=None)
             if newest is not None:
                 few = [p.stamp for p in await log_of(bench, f"few-{turn}")]
@@ -87,14 +88,14 @@ async def test_whatever_was_acknowledged_when_the_process_was_killed_is_there_on
             ]
             positions = [(await bench.of(outcome, "publish")).stamp for outcome in again]
             for n, stamp in acknowledged.items():
-                assert positions[n] == stamp, f"{n} repeated has its position (seed {seed})"
+                assert positions[n] == stamp, f"{n} repeated has its position (seed {begun})"
             log = await log_of(bench, f"all-{turn}")
             bodies = [p.payload for p in log]
             assert Counter(bodies) == Counter(publication(f"all-{turn}", n).payload for n in range(0, sent, 3))
             assert [p.previous for p in log[1:]] == [p.stamp for p in log[:-1]]
             last = bench.broker.position.stamp
             count += Counter(sent=sent, acknowledged=len(acknowledged), unknown=sent - len(acknowledged))
-    print(f"\n{KILLS} kills (seed {seed}): {dict(count)}, acknowledged and lost 0, twice 0")
+    print(f"\n{KILLS} kills (seed {begun}): {dict(count)}, acknowledged and lost 0, twice 0")
     assert count["acknowledged"] > KILLS
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,6 +20,8 @@ from tests.hosting.balancer import balancing
 from tests.hosting.test_nodes import stock
 from tests.programs import NODE
 from tests.server import PATIENCE, openline
+
+from openline.cli.bench.process import processes_at
 
 pytestmark = pytest.mark.server
 
@@ -133,6 +136,16 @@ async def test_clients_at_different_workers_chat_and_see_each_other(workers: Wor
         await ada.close_code()
         await until_present(bob, "room:1", 1)
     assert "worker" not in workers.process.said.split("is ready")[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+def test_a_bench_measures_the_workers_their_supervisor_and_the_engine_process(workers: Workers) -> None:
+    supervisor = workers.process.child.pid
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    found = processes_at(f"{workers.ws}/openline")
+    assert found is not None
+    assert len(children) == 3
+    assert sorted(found.pids) == sorted([supervisor, *map(int, children)])
 
 
 async def test_a_key_is_one_publication_whichever_worker_is_asked(workers: Workers) -> None:

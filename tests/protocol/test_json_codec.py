@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.effort import times
+from tests.effort import seed, times
 from tests.protocol.values import MAX, TEXTS, VALUES
 
 from openline.errors import CommandError, ErrorCode
@@ -355,9 +355,9 @@ def mutated(source: random.Random) -> bytes:
 
 
 def test_a_hundred_thousand_mutated_messages_are_commands_or_command_errors() -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    source = random.Random(seed)
+    begun = seed()
+    print(f"seed {begun}")
+    source = random.Random(begun)
     taken = refused = 0
     for _ in range(times(100_000)):
         data = mutated(source)
@@ -371,4 +371,4 @@ def test_a_hundred_thousand_mutated_messages_are_commands_or_command_errors() ->
         except CommandError as error:
             refused += 1
             CODEC.error(read_id(data), error)
-    assert min(taken, refused) > 5_000
+    assert min(taken, refused) > times(100_000) // 20

@@ -17,7 +17,7 @@ from openline.protocol.websocket import Opcode
 from openline.transports.engineio import Session
 from openline.transports.engineio_asgi import EngineAsgiLine
 from openline.transports.socketio import SocketIo
-from tests.effort import times
+from tests.effort import seed, times
 from tests.rig import Rig
 
 COUNT = times(100_000)
@@ -102,9 +102,9 @@ class Target:
 
 
 def dice_of_today() -> random.Random:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    return random.Random(seed)
+    begun = seed()
+    print(f"seed {begun}")
+    return random.Random(begun)
 
 
 def test_a_hundred_thousand_mutated_packets_are_packets_or_protocol_errors() -> None:

@@ -3,11 +3,14 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
 from openline.transports.receiver import Receiver
 from openline.transports.socket_transport import SocketTransport
+
+_PATIENCE = 60.0
 
 
 class Loop:
@@ -26,6 +29,9 @@ class Loop:
 
     def call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
         self.soon.append((callback, arguments))
+
+    def is_closed(self) -> bool:
+        return False
 
     def call_exception_handler(self, told: dict[str, Any]) -> None:
         self.failures.append(told)
@@ -100,6 +106,13 @@ class Below:
         self.ends.append(theirs)
         self.transports.append(transport)
         return transport, protocol, theirs
+
+    def until(self, it_is_so: Callable[[], object]) -> None:
+        """Turn until it is so: what is sent over TCP is there when the system has brought it, and not at once."""
+        deadline = time.monotonic() + _PATIENCE
+        while not it_is_so():
+            assert time.monotonic() < deadline
+            self.loop.turn()
 
     def close(self) -> None:
         """Everything is closed, the receiver by itself."""

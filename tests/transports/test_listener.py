@@ -66,8 +66,7 @@ def test_who_comes_is_served_under_its_address(below: Below, listener: Listener,
     ends = [socket.create_connection(address) for _ in range(100)]
     for end in ends:
         end.send(b"hello")
-    while len(greeted) < 100 or not all(each.got for each in greeted):
-        below.loop.turn()
+    below.until(lambda: len(greeted) == 100 and all(each.got for each in greeted))
     assert {each.got for each in greeted} == {b"hello"}
     assert {each.transport.peer for each in greeted} == {"127.0.0.1"}
     lent = greeted[0].transport.get_extra_info("socket")
@@ -86,9 +85,7 @@ def test_who_waited_for_the_server_before_is_not_lost(below: Below, greeted: lis
             return greeted[-1]
 
         (made,) = Listener.instead_of([server], below.receiver, make)  # type: ignore[list-item]
-        for _ in range(3):
-            below.loop.turn()
-        assert [each.got for each in greeted] == [b"early"]
+        below.until(lambda: [each.got for each in greeted] == [b"early"])
         greeted[0].transport.abort()
         made.close()
 
@@ -104,8 +101,7 @@ def test_without_descriptors_nobody_is_accepted_for_a_while(
         below.loop.turn()
         assert greeted == []
         later.pop()()
-        below.loop.turn()
-        assert len(greeted) == 1
+        below.until(lambda: len(greeted) == 1)
     assert "Nobody can be accepted for 1 s: Too many open files" in caplog.text
 
 
@@ -124,8 +120,8 @@ def test_a_protocol_that_cannot_begin_loses_its_socket(below: Below) -> None:
 
     (made,) = Listener.instead_of([Server()], below.receiver, Failing)  # type: ignore[list-item]
     with socket.create_connection(made.sockets[0].getsockname()) as end:
-        for _ in range(3):
-            below.loop.turn()
+        below.until(lambda: below.loop.failures)
+        below.loop.turn()
         assert end.recv(1) == b""
     assert [str(told["exception"]) for told in below.loop.failures] == ["a fault of ours"]
     made.close()

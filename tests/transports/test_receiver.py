@@ -1,18 +1,26 @@
 """Below the event loop every socket gets what is its own, in its turn, and every end is told once."""
 
+import asyncio
 import gc
 import os
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
+from weakref import ref as Reference  # noqa: N812  it is a class
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openline.accelerator import native
 from openline.protocol.websocket import Opcode, encode_masked
-from tests.transports.below import Below, Listening, read_all, reset
+from openline.transports.receiver import Receiver
+from openline.transports.socket_transport import SocketTransport
+from tests.transports.below import Below, Listening, Loop, read_all, reset
 
 pytestmark = pytest.mark.skipif(
     native is None or not hasattr(os, "eventfd"), reason="sockets are read below the loop on Linux, natively"
@@ -157,7 +165,8 @@ def test_who_stays_half_open_may_go_on_writing(below: Below) -> None:
 def test_a_reset_is_told_once_as_an_error(below: Below) -> None:
     _, protocol, peer = below.tcp()
     reset(peer)
-    for _ in range(4):
+    below.until(lambda: protocol.heard)
+    for _ in range(3):
         below.loop.turn()
     assert protocol.heard == ["ConnectionResetError"]
 
@@ -171,27 +180,36 @@ def test_a_reset_of_who_is_not_read_shows_where_it_is_written_to(below: Below, w
         transport.write(bytes(4_000_000))
         assert transport.get_write_buffer_size()
     reset(peer)
-    for _ in range(4):
-        below.loop.turn()
-    # Nobody looks where nothing waits: the next write will tell.
-    transport.write(b"?")
+
+    def told() -> list[str]:
+        # Nobody looks where nothing waits: the next write will tell.
+        transport.write(b"?")
+        return [word for word in protocol.heard if word.endswith("Error")]
+
+    below.until(told)
     below.loop.turn()
-    assert len([word for word in protocol.heard if word.endswith("Error")]) == 1
+    assert len(told()) == 1
+
+
+def waiting_in(descriptor: int) -> int:
+    """How many bytes can be read there."""
+    return int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder)
 
 
 def test_who_floods_does_not_keep_others_waiting(below: Below) -> None:
-    _, flooding, flood = below.tcp()
+    transport, flooding, flood = below.tcp()
     quiet = [below.pair() for _ in range(5)]
     flood.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_194_304)
     sent = flood.send(bytes(1_000_000))
     assert sent > 100_000
     for _, _, peer in quiet:
         peer.send(b"me, too")
+    while waiting_in(transport.descriptor) <= 32_768:
+        pass
     below.loop.turn()
     assert [protocol.got for _, protocol, _ in quiet] == [b"me, too"] * 5
     assert flooding.reads == [32_768]
-    while len(flooding.got) < sent:
-        below.loop.turn()
+    below.until(lambda: len(flooding.got) == sent)
     assert max(flooding.reads) == 32_768
 
 
@@ -252,6 +270,56 @@ def test_natively_a_seat_is_somebodys() -> None:
     finally:
         for closing in (ours.detach(), theirs.detach(), epoll):
             os.close(closing)
+
+
+def leave_seated(make_loop: Callable[[], asyncio.AbstractEventLoop], peers: list[socket.socket]) -> "Reference[Any]":
+    """A loop that is closed while sockets are seated, or have just left their seat."""
+
+    async def seat() -> None:
+        receiver = Receiver.of(loop)
+        assert receiver is not None
+        for _ in range(3):
+            ours, theirs = socket.socketpair()
+            peers.append(theirs)
+            ours.setblocking(False)
+            left = SocketTransport(receiver, ours.detach(), Listening(), "")
+        left.expect(Frames(), 1000)
+        left.abort()
+
+    loop = make_loop()
+    loop.run_until_complete(seat())
+    loop.close()
+    return Reference(loop)
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_closed_loop_is_forgotten_with_all_that_was_seated_when_the_next_one_begins(
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    make_loop().close()  # the first one leaves descriptors that all have in common
+    before = os.listdir("/proc/self/fd")
+    peers: list[socket.socket] = []
+    loops = [leave_seated(make_loop, peers) for _ in range(4)]
+    following = Receiver.of(Loop())  # type: ignore[arg-type]
+    assert following is not None
+    gc.collect()
+    assert [loop() for loop in loops] == [None] * 4
+    for peer in peers:
+        assert peer.recv(1) == b""
+        peer.close()
+    following.forget()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_what_a_closed_loop_had_seated_may_still_be_closed(below: Below) -> None:
+    transport, protocol, peer = below.pair()
+    below.receiver.forget()
+    peer.send(b"nobody's")
+    transport.write(bytes(1_000_000))
+    transport.abort()
+    below.loop.readers.clear()
+    below.loop.turn()
+    assert (protocol.got, protocol.heard, transport.descriptor) == (b"", ["pause", "lost"], -1)
 
 
 class Nobody:

@@ -7,7 +7,6 @@ transports read, one after the other.
 import os
 from asyncio import AbstractEventLoop
 from typing import Any, ClassVar, Final, Protocol
-from weakref import WeakKeyDictionary
 
 from openline.accelerator import native
 
@@ -37,11 +36,13 @@ class Reader(Protocol):
 class Receiver:
     """The sockets of one loop, each seated under its descriptor; it lives as long as any is seated.
 
+    What a loop that was closed had seated is let go when the next one has a receiver made.
+
     A socket leaves its seat before it is closed, so a number that is used again has nothing of the one before. Of one
     socket 32 KiB are read in one turn, and then the others are looked at.
     """
 
-    _by_loop: ClassVar["WeakKeyDictionary[AbstractEventLoop, Receiver]"] = WeakKeyDictionary()
+    _by_loop: ClassVar["dict[AbstractEventLoop, Receiver]"] = {}
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
@@ -52,6 +53,9 @@ class Receiver:
     @classmethod
     def of(cls, loop: AbstractEventLoop) -> "Receiver | None":
         """The receiver of ``loop``; None where there can be none."""
+        # A closed loop tells nobody that it is.
+        for each in [each for each in cls._by_loop.values() if each.loop.is_closed()]:
+            each.forget()
         receiver = cls._by_loop.get(loop)
         if receiver is None and native is not None:
             try:
@@ -67,6 +71,8 @@ class Receiver:
 
     def unseat(self, descriptor: int) -> None:
         """Nobody hears of ``descriptor`` any more, which may be closed now; it must be seated."""
+        if self._epoll < 0:  # the loop is closed, and nobody is seated
+            return
         native.unseat(self._epoll, descriptor)
         self._seated -= 1
         if not self._seated:
@@ -74,7 +80,8 @@ class Receiver:
 
     def watch(self, descriptor: int, *, reading: bool, writing: bool) -> None:
         """What its reader wants to hear of; at first it is reading alone."""
-        native.watch(self._epoll, descriptor, reading, writing)
+        if self._epoll >= 0:
+            native.watch(self._epoll, descriptor, reading, writing)
 
     @staticmethod
     def expect(descriptor: int, reader: Reader, limit: int) -> None:
@@ -90,7 +97,13 @@ class Receiver:
 
     def _end(self) -> None:
         if not self._seated and self._epoll >= 0:
-            self._by_loop.pop(self.loop, None)
             self.loop.remove_reader(self._epoll)
+            self.forget()
+
+    def forget(self) -> None:
+        """Read nothing more, whatever is seated: the loop has been closed, or watches no longer."""
+        if self._epoll >= 0:
+            self._by_loop.pop(self.loop, None)
+            native.unseat_all(self._epoll)
             os.close(self._epoll)
             self._epoll = -1

@@ -50,7 +50,7 @@ class SocketTransport(Transport):
     def __init__(self, receiver: Receiver, descriptor: int, protocol: BaseProtocol, peer: str) -> None:
         # asyncio's own would make a dict for each.
         self._receiver = receiver
-        self.descriptor = descriptor
+        self.descriptor = -1
         self.peer = peer
         self._protocol = cast("_Speaker", protocol)
         self._queue: bytearray | None = None
@@ -58,6 +58,8 @@ class SocketTransport(Transport):
         self._reading = True
         self._paused = self._closing = self._ends = self._lost = False
         receiver.seat(descriptor, self)
+        # From here on it is ours to close.
+        self.descriptor = descriptor
 
     @property
     def loop(self) -> AbstractEventLoop:
@@ -248,8 +250,16 @@ class SocketTransport(Transport):
         try:
             self._protocol.connection_lost(error)
         finally:
-            descriptor, self.descriptor = self.descriptor, -1
-            os.close(descriptor)
+            self._release()
+
+    def _release(self) -> None:
+        descriptor, self.descriptor = self.descriptor, -1
+        os.close(descriptor)
+
+    def __del__(self) -> None:
+        # Its loop was closed before it was: until then the seat keeps us.
+        if self.descriptor >= 0:
+            self._release()
 
 
 def below(transport: Transport) -> Transport:

@@ -103,7 +103,7 @@ class Load:
     # -- publishing
 
     async def publish(self, tick: Tick) -> float:
-        """Publish what is due, a little beyond the time if need be; ``tick`` hears of each.
+        """Publish what is due, a little beyond the time if need be, while there is a line; ``tick`` hears of each.
 
         Returns how many seconds it took.
         """
@@ -115,7 +115,7 @@ class Load:
                 await asyncio.sleep(wait)
             elif number % _BURST == 0:
                 await asyncio.sleep(0)
-            if loop.time() > begun + plan.seconds + _LATE_SECONDS:
+            if loop.time() > begun + plan.seconds + _LATE_SECONDS or len(self.closed) == len(self._members):
                 break
             self._publish(number % plan.channels)
             tick(1)
@@ -123,8 +123,8 @@ class Load:
 
     def _publish(self, channel: int) -> None:
         member = self._members[self._plan.publisher_of(channel)]
-        # What the server is too slow to take is left out: it would only wait here.
-        if member.paused:
+        # What the server is too slow to take is left out: it would only wait here. Who has no line says nothing.
+        if member.paused or member.is_lost:
             return
         payload = self._plan.payload(self._run, self.published[channel], _microseconds())
         name = json.dumps(self._plan.name(channel)).encode()

@@ -132,6 +132,11 @@ class Member(asyncio.Protocol):
 
     # -- what a run does
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the line has ended without :meth:`leave`: nothing is sent any more."""
+        return self._why is not None
+
     def publish(self, text: bytes) -> None:
         """Send one command."""
         self._write(_TEXT, text)

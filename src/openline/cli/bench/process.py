@@ -12,6 +12,8 @@ __all__ = ["Processes", "processes_at", "processes_given"]
 
 _PROC: Final = Path("/proc")
 _LISTENING: Final = "0A"
+#: The process that keeps the logs for all workers of a server listens at no port.
+_ENGINE: Final = "openline.app.engine_process"
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
@@ -50,14 +52,21 @@ def processes_given(pids: tuple[int, ...]) -> Processes:
 
 
 def processes_at(url: str) -> Processes | None:
-    """Those that listen at ``url``; None where that is elsewhere, another user's, or not to be seen."""
+    """Those that listen at ``url``, and the engine process that one of them has started.
+
+    None where that is elsewhere, another user's, or not to be seen.
+    """
     parts = urlsplit(url)
     if not is_here(parts.hostname or ""):
         return None
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
     sockets = {f"socket:[{inode}]" for inode in _listeners(port)}
-    pids = tuple(pid for pid in _all_pids() if sockets & _open_files(pid)) if sockets else ()
-    return Processes(pids) if pids else None
+    if not sockets:
+        return None
+    all_pids = _all_pids()
+    listening = {pid for pid in all_pids if sockets & _open_files(pid)}
+    engines = {pid for pid in all_pids if _parent(pid) in listening and _ENGINE in _words(pid)}
+    return Processes(tuple(sorted(listening | engines))) if listening else None
 
 
 def _listeners(port: int) -> set[str]:
@@ -87,14 +96,29 @@ def _open_files(pid: int) -> set[str]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return file.read_text(errors="replace")
     except OSError:
         return ""
 
 
+def _words(pid: int) -> list[str]:
+    """Its command line."""
+    return _read(_PROC / str(pid) / "cmdline").split("\0")
+
+
+def _stat(pid: int) -> list[str]:
+    """What stands behind its name in brackets, which may hold anything (proc(5)); nothing where it has ended."""
+    return _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
+
+
+def _parent(pid: int) -> int:
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
 def _ticks(pid: int) -> int:
-    # The name in brackets may hold anything; utime and stime are the 12th and 13th field behind it (proc(5)).
-    fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
+    # utime and stime
+    fields = _stat(pid)
     return int(fields[11]) + int(fields[12]) if fields else 0
 
 

@@ -119,7 +119,9 @@ class Report:
                 "This client was busy itself: latencies are partly its own. Ask for a lower rate or fewer connections, "
                 "or run several side by side."
             )
-        if self.published < self.planned:
+        if self.published < self.planned and self.closed:
+            said.append("Not all was published: whose line was closed publishes no more.")
+        elif self.published < self.planned:
             said.append("Not all was published in time: the server, or this client, was too slow for the rate.")
         if self.expected and self.lost and not self.closed:
             said.append("Lost means: not there when nothing had come for 3 s.")
