@@ -116,7 +116,7 @@ class Session:
         )
         self._door.sessions[self.sid] = self
         self.write(text_frame(handshake))
-        self._beat_in_a_while()
+        self._beat_in(settings.ping_interval_seconds)
         self.peer.opened()
 
     def write(self, frames: bytes) -> None:
@@ -125,33 +125,39 @@ class Session:
 
     # -- heartbeat
 
-    def _beat_in_a_while(self) -> None:
-        interval = self._door.settings.ping_interval_seconds
+    def _beat_in(self, seconds: float) -> None:
         self._deadline = None
-        self._beat_at = self._door.timers.now + interval
-        self._timer = self._door.timers.after(interval, self._beat)
+        self._beat_at = self._door.timers.now + seconds
+        self._timer = self._door.timers.after(seconds, self._beat)
 
     def _beat(self) -> None:
         timeout = self._door.settings.ping_timeout_seconds
         self._deadline = self._beat_at + timeout
+        self.wire.deaf = self.wire.held
         self.write(_PING)
         self._timer = self._door.timers.after(timeout, self._miss)
 
     def _miss(self) -> None:
-        if self.wire.held:
-            # While nothing is read, nothing can be heard.
-            self._timer = self._door.timers.after(self._door.settings.ping_timeout_seconds, self._miss)
+        if self._unheard:
+            # While nothing is read, nothing can be heard: but what is written shows whether there is somebody still.
+            settings = self._door.settings
+            self._beat_in(max(0.0, settings.ping_interval_seconds - settings.ping_timeout_seconds))
         else:
             self.close("ping timeout", CloseCode.NO_PONG, "Nothing was heard for too long.")
+
+    @property
+    def _unheard(self) -> bool:
+        """Whether its client may have answered: it was not read since it was asked, and has taken what it was asked."""
+        return self.wire.deaf and (self.line is not None or not self.wire.waiting)
 
     def _pong(self) -> None:
         if self._deadline is not None:
             self._set_timer(None)
-            self._beat_in_a_while()
+            self._beat_in(self._door.settings.ping_interval_seconds)
 
     def _check_heart(self) -> None:
         """A request that comes too late finds the session closed, however late our timer is."""
-        if self._deadline is not None and not self.wire.held and self._door.timers.now >= self._deadline:
+        if self._deadline is not None and not self._unheard and self._door.timers.now >= self._deadline:
             self._miss()
 
     # -- polling

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from openline.errors import CloseCode, ProtocolError
 from openline.hub.connection import Connection
+from openline.hub.load import Load, load_of
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
 from openline.model import Request
@@ -27,10 +28,12 @@ class NamespaceWire:
     The first namespace of a session has the session's own wire; this is that of another one, which writes through it.
     """
 
-    __slots__ = ("_peer", "codec", "connection", "descriptor", "open", "places", "request")
+    __slots__ = ("_peer", "codec", "connection", "descriptor", "load", "open", "places", "request")
 
-    def __init__(self, peer: "SocketIoPeer", codec: SocketIoCodec) -> None:
+    def __init__(self, peer: "SocketIoPeer", codec: SocketIoCodec, load: Load) -> None:
         self._peer = peer
+        # That of the session.
+        self.load: Load | None = load
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = None
@@ -161,7 +164,7 @@ class SocketIoPeer:
             return
         own: SocketWires = self.session.wire
         if any(each is own for each in self._wires.values()):
-            own = NamespaceWire(self, codec)
+            own = NamespaceWire(self, codec, load_of(own, self._door.hub.settings.backlog_bytes))
         own.codec = codec
         self._wires[packet.namespace] = own
         self._door.entry.begin(self, own, packet.namespace, auth)
