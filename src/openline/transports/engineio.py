@@ -18,7 +18,6 @@ from openline.protocol.engineio import (
     SEPARATOR,
     Fault,
     Packet,
-    decode_payload,
     encode_handshake,
     fault,
     read_packet,
@@ -27,6 +26,7 @@ from openline.protocol.engineio import (
 from openline.protocol.websocket import Opcode
 from openline.transports.engineio_again import Again
 from openline.transports.engineio_ports import Peer, UpgradingLine
+from openline.transports.engineio_post import Payload
 from openline.transports.engineio_wire import EngineWire
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Session:
         "_door",
         "_farewell",
         "_poll",
+        "_posted",
         "_posting",
         "_timer",
         "closed",
@@ -79,6 +80,8 @@ class Session:
         self._poll: Outcome[bytes] | None = None
         self._again = Again()
         self._posting = False
+        # What is still to be taken of it.
+        self._posted: Payload | None = None
         self._deadline: float | None = None
         self._beat_at = 0.0
         self._timer: Timer | None = None
@@ -235,24 +238,24 @@ class Session:
         if self.gone:
             raise fault(Fault.SESSION)
         self._again.posted = mark
-        try:
-            for packet in decode_payload(body):
-                if packet.kind == CLOSE:
-                    self._leave()
-                if self.closed:
-                    return
-                self._take(packet)
-        except ProtocolError as error:
-            self.close("parse error", error.code, error.reason)
-            raise fault(Fault.REQUEST, error.reason) from error
+        self._posted = Payload(self, body)
+
+    def take_posted(self, packet: Packet) -> bool:
+        """Take a packet of a payload; whether there may be more."""
+        if packet.kind == CLOSE:
+            self._leave()
+        if not self.closed:
+            self._take(packet)
+        return not self.closed
 
     async def readable(self) -> None:
-        """Come back once the client may send more: it sends nothing before its POST is answered."""
-        if self.wire.held and self.wire.open:
-            released: Outcome[None] = Outcome()
-            self.wire.released = lambda: released.settle(None)
-            await released
-            self.wire.released = None
+        """Take the rest of the payload, and come back once the client may send more; raises :func:`fault`.
+
+        It sends nothing before its POST is answered.
+        """
+        posted, self._posted = self._posted, None
+        if posted is not None:
+            await posted.rest()
 
     def _leave(self) -> None:
         """The client says goodbye while it is polled: the poll that waits ends with NOOP."""
@@ -297,6 +300,8 @@ class Session:
         self._door.tick.flush()
         self.probing = False
         self._settle_poll([NOOP])
+        if self.wire.released is not None:
+            self.wire.released()
         self.line = line
         line.door = self
         line.adopt(self.wire)

@@ -111,6 +111,14 @@ class EngineWire(SocketWire):
         if not held and self.released is not None:
             self.released()
 
+    async def readable(self) -> None:
+        """Come back when nothing holds the reading, or whoever holds on to ``released`` has to look again."""
+        if self.held and self.open:
+            released: Outcome[None] = Outcome()
+            self.released = lambda: released.settle(None)
+            await released
+            self.released = None
+
     def shut(self) -> bytes:
         """See :class:`SocketWire`."""
         rest, self._rest = self._rest, b""

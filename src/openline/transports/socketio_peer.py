@@ -1,7 +1,7 @@
 """The Socket.IO side of one session: its packets, its namespaces, and a wire for each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode, ProtocolError
 from openline.hub.connection import Connection
@@ -9,7 +9,7 @@ from openline.hub.load import Load, load_of
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
 from openline.model import Request
-from openline.protocol.socketio import Kind, Packet, PacketReader, read_command
+from openline.protocol.socketio import MAX_AUTH_BYTES, Kind, Packet, PacketReader, read_command
 from openline.protocol.socketio_codec import SocketIoCodec
 from openline.transports.engineio import Session
 from openline.transports.engineio_wire import EngineWire
@@ -18,6 +18,8 @@ from openline.transports.socketio_entry import Handshake
 
 if TYPE_CHECKING:
     from openline.transports.socketio import SocketIo
+
+_TOO_MUCH: Final = f"auth has more than {MAX_AUTH_BYTES} bytes, or very many values"
 
 __all__ = ["NamespaceWire", "SocketIoPeer", "SocketWires"]
 
@@ -161,6 +163,9 @@ class SocketIoPeer:
         codec = self._door.codec(packet.namespace, auth)
         if len(self._wires) >= self._door.settings.max_namespaces:
             self.session.write(codec.refused("Too many namespaces on one connection"))
+            return
+        if packet.auth is None:
+            self.session.write(codec.refused(_TOO_MUCH))
             return
         own: SocketWires = self.session.wire
         if any(each is own for each in self._wires.values()):
