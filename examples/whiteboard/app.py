@@ -20,12 +20,18 @@ class Stroke(msgspec.Struct):
 
 
 line = Openline()
-line.channel("board", history=History(count=2000, size=8 << 20), presence=True, public=True)
+line.channel("board", history=History(count=2000, size=8 << 20), subscribe=True, see_history=True)
+line.channel("hands", volatile=True, presence=True, public=True)
 line.page("/", HERE / "index.html")
 line.page("/look.css", HERE.parent / "look.css")
 
 
-@line.on("stroke", channel="board")
-async def stroke(connection: Connection, stroke: Stroke, channel: str):
-    """Nobody keeps here what is no stroke; cursors and "clear" need no code."""
-    return await line.publish(channel, "stroke", msgspec.to_builtins(stroke), sender=connection)
+@line.on("stroke", channel="hands")
+async def stroke(connection: Connection, stroke: Stroke):
+    """Nothing comes onto the board but by these two; where the hands are needs no code."""
+    return await line.publish("board", "stroke", msgspec.to_builtins(stroke), sender=connection)
+
+
+@line.on("clear", channel="hands")
+async def clear(connection: Connection):
+    return await line.publish("board", "clear", sender=connection)

@@ -1,14 +1,14 @@
 """The values that travel through every floor: positions, publications, users, and how long a channel remembers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from openline.errors import CommandError, ErrorCode
 
-__all__ = ["NOTHING_KEPT", "JsonBytes", "Page", "Position", "Publication", "Request", "Retention", "User"]
+__all__ = ["NOTHING_KEPT", "JsonBytes", "Page", "Position", "Publication", "Request", "Retention", "User", "fitting"]
 
 #: UTF-8 text that holds one valid JSON value within the limits of ``spec/protocol.md``, section 1.
 JsonBytes = bytes
@@ -58,7 +58,8 @@ class Request(msgspec.Struct, frozen=True):
 
     ``scheme``, ``host`` and ``client`` (an IP address) come from the proxy where it is trusted. ``headers`` have
     lower-case names; ``cookie`` is among them only when ``origin`` is listed, because a browser sends cookies for
-    whoever asks. ``token`` came in a header or as a subprotocol.
+    whoever asks. ``origin`` is the page's: the header's, or our own where a browser sends none because it is that; None
+    where no page is known of. ``token`` came in a header or as a subprotocol.
     """
 
     path: str
@@ -133,3 +134,15 @@ class Page(msgspec.Struct, frozen=True):
     publications: tuple[Publication, ...]
     complete: bool = True
     more: bool = False
+
+
+def fitting(publications: Sequence[Publication], limit: int, size: int) -> int:
+    """How many of ``publications`` make a page of ``limit`` publications and ``size`` bytes.
+
+    One at least, where there is one.
+    """
+    for count, publication in enumerate(publications[:limit]):
+        size -= publication.size
+        if size < 0:
+            return max(count, 1)
+    return min(len(publications), limit)

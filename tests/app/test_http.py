@@ -2,13 +2,14 @@
 
 import gzip
 import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 from tests.clients import bare_socket, fetch
 from tests.server import Served, plainly_serving, serving
 
-from openline import Openline
+from openline import Openline, Paths, Settings
 from openline.cli.demo import demo_line
 from openline.transports.asgi import Receive, Scope, Send
 
@@ -225,3 +226,17 @@ async def test_the_demos_lobby_is_what_streams_and_polls_mean_that_name_no_chann
             await socket.reader.readuntil(b"id: ")
             line.publish("chat:lobby", "message", "again")
             assert b'"again"' in await socket.reader.readuntil(b"}\n\n")
+
+
+async def test_programs_are_told_as_a_problem_that_nothing_is_at_a_path_and_people_in_a_line() -> None:
+    moved = Settings(paths=Paths(api="/back", messages="/messages"))
+    below = ("/api/v1/nothing", "/api/v1/", "/api/v1", "/api/v2/publish", "/api/messages/1", "/api/")
+    for line, paths in ((Openline(), below), (Openline(settings=moved), ("/back/nothing", "/messages/1"))):
+        async with serving(line) as served:
+            for path, method in product(paths, ("GET", "POST", "DELETE")):
+                status, headers, body = await get(served, path, method=method)
+                assert (status, headers["content-type"]) == (404, "application/problem+json"), path
+                assert json.loads(body)["code"] == "not_found"
+            for path in ("/apis", "/messages2", "/nothing"):
+                status, headers, _ = await get(served, path)
+                assert (status, headers["content-type"]) == (404, "text/plain; charset=utf-8")

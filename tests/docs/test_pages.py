@@ -7,6 +7,7 @@ import pytest
 
 from openline import GateSettings, History, HttpSettings, HubSettings, LineSettings, Presence
 from openline.cli import main
+from openline.hub.reading import ANSWER_BYTES, MAX_READ
 from tests.app.test_sdk_pages import LIMIT, MORE_LIMIT, ON_DEMAND
 from tests.docs.blocks import PAGES, ROOT
 
@@ -79,11 +80,13 @@ def test_the_figures_on_the_pages_are_the_defaults() -> None:
     line, hub, http, history = LineSettings(), HubSettings(), HttpSettings(), History()
     assert (line.max_message_bytes, line.max_fragments, line.outbox_bytes) == (64 << 10, 1024, 1 << 20)
     assert (line.max_head_bytes, line.head_within_seconds, line.connect_within_seconds) == (32 << 10, 10, 10)
+    assert (line.stalled_after_seconds, MAX_READ, ANSWER_BYTES) == (30, 1000, 1 << 20)
     assert line.ping_every_seconds + line.pong_within_seconds == 45
     assert (hub.backlog_bytes, hub.max_subscriptions, hub.window_seconds) == (256 << 10, 1000, 120)
     assert (hub.direct_count, hub.direct_bytes) == (200, 256 << 10)
     assert (http.max_wait_seconds, http.max_waiting_per_client, http.max_waiting) == (25, 500, 10_000)
-    assert (http.body_within_seconds, http.ticket_seconds, http.max_tickets) == (10, 30, 10_000)
+    assert (http.body_within_seconds, http.ticket_seconds) == (10, 30)
+    assert (http.max_tickets_per_client, http.max_tickets) == (500, 10_000)
     assert (history.seconds, history.size) == (24 * 3600, 4 << 20)
     assert (Presence().limit, Presence().grace_seconds) == (1000, 10)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from openline.app.loading import load
+from openline.errors import CommandError
 from openline.testing import client
 
 
@@ -29,3 +30,20 @@ async def test_nobody_plays_against_themselves() -> None:
         for player in (ada, bob):
             await player.emit("play")
         assert set((await court.next()).payload["paddles"]) == {ada.connection, bob.connection}
+
+
+async def test_nobody_writes_on_the_whiteboard_but_its_handlers() -> None:
+    good = {"id": "1", "colour": 0, "width": 3, "points": [[1, 1], [5, 5]]}
+    async with client(load("examples.whiteboard.app:line")) as ada, client(load("examples.whiteboard.app:line")) as eve:
+        hands, elsewhere = await ada.subscribe("hands"), await eve.subscribe("hands")
+        await hands.publish("stroke", good)
+        for type, payload in (("stroke", good), ("clear", None), ("anything", "no stroke")):
+            with pytest.raises(CommandError, match="forbidden"):
+                await eve.publish("board", type, payload)
+        with pytest.raises(CommandError, match="bad_payload"):
+            await elsewhere.publish("stroke", {**good, "points": []})
+        await elsewhere.publish("anything", "no stroke")
+        newcomer = await eve.subscribe("board", last=2000)
+        assert [(each.type, each.payload) for each in await newcomer.heard()] == [("stroke", good)]
+        await elsewhere.publish("clear")
+        assert (await newcomer.next()).type == "clear"

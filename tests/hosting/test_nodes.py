@@ -19,6 +19,8 @@ from tests.server import Process, openline
 
 pytestmark = pytest.mark.redis
 
+KEY = "a-key-of-the-test"
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
@@ -36,7 +38,7 @@ class Nodes:
 
     def start(self) -> Process:
         port = ("--port", "0", "--engine", self._engine, "--cluster-key", "a secret that nodes share")
-        process = openline(self._folder, "serve", "node:line", *port)
+        process = openline(self._folder, "serve", "node:line", *port, environment={"OPENLINE_API_KEYS": KEY})
         self.processes.append(process)
         return process
 
@@ -109,6 +111,42 @@ async def test_a_client_goes_on_at_another_node_when_its_own_ends(nodes: Nodes, 
             await again.get("said", channel="room", payload=2)
             while (await bob.push())["type"] != "said":
                 pass
+
+
+async def test_a_user_is_sent_away_from_polls_and_tickets_of_every_node(nodes: Nodes) -> None:
+    addresses = [(await ready(node)).replace("ws", "http", 1) for node in (nodes.start(), nodes.start())]
+    auth = {"Authorization": "Bearer ada"}
+    async with httpx.AsyncClient(timeout=40) as http:
+
+        async def tickets() -> list[str]:
+            return [(await http.post(f"{each}/ticket", headers=auth)).json()["ticket"] for each in addresses]
+
+        async def opens(address: str, ticket: str) -> int:
+            async with http.stream("GET", f"{address}/events?channel=room&ticket={ticket}") as stream:
+                return stream.status_code
+
+        for order in ({"user": "ada"}, {"user": "ada", "channel": "room"}):
+            first = await http.get(f"{addresses[0]}/api/messages?channel=room", headers=auth)
+            since = first.headers["openline-position"]
+            url = f"{addresses[0]}/api/messages?channel=room&since={since}&wait=25"
+            given = [*await tickets(), *await tickets()]
+            async with asyncio.TaskGroup() as tasks:
+                polling = tasks.create_task(http.get(url, headers=auth))
+                name = "unsubscribe-user" if "channel" in order else "disconnect-user"
+                backend = {"Authorization": f"Bearer {KEY}"}
+                begun = time.monotonic()
+                while not polling.done():
+                    # Until it waits: nobody tells.
+                    await asyncio.sleep(0.2)
+                    ended = await http.post(f"{addresses[1]}/api/v1/{name}", json=order, headers=backend)
+                    assert ended.json() == {"connections": 0}
+            assert time.monotonic() - begun < 15
+            answer = polling.result()
+            assert (answer.json(), answer.headers["openline-position"]) == ([], since)
+            assert [await opens(addresses[n % 2], each) for n, each in enumerate(given)] == [401] * 4
+            for places in (addresses, addresses[::-1]):
+                behind = zip(places, await tickets(), strict=True)
+                assert [await opens(place, ticket) for place, ticket in behind] == [200, 200]
 
 
 async def test_a_killed_node_s_clients_are_missed_within_ten_seconds(nodes: Nodes) -> None:

@@ -5,28 +5,20 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 from tests.clients import JsonClient, json_client
 from tests.hosting.balancer import balancing
 from tests.hosting.test_nodes import stock
 from tests.programs import NODE
-from tests.server import PATIENCE, Process, openline
-
-from openline import Openline, SettingsError, serve
-from openline.app.loading import name_of
-from openline.app.seat import Seat
-from openline.cli import main
+from tests.server import PATIENCE, openline
 
 pytestmark = pytest.mark.server
 
@@ -34,6 +26,8 @@ KEY = "a-key-of-the-test"
 PROGRAM = (
     NODE
     + """
+from openline import CommandError
+
 line.channel("room:*", history=1000, presence=Presence(grace_seconds=3), public=True)
 
 @line.on("pid")
@@ -44,6 +38,11 @@ def pid(connection):
 async def hang(connection):
     import asyncio
     await asyncio.sleep(1000)
+
+@line.on_connect
+def come(connection):
+    if connection.user.id == "early" and not os.path.exists("open"):
+        raise CommandError("unavailable", "It is too early.")
 """
 )
 ENDED = re.compile(r"worker \d has ended")
@@ -53,6 +52,7 @@ class Workers:
     """A server with workers, and who came to which of them."""
 
     def __init__(self, folder: Path, engine: str, *options: str) -> None:
+        self.folder = folder
         (folder / "work.py").write_text(PROGRAM)
         command = ("serve", "work:line", "--port", "0", "--workers", "2", "--engine", engine, *options)
         self.process = openline(folder, *command, environment={"OPENLINE_API_KEYS": KEY})
@@ -171,6 +171,36 @@ async def test_a_ticket_is_good_at_every_worker_and_once(workers: Workers) -> No
             assert (await http.get(url)).status_code == 401
 
 
+async def test_a_ticket_comes_back_from_every_worker_where_the_stream_could_not_begin(workers: Workers) -> None:
+    async with workers.api() as http:
+        got = await http.post("/ticket", headers={"Authorization": "Bearer early"})
+        url = f"/events?channel=room:9&ticket={got.json()['ticket']}"
+        for _ in range(8):
+            early = await http.get(url)
+            assert (early.status_code, early.content[:6]) == (200, b"retry:")
+            async with asyncio.timeout(PATIENCE):
+                # What comes back from another worker is a moment on its way.
+                while (await http.head(url)).status_code != 200:
+                    await asyncio.sleep(0.02)
+        (workers.folder / "open").touch()
+        async with http.stream("GET", url) as stream:
+            assert stream.status_code == 200
+        assert (await http.get(url)).status_code == 401
+
+
+async def test_a_head_uses_no_ticket_up_at_any_worker_and_a_user_who_is_sent_away_has_none(workers: Workers) -> None:
+    async with workers.api() as http:
+        urls = []
+        for _ in range(6):
+            got = await http.post("/ticket", headers={"Authorization": "Bearer eve"})
+            urls.append(f"/events?channel=room:9&ticket={got.json()['ticket']}")
+            assert [(await http.head(urls[-1])).status_code for _ in range(4)] == [200] * 4
+        async with http.stream("GET", urls.pop()) as stream:
+            assert stream.status_code == 200
+        assert (await http.post("/api/v1/disconnect-user", json={"user": "eve"})).status_code == 200
+        assert [(await http.get(url)).status_code for url in urls] == [401] * 5
+
+
 @pytest.mark.parametrize("transports", ["polling", "polling,websocket"])
 async def test_the_stock_socketio_client_needs_no_stickiness(workers: Workers, transports: str) -> None:
     async with balancing([workers.port]) as balancer, stock(balancer.url, transports) as me:
@@ -281,85 +311,3 @@ async def test_a_drain_lets_everybody_go_and_keeps_what_was_said(tmp_path: Path)
 
 
 # -- mistakes
-
-
-def refused(*arguments: str) -> str:
-    """What the command says, which starts nothing."""
-    result = CliRunner().invoke(main, ["serve", "work:line", *arguments])
-    assert result.exit_code != 0
-    return result.output
-
-
-def test_whoever_starts_a_second_server_on_the_port_is_told() -> None:
-    with socket.socket() as taken:
-        # It would share the port with whoever sets the same option.
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        assert "cannot listen there" in refused("--workers", "2", "--port", port)
-
-
-def test_what_workers_cannot_be_is_said() -> None:
-    assert "0 is not in the range" in refused("--workers", "0")
-    assert "leave --workers out" in refused("--workers", "2", "--reload")
-
-
-def test_one_worker_says_once_why_the_application_does_not_start(tmp_path: Path) -> None:
-    with openline(tmp_path, "serve", "nowhere:line", "--port", "0", "--workers", "2") as process:
-        assert process.wait() == 1
-    assert process.said.count("there is no module 'nowhere'") == 1, process.said
-    assert "[worker 1]" in process.said
-    assert "Traceback" not in process.said
-
-
-STANDALONE = """
-from openline import Openline, serve
-
-line = Openline()
-line.channel("chat:*", history=10, public=True)
-
-if __name__ == "__main__":
-    serve(line, port=0, workers=2)
-"""
-
-
-def test_a_program_serves_itself_with_workers_that_end_when_it_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "alone.py").write_text(STANDALONE)
-    with Process([sys.executable, "alone.py"], tmp_path) as process:
-        address, port = process.address()
-        assert httpx.get(f"{address}/readyz").status_code == 200
-        process.end(signal.SIGKILL)
-    assert "with 2 workers" in process.said
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError(process.said)
-    assert "[worker 1] The supervisor is gone: this worker ends" in process.said
-
-
-def test_a_program_without_a_guard_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openline.app.seat._taken", [Seat(engine="", key="", address="", supervisor=1)])
-    with pytest.raises(SettingsError, match="put it below if __name__ == '__main__'"):
-        serve("alone:line", workers=2)
-
-
-def test_an_application_without_a_name_cannot_be_imported_by_workers() -> None:
-    with pytest.raises(SettingsError, match="keep it in a variable of a module"):
-        serve([Openline()][0], workers=2)
-    with pytest.raises(SettingsError, match="1 or more"):
-        serve([Openline()][0], workers=0)
-
-
-def test_an_application_is_found_by_the_name_that_it_has() -> None:
-    assert name_of(json.loads) == ("json:loads", "")
-
-
-def test_a_worker_is_reached_at_its_own_port_of_the_advertised_host() -> None:
-    seat = Seat(engine="", key="", address="http://127.0.0.1:4711", supervisor=1)
-    assert seat.reached("") == "http://127.0.0.1:4711"
-    assert seat.reached("http://10.0.0.7:8000") == "http://10.0.0.7:4711"
-    assert seat.reached("http://[::1]:8000") == "http://[::1]:4711"

@@ -21,28 +21,34 @@ line.channel("chat:*", history=10_000, public=True)
 class Restarting:
     """``openline serve`` with its history in a file, always at the same port."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        (folder / "program.py").write_text(PROGRAM)
+    def __init__(self, folder: Path, *options: str, program: str = PROGRAM) -> None:
+        (folder / "program.py").write_text(program)
         self.port = own_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._options = options
-        self._process = self._start()
+        self._process: Process
+        self.start()
 
-    def _start(self) -> Process:
-        process = openline(self._folder, "serve", "program:line", "--port", str(self.port), *self._options)
-        process.address()
-        return process
+    def start(self) -> None:
+        self._process = openline(self._folder, "serve", "program:line", "--port", str(self.port), *self._options)
+        self._process.address()
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self._process.end(how)
 
     def restart(self, how: signal.Signals) -> None:
-        self._process.end(how)
-        self._process = self._start()
+        self.end(how)
+        self.start()
+
+    def tell_to_end(self) -> None:
+        self._process.child.send_signal(signal.SIGTERM)
 
     def __enter__(self) -> "Restarting":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.end()
+        self.end()
 
 
 class Publisher:

@@ -287,6 +287,26 @@ async def test_channels_that_somebody_is_in_are_listed_by_pattern_and_page() -> 
             assert [each["channel"] for each in everything] == [*names, "volatile:x"]
 
 
+async def test_polls_that_wait_are_neither_counted_nor_listed_and_hear_what_is_published() -> None:
+    line = application()
+    async with (
+        natively(line) as served,
+        backend(served) as client,
+        web(served) as visitor,
+        asyncio.TaskGroup() as tasks,
+    ):
+        poll = tasks.create_task(visitor.get("/api/messages?channel=chat:1&wait=20"))
+        await until(lambda: line.running.doors.waiting)
+        nobody = {"count": 0, "subscriptions": 0, "members": []}
+        assert await look(client, "presence", channel="chat:1") == nobody
+        assert await look(client, "channels") == {"channels": []}
+        async with user(served, "ada", "chat:1"):
+            [one] = (await look(client, "channels"))["channels"]
+            assert one == {"channel": "chat:1", "subscriptions": 1, "present": 1}
+        await ask(client, "publish", channel="chat:1", type="n", payload=1)
+        assert [message["payload"] for message in (await poll).json()] == [1]
+
+
 # -- putting in order
 
 

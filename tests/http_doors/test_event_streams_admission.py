@@ -107,6 +107,8 @@ async def test_handlers_of_connect_and_disconnect_are_called_and_may_turn_away(h
 
     async with hosting(line) as served:
         async with source(served) as events:
+            told = await events.push()
+            assert (told["type"], told["channel"]) == ("$subscribed", "closed:1")
             assert await events.payloads(1) == ["you"]
             line.publish("closed:1", "n", 1)
             assert await events.payloads(1) == [1]
@@ -116,10 +118,13 @@ async def test_handlers_of_connect_and_disconnect_are_called_and_may_turn_away(h
         assert seen == ["connect", "closed", "disconnected"]
 
 
+@pytest.mark.parametrize(("query", "name"), [("", "message"), ("&named=1", "$closed")])
 @hostings
-async def test_who_is_sent_away_for_good_is_told_why_and_not_to_hurry_back(hosting: Hosting) -> None:
+async def test_who_is_sent_away_for_good_is_told_why_and_not_to_hurry_back(
+    hosting: Hosting, query: str, name: str
+) -> None:
     line = application()
-    async with hosting(line) as served, source(served, "channel=chat:1") as events:
+    async with hosting(line) as served, source(served, f"channel=chat:1{query}") as events:
         await events.until(lambda: events.reader.last_id)
         line.publish("chat:1", "n", 1)
         [connection] = line.connections
@@ -127,6 +132,7 @@ async def test_who_is_sent_away_for_good_is_told_why_and_not_to_hurry_back(hosti
         told = await events.rest()
         assert [push["type"] for push in told] == ["n", "$closed"]
         assert told[1]["payload"] == {"code": 4410, "reason": "Enough."}
+        assert events.reader.events[-1].type == name
         assert events.reader.reconnection_time == 3_600_000
         assert line.connections == ()
 

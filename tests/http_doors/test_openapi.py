@@ -24,6 +24,16 @@ line = Openline()
 line.channel("chat:*", history=100, presence=True, public=True)
 line.channel("live:*", volatile=True)
 """
+#: Where it is told to end, as one of the operations does, it says so and goes on: the others are still to be asked.
+LASTING = """
+import signal, threading
+from openline.app.server import make_server
+
+signal.signal(signal.SIGTERM, lambda *_: print("told to end", flush=True))
+thread = threading.Thread(target=make_server(line, host="127.0.0.1", port=0, log_level="info").run)
+thread.start()
+thread.join()
+"""
 
 
 @pytest.fixture
@@ -33,10 +43,17 @@ def server(tmp_path: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.fixture
+def lasting(tmp_path: Path) -> Iterator[Process]:
+    (tmp_path / "lasting.py").write_text(PROGRAM + LASTING)
+    with Process([sys.executable, "lasting.py"], tmp_path, {"OPENLINE_API_KEYS": KEY}) as process:
+        yield process
+
+
 @pytest.mark.server
 @pytest.mark.timeout(300)
-def test_schemathesis_finds_nothing_that_the_document_does_not_say(server: Process, tmp_path: Path) -> None:
-    url, _ = server.address()
+def test_schemathesis_finds_nothing_that_the_document_does_not_say(lasting: Process, tmp_path: Path) -> None:
+    url, _ = lasting.address()
     (tmp_path / "schemathesis.toml").touch()
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", "schemathesis.toml", "run"]
     command += [f"{url}/api/v1/openapi.json", "--header", f"Authorization: Bearer {KEY}", "--seed", "1"]
@@ -47,14 +64,18 @@ def test_schemathesis_finds_nothing_that_the_document_does_not_say(server: Proce
     )
     assert ended.returncode == 0, ended.stdout[-6000:] + ended.stderr[-2000:]
     assert f"Tested: {len(OPERATIONS)}" in ended.stdout
-    assert "Traceback" not in server.said
+    assert "Traceback" not in lasting.said
+    assert "told to end" in lasting.said
 
 
 def test_the_document_names_every_operation_and_where_the_server_is() -> None:
     said: dict[str, Any] = json.loads(document("/live/api/v1"))
     assert said["openapi"] == "3.1.0"
     assert said["servers"] == [{"url": "/live/api/v1"}]
-    assert set(said["paths"]) == {f"/{each.name}" for each in OPERATIONS}
+    described = {(path, method) for path, methods in said["paths"].items() for method in methods}
+    assert described == {(f"/{each.name}", each.method.lower()) for each in OPERATIONS}
+    words = [each["operationId"] for methods in said["paths"].values() for each in methods.values()]
+    assert len(words) == len(set(words)) == len(OPERATIONS)
 
 
 def test_the_document_reads_well_outside_of_python() -> None:

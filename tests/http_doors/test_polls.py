@@ -18,6 +18,7 @@ from openline import (
     Paths,
     Settings,
 )
+from openline.hub.reading import ANSWER_BYTES
 from tests.clients import bare_socket, json_client
 from tests.http_doors.rig import HOSTINGS, PATIENCE, Hosting, natively, problem, web
 from tests.programs import CHAT, MOUNTED
@@ -240,6 +241,25 @@ async def test_polls_that_wait_are_bounded_in_all_and_by_address() -> None:
 async def test_a_poll_that_cannot_be_is_refused(hosting: Hosting, query: str, expected: tuple[int, str]) -> None:
     async with hosting(application()) as served, web(served) as client:
         assert problem(await client.get(f"{MESSAGES}?{query}")) == expected
+
+
+@hostings
+@pytest.mark.parametrize("since", ["", "&since=0", "&since={}", "&since={}&wait=20"])
+async def test_an_answer_of_many_channels_is_bounded_in_bytes_and_leads_on(hosting: Hosting, since: str) -> None:
+    line = application()
+    async with hosting(line) as served, web(served) as client:
+        query = MESSAGES + "?" + "&".join(f"channel=chat:{n}" for n in range(40))
+        begun = position(await client.get(query))
+        for n in range(40):
+            line.publish(f"chat:{n}", "n", f"{n:02}" + "x" * 60_000)
+        got: list[str] = []
+        query += since.format(begun)
+        for _ in range(3):
+            answer = await client.get(query)
+            assert len(answer.content) <= ANSWER_BYTES
+            got += [payload[:2] for payload in payloads(answer)]
+            query = f"{query.partition('&since')[0]}&since={position(answer)}"
+        assert got == [f"{n:02}" for n in (range(40) if "{" in since else range(23, 40))]
 
 
 async def test_listed_origins_may_publish_and_read_the_position() -> None:

@@ -78,7 +78,7 @@ def test_event_streams_are_told_when_to_come_back_and_raw_clients_just_go() -> N
     wires = [FakeWire(SseCodec(), hub=rig.hub), FakeWire(RawCodec(), hub=rig.hub)]
     for wire in wires:
         connection = rig.hub.lifecycle.open(wire)
-        coroutine = rig.hub.lifecycle.let_in(connection, None)
+        coroutine = rig.hub.lifecycle.let_in(connection, None, rig.hub.revocations.number)
         with pytest.raises(StopIteration):
             coroutine.send(None)
     draining(rig, window_seconds=2.0, per_second=0.1).begin()

@@ -302,3 +302,16 @@ def test_sending_to_somebody_who_is_gone_returns_a_verdict() -> None:
     connection.unsubscribe("a")
     assert connection.subscribe("a").result() is None
     assert rig.leftovers == {}
+
+
+def test_a_line_that_is_gone_keeps_nobody_until_all_that_is_queued_has_left() -> None:
+    rig, reasons = watched()
+    stays, goes = rig.join("a"), rig.join("a")
+    rig.clock.advance()
+    heard = len(stays.wire.written)
+    rig.hub.publish("a", "said", b"1")
+    goes.wire.lose(clean=True)
+    assert reasons == ["closed"]
+    assert len(stays.wire.written) == heard, "it leaves at the end of the turn, as always"
+    rig.clock.advance()
+    assert [b"said" in frame for frame in stays.wire.written[heard:]] == [True]

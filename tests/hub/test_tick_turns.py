@@ -94,3 +94,18 @@ def test_a_failure_in_a_flush_does_not_keep_the_next_one_from_leaving() -> None:
     (later,) = filled(tick, 1)
     loop.run()
     assert later.written == [b"x"]
+
+
+def test_whoever_asks_for_a_turn_in_between_writes_no_longer_than_one_and_the_loop_is_asked_once() -> None:
+    loop, turns = Loop(), []
+    tick = Tick(loop.call_soon, hold_seconds=0.005, now=Watch())
+    wires = filled(tick, 22)
+    for _ in range(3):
+        tick.turn()
+        turns.append(written(wires))
+        assert len(loop.soon) == 1
+    while loop.soon:
+        loop.run()
+        turns.append(written(wires))
+        assert len(loop.soon) <= 1
+    assert turns == [5, 10, 15, 20, 22]

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openline.hub.outcome import Outcome, drive
+from openline.hub.reading import ANSWER_BYTES, GapError, Reading
 from openline.hub.settings import HubSettings
-from openline.hub.visits import GapError, Reading, Visits
+from openline.hub.visits import Visits
 from openline.model import Position, Publication, User
 from tests.effort import times
-from tests.rig import KEPT, Rig, open_to_all
+from tests.rig import KEPT, Rig, open_to_all, with_presence
 
 NOBODY: Outcome[User | None] = Outcome.of(None)
 CHANNELS = ("a", "b")
@@ -26,9 +27,10 @@ def numbers(publications: Any) -> list[int]:
 class Poller:
     """Polls with what the last answer told, one request at a time."""
 
-    def __init__(self, rig: Rig, *channels: str, limit: int = 1000) -> None:
+    def __init__(self, rig: Rig, *channels: str, limit: int = 1000, answer_bytes: int = ANSWER_BYTES) -> None:
         self.rig = rig
-        self.visits = Visits(rig.hub)
+        self.visits = Visits(rig.hub, answer_bytes=answer_bytes)
+        self.answer_bytes = answer_bytes
         self.channels = channels
         self.limit = limit
         self.visitor = drive(self.visits.visitor(NOBODY)).result()
@@ -37,7 +39,9 @@ class Poller:
         self.got: list[Publication] = []
 
     def take(self, reading: Reading) -> None:
-        assert len(reading.publications) <= self.limit
+        found = reading.publications
+        assert len(found) <= self.limit
+        assert len(found) <= 1 or sum(p.size for p in found) <= self.answer_bytes
         assert reading.position.stamp >= self.since.stamp, "a position only grows"
         self.got += reading.publications
         self.since = reading.position
@@ -53,13 +57,18 @@ DOINGS = ("say", "say", "say", "ask", "answer", "settle", "settle", "settle", "d
 steps = st.lists(st.tuples(st.sampled_from(DOINGS), st.integers(0, 7)), min_size=20, max_size=80)
 
 
-@given(steps=steps, channels=st.sampled_from([("a",), ("a", "b")]), limit=st.sampled_from([1, 2, 3, 1000]))
+@given(
+    steps=steps,
+    channels=st.sampled_from([("a",), ("a", "b")]),
+    limit=st.sampled_from([1, 2, 3, 1000]),
+    answer_bytes=st.sampled_from([1, 500, ANSWER_BYTES]),
+)
 @settings(max_examples=times(80))
 def test_short_polls_lose_and_double_nothing_whatever_the_engine_does(
-    steps: list[tuple[str, int]], channels: tuple[str, ...], limit: int
+    steps: list[tuple[str, int]], channels: tuple[str, ...], limit: int, answer_bytes: int
 ) -> None:
     rig = Rig(open_to_all(retention=KEPT), slow=True)
-    poller = Poller(rig, *channels, limit=limit)
+    poller = Poller(rig, *channels, limit=limit, answer_bytes=answer_bytes)
     asked: list[Outcome[Reading]] = []
     said = 0
 
@@ -106,14 +115,15 @@ def test_short_polls_lose_and_double_nothing_whatever_the_engine_does(
     channels=st.sampled_from([("a",), ("a", "b")]),
     limit=st.sampled_from([1, 2, 1000]),
     hold_bytes=st.sampled_from([1024, 1_048_576]),
+    answer_bytes=st.sampled_from([1, 500, ANSWER_BYTES]),
 )
 @settings(max_examples=times(50))
 def test_long_polls_lose_and_double_nothing(
-    bursts: list[list[int]], channels: tuple[str, ...], limit: int, hold_bytes: int
+    bursts: list[list[int]], channels: tuple[str, ...], limit: int, hold_bytes: int, answer_bytes: int
 ) -> None:
     async def story() -> None:
         rig = Rig(open_to_all(retention=KEPT), settings=HubSettings(hold_bytes=hold_bytes))
-        poller = Poller(rig, *channels, limit=limit)
+        poller = Poller(rig, *channels, limit=limit, answer_bytes=answer_bytes)
         expected: list[int] = []
         said = 0
         for burst in bursts:
@@ -164,6 +174,41 @@ def test_without_a_position_a_long_history_is_read_page_by_page() -> None:
     poller = Poller(rig, "a")
     reading = drive(poller.visits.read(poller.visitor, ("a",), None, 1000)).result()
     assert len(reading.publications) == 40
+
+
+async def test_who_waits_counts_nowhere_and_hears_what_is_said_whoever_comes_and_goes() -> None:
+    rig = Rig(with_presence())
+    poller = Poller(rig, "a", "b")
+    everywhere = rig.hub.everywhere
+    waiting = asyncio.get_running_loop().create_task(poller.wait(Outcome()))
+    await rig.run()
+    for name in poller.channels:
+        assert everywhere.reach(name).result().connections == 0
+    assert everywhere.channels("*", "", 10).result() == {}
+    other = rig.join("b")
+    assert everywhere.reach("b").result().connections == 1
+    assert everywhere.channels("*", "", 10).result() == {"b": (1, 1)}
+    assert everywhere.channels("*", "", 1).result() == {"b": (1, 1)}, "a page is not short for who does not count"
+    other.call(type="$unsubscribe", channel="b")
+    assert everywhere.channels("*", "", 10).result() == {}
+    assert not waiting.done()
+    rig.say("b", 1)
+    await rig.run()
+    assert numbers((await waiting).publications) == [1]
+    assert all(rig.hub.membership.get(name) is None for name in poller.channels)
+
+
+async def test_who_is_in_a_channel_stays_in_it_when_the_last_one_that_waits_has_gone() -> None:
+    rig = Rig(with_presence())
+    member = rig.join("a")
+    enough: Outcome[None] = Outcome()
+    waiting = asyncio.get_running_loop().create_task(Poller(rig, "a").wait(enough))
+    await rig.run()
+    enough.settle(None)
+    await waiting
+    assert rig.hub.everywhere.channels("*", "", 10).result() == {"a": (1, 1)}
+    rig.say("a", 1)
+    assert member.payloads() == [1]
 
 
 async def test_a_visitor_that_is_cancelled_while_it_waits_leaves_nothing() -> None:

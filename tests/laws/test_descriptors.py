@@ -40,13 +40,16 @@ class Descriptors(RuleBasedStateMachine):
         group_module._SPARSE_AT = 2
 
     def teardown(self) -> None:
-        if hasattr(self, "groups"):
+        if not hasattr(self, "groups"):
+            return
+        try:
             self.flush()
             for seat in self.seats:
                 self._check(seat, finished=not seat.line.slow)
+        finally:
+            group_module._SPARSE_AT = self.sparse_at
             for seat in self.seats + self.ended:
                 seat.line.discard()
-            group_module._SPARSE_AT = self.sparse_at
 
     def _seat(self, which: int) -> Seat | None:
         return self.seats[which % len(self.seats)] if self.seats else None

@@ -53,11 +53,14 @@ class Slices(RuleBasedStateMachine):
         delivery_module.SLICE = 2
 
     def teardown(self) -> None:
-        if hasattr(self, "seats"):
+        if not hasattr(self, "seats"):
+            return
+        try:
             self.flush()
-            delivery_module.SLICE = self.slice
             for seat in self.seats:
                 self._check(seat, finished=not seat.line.slow)
+        finally:
+            delivery_module.SLICE = self.slice
             for seat in self.seats + self.ended:
                 seat.line.discard()
 

@@ -157,6 +157,8 @@ def test_what_is_no_event_fires_none() -> None:
 def test_a_farewell_says_why_and_cannot_forge_a_field() -> None:
     [event] = Reader().read(farewell(4410, "go\n\ndata: away"))
     assert json.loads(event.data) == {"type": "$closed", "payload": {"code": 4410, "reason": "go\n\ndata: away"}}
+    [named] = Reader().read(farewell(4410, "go\n\ndata: away", named=True))
+    assert (event.type, named.type, named.data) == ("message", "$closed", event.data)
 
 
 def test_a_line_break_between_tokens_is_a_blank() -> None:

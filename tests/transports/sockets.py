@@ -18,7 +18,7 @@ class SocketTransport:
         self._end = end
         self._secure = secure
         self._buffer = bytearray()
-        self.closed = False
+        self.closed = self.aborted = False
         self.reading = True
         self.resume_writing: Callable[[], None] = lambda: None
 
@@ -57,6 +57,11 @@ class SocketTransport:
             self._write_some()
             if not self._buffer:
                 self.resume_writing()
+
+    def abort(self) -> None:
+        """What waits is lost; the descriptor goes when the test says so, as it does in a later turn of the loop."""
+        self._buffer.clear()
+        self.aborted = True
 
     def close(self) -> None:
         """As the loop does: the descriptor goes after everybody has let go of it."""
@@ -99,8 +104,8 @@ class Line:
 
     @property
     def slow(self) -> bool:
-        """Whether the wire has given it up."""
-        return self.owner.given_up > 0
+        """Whether the wire has given it up, perhaps in the middle of a frame."""
+        return self.owner.given_up > 0 or self.transport.aborted
 
     @property
     def number(self) -> int:

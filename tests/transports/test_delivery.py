@@ -1,12 +1,15 @@
 """What is queued leaves in as few system calls as there are members, and never holds the loop for long."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from openline.hub.tick import Tick
+from openline.hub.tick import Entry, Tick, ToGroup
 from openline.transports import delivery
+from openline.transports import group as group_module
 from openline.transports.delivery import in_slices
+from openline.transports.fanout import Row
 from openline.transports.group import DescriptorGroup
 from tests.hub.test_tick import Loop
 from tests.transports.pairs import PacketTransport, PairTransport
@@ -209,3 +212,69 @@ def test_who_is_gone_is_given_up_and_may_take_others_along(loop, open_pair) -> N
         tick.to_group(group, b"x")
     loop.run()
     assert (gone.wire.open, also.wire.open, also.owner.given_up, here.drain()) == (False, False, 0, b"xx")
+
+
+def parts_of_a_step(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """What each call below hands to descriptors, as sizes; nothing is sent."""
+    calls: list[list[int]] = []
+
+    def many(descriptors: Any, start: int, stop: int, data: bytes) -> list[Any]:
+        calls.append([len(data) for each in descriptors[start:stop] if each >= 0])
+        return []
+
+    def between(rows: list[Row], start: int, stop: int) -> tuple[list[Any], int]:
+        numbers: dict[int, int] = {}
+        following = -1
+        for target, count, data in rows:
+            for number in (target,) if isinstance(target, int) else target[:count]:
+                if start <= number < stop:
+                    numbers[number] = numbers.get(number, 0) + len(data)
+                elif number >= stop:
+                    following = number if following < 0 else min(following, number)
+        calls.append(list(numbers.values()))
+        return [], following
+
+    monkeypatch.setattr(group_module, "send_many", many)
+    monkeypatch.setattr(delivery, "send_rows", lambda rows: between(rows, 0, 1 << 30)[0])
+    monkeypatch.setattr(delivery, "send_rows_between", between)
+    return calls
+
+
+@pytest.mark.parametrize("size", [1, 220, 5000, 65_536])
+@pytest.mark.parametrize("others", [0, 1, 16])
+def test_no_step_hands_more_to_the_kernel_than_takes_a_few_milliseconds(
+    size: int, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "SLICE", 64)
+    calls = parts_of_a_step(monkeypatch)
+    numbers = iter(range(10, 5000))
+
+    class Seat:
+        def __init__(self) -> None:
+            self.descriptor = next(numbers)
+            self.places: dict[DescriptorGroup, int] = {}
+
+        def deliver(self, frames: Sequence[bytes]) -> None:
+            raise AssertionError("nobody stands aside")
+
+        def fell_short(self, data: bytes, taken: int) -> None:
+            raise AssertionError("everything is taken")
+
+    groups = [DescriptorGroup(), DescriptorGroup()]
+    for group in groups:
+        for _ in range(100):
+            group.join(Seat())
+    small = DescriptorGroup()
+    for _ in range(30):
+        small.join(Seat())
+    entries: list[Entry] = [ToGroup(groups[0], 100, frozenset(), b"x" * size)]
+    for number in range(others):
+        entries += [ToGroup(groups[number % 2], 100, frozenset(), b"x" * size), ToGroup(small, 30, frozenset(), b"y")]
+    steps = 0
+    for _ in in_slices(entries):
+        steps += 1
+    assert steps == len(calls)
+    # A system call takes some 5 us, and 2 KiB no longer than that.
+    assert max(sum(max(2048, each) for each in call) for call in calls) <= max(64 * 2048, (1 + others) * (size + 1))
+    told = sum(map(sum, calls))
+    assert told == size * 100 * (1 + others) + 30 * others

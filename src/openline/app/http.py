@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from openline.app.pages import Page, lacks_client, respond, text_page
 from openline.app.runtime import Runtime
-from openline.errors import RequestRefused, SettingsError
+from openline.errors import CommandError, ErrorCode, RequestRefused, SettingsError
 from openline.transports.asgi import Receive, Scope, Send, refuse
+from openline.transports.exchange import Exchange, endpoint
 
 if TYPE_CHECKING:
     from openline.app.served import Served
@@ -54,8 +55,14 @@ async def serve_http(
         await respond(_METHOD, scope, send, status=405)
     elif lacks_client(runtime.doors.socketio.settings.path, path):
         await respond(_NO_CLIENT, scope, send, status=404)
+    elif runtime.doors.paths.is_for_programs(path):
+        await endpoint(runtime.gate, path, {scope["method"]: _nothing})(scope, receive, send)
     else:
         await respond(_NOTHING, scope, send, status=404)
+
+
+async def _nothing(exchange: Exchange) -> None:
+    raise CommandError(ErrorCode.NOT_FOUND, "There is nothing at this path.")
 
 
 async def serve_lifespan(lines: "Sequence[Served]", receive: Receive, send: Send) -> None:

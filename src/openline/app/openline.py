@@ -304,7 +304,7 @@ class Openline(Served):
     def disconnect_user(self, user: str, reason: str = "") -> Outcome[int]:
         """End all connections of the user with this id, for good, on every node; how many there were comes out.
 
-        It need not be awaited.
+        Its polls that wait and its tickets end, too. Whoever comes again is asked for anew. It need not be awaited.
         """
         everywhere = self.running.hub.everywhere
         return self.running.hub.tasks.on_loop(partial(everywhere.disconnect, user=user, reason=reason))

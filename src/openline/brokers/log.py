@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Final
 
-from openline.model import Page, Publication, Retention
+from openline.model import Page, Publication, Retention, fitting
 from openline.protocol.channel_name import INTERNAL
 
 __all__ = ["LOGS_BYTES", "Log", "Logs"]
@@ -82,13 +82,13 @@ class Log:
             return Page((), complete=False)
         found = list(self._behind(stamp))
         found.reverse()
-        fits = _fitting(found, limit, size)
+        fits = fitting(found, limit, size)
         return Page(tuple(found[:fits]), more=len(found) > fits)
 
     def page_before(self, stamp: int | None, limit: int, size: int) -> Page:
         """The newest ahead of ``stamp``, or of the end; see :meth:`openline.hub.ports.Broker.read`."""
         newest = list(islice(self._ahead_of(stamp), limit + 1))
-        fits = _fitting(newest, limit, size)
+        fits = fitting(newest, limit, size)
         return Page(tuple(reversed(newest[:fits])), more=len(newest) > fits)
 
     def _behind(self, stamp: int) -> Iterator[Publication]:
@@ -103,18 +103,6 @@ class Log:
         for _, publication, _ in reversed(self._entries):
             if stamp is None or publication.stamp < stamp:
                 yield publication
-
-
-def _fitting(publications: list[Publication], limit: int, size: int) -> int:
-    """How many of ``publications`` make a page of ``limit`` publications and ``size`` bytes.
-
-    One at least, where there is one.
-    """
-    for count, publication in enumerate(publications[:limit]):
-        size -= publication.size
-        if size < 0:
-            return max(count, 1)
-    return min(len(publications), limit)
 
 
 class Logs:

@@ -170,7 +170,7 @@ class Publisher:
         return self._perform(calls.channels(pattern, limit=limit, after=after))
 
     def disconnect_user(self, user: str, reason: str = "") -> int:
-        """End all connections of a user, for good; returns how many there were."""
+        """End all connections of a user, for good, its waiting polls and its tickets; returns how many connections."""
         return self._perform(calls.put_in_order("disconnect-user", user=user, reason=reason))
 
     def disconnect_connection(self, connection: str, reason: str = "") -> int:

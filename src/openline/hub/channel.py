@@ -66,7 +66,7 @@ class Seats:
 
 
 class Channel:
-    """The node's side of a channel; it exists as long as somebody here is in it."""
+    """The node's side of a channel; it exists as long as somebody here is in it, or visits it."""
 
     __slots__ = ("holding", "members", "name", "newest", "options", "seats", "size", "watchers")
 
@@ -78,9 +78,9 @@ class Channel:
         self.members = Members()
         #: How many are present on all nodes, behind the version of which that is known.
         self.newest: tuple[int, int] = (0, 0)
-        #: How many subscriptions there are, seated, holding, or away without a line.
+        #: How many subscriptions there are, seated, holding, or away without a line; visitors do not count.
         self.size = 0
-        #: Those whose hold keeps what comes in.
+        #: Those whose hold keeps what comes in, visitors among them.
         self.holding: set[Subscription] = set()
 
     def advance(self, publication: Publication, skip: frozenset[Wire]) -> None:

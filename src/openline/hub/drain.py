@@ -5,7 +5,6 @@ which they are spread. Who has something under way is answered first.
 """
 
 import random
-from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from math import ceil
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Final
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
+from openline.protocol.api import Plan
 from openline.protocol.commands import Word
 
 if TYPE_CHECKING:
     from openline.hub.hub import Hub
 
-__all__ = ["Drain", "DrainSettings", "Plan"]
+__all__ = ["Drain", "DrainSettings"]
 
 _RESTARTS: Final = "The server restarts."
 _TURN_SECONDS: Final = 0.125
@@ -55,21 +55,6 @@ class DrainSettings:
     def end(self, clients: int) -> float:
         """When what still runs is cancelled, in seconds from the signal."""
         return min(self.grace_seconds + self.spread(clients) + self.handlers_seconds, _MOST_SECONDS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a drain that began now would do; ``waiting`` are long polls, ``handlers`` the names of those that run.
-
-    ``end_seconds``: when what still runs then is cancelled; without handlers it ends with the window.
-    """
-
-    connections: int
-    waiting: int
-    grace_seconds: float
-    window_seconds: float
-    handlers: Sequence[str]
-    end_seconds: float
 
 
 class Drain:
@@ -111,7 +96,7 @@ class Drain:
             waiting=waiting,
             grace_seconds=settings.grace_seconds,
             window_seconds=window,
-            handlers=self._hub.tasks.names,
+            handlers=list(self._hub.tasks.names),
             end_seconds=settings.end(connections + waiting),
         )
 

@@ -83,13 +83,19 @@ class Everywhere:
     # -- putting in order
 
     def disconnect(self, *, user: str = "", connection: str = "", reason: str = "") -> Outcome[int]:
-        """End all connections of a user, or one, for good; how many there were comes out."""
+        """End all connections of a user, or one, for good; how many there were comes out.
+
+        Of a user, the polls that wait and the tickets go, too.
+        """
         # By the clock of the day, which nodes have in common: who has come since is not meant where it is said again.
         said = {"user": user, "connection": connection, "reason": reason, "at": time.time()}
         return drive(self._summed("disconnect", said))
 
     def unsubscribe(self, channel: str, *, user: str = "", connection: str = "") -> Outcome[int]:
-        """Take them out of ``channel``; how many were in comes out."""
+        """Take them out of ``channel``; how many were in comes out.
+
+        Of a user, the polls that wait there and the tickets go, too.
+        """
         return drive(self._summed("unsubscribe", {"user": user, "connection": connection, "channel": channel}))
 
     async def _summed(self, kind: str, said: Any) -> int:
@@ -154,6 +160,8 @@ class Everywhere:
 
     def _disconnect(self, said: Any) -> Outcome[Any]:
         self._note(said)
+        if said["user"]:
+            self._hub.revocations.revoke(said["user"])
         meant = [each for each in self._meant(said) if "again" not in said or each.begun <= said["at"]]
         for connection in meant:
             self._hub.disconnect(connection, CloseCode.DISCONNECTED, said["reason"])
@@ -161,6 +169,8 @@ class Everywhere:
 
     def _unsubscribe(self, said: Any) -> Outcome[Any]:
         self._note(said)
+        if said["user"]:
+            self._hub.revocations.revoke(said["user"], said["channel"])
         subscribed = [each for each in self._meant(said) if said["channel"] in each.subscriptions]
         for connection in subscribed:
             self._hub.take_out(connection, said["channel"])
@@ -207,9 +217,11 @@ class Everywhere:
         return {name: (found[name][0], present) for name, present in zip(names, counts, strict=True)}
 
     def _channels(self, said: Any) -> Outcome[Any]:
-        names = self._hub.membership.names(said["pattern"])
-        page = nsmallest(said["limit"], (name for name in names if name > said["after"]))
-        channels = [channel for name in page if (channel := self._hub.membership.get(name)) is not None]
+        membership = self._hub.membership
+        names = (name for name in membership.names(said["pattern"]) if name > said["after"])
+        # Whoever only waits for an answer there is not counted.
+        found = (channel for name in names if (channel := membership.get(name)) is not None and channel.size)
+        channels = nsmallest(said["limit"], found, key=lambda channel: channel.name)
         return Outcome.of({each.name: (each.size, len(each.members)) for each in channels})
 
     # -- asking

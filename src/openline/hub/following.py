@@ -36,6 +36,7 @@ class Following:
         # Those whose history it may not see, so that it cannot be told what it missed.
         self._unseen: set[str] = set()
         self._admitted: Position = hub.broker.position
+        self._mark = hub.revocations.number
         self.connection: Connection = hub.lifecycle.open(wire)
         self.connection.hold = Hold(hub.settings.hold_bytes)
 
@@ -60,7 +61,7 @@ class Following:
                 if not await hub.policy.allows(options, connection, name, Action.SEE_HISTORY):
                     self._unseen.add(name)
             self._admitted = hub.broker.position
-            await hub.lifecycle.let_in(connection, user)
+            await hub.lifecycle.let_in(connection, user, self._mark)
             await hub.application.connected(connection).step()
         except Exception:
             connection.wire = None
@@ -78,13 +79,14 @@ class Following:
 
     async def _begin(self) -> None:
         for name, options in self._channels.items():
-            if self._current:
+            if self._current and not self._hub.revocations.came(self.connection.user, self._mark, name):
                 await self._hub.membership.join(self.connection, name, options)
         if not self._current:
             return
         resumption = Resumption(self._hub, self.connection, self._wire)
         await resumption.read({name: after for name in resumption.sources if (after := self._after(name)) is not None})
         if self._since is None:
+            resumption.untold |= resumption.lost - self._channels.keys()
             await self._show_newest(resumption)
         else:
             resumption.untold |= resumption.lost
@@ -104,7 +106,10 @@ class Following:
         if source == f"$connection:{self.connection.id}":
             return self._admitted
         if self._since is None:
-            return self._admitted if source.startswith(INTERNAL) else None
+            # Where the application has put it meanwhile, it was told from where on.
+            put_in = None if source.startswith(INTERNAL) else self.connection.subscriptions.get(source)
+            begun = self._admitted if put_in is None else put_in.begun
+            return None if source in self._channels else begun
         return None if source in self._unseen else self._since
 
     async def _show_newest(self, resumption: Resumption) -> None:

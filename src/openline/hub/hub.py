@@ -17,6 +17,7 @@ from openline.hub.outcome import Outcome, drive
 from openline.hub.payload import Payload
 from openline.hub.policy import Policy
 from openline.hub.ports import Application, Broker, Directory, Wire
+from openline.hub.revocations import Revocations
 from openline.hub.settings import HubSettings
 from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
@@ -57,6 +58,7 @@ class Hub:
         self.membership = Membership(broker, tick, timers, hold_bytes=settings.hold_bytes)
         self.lifecycle = Lifecycle(self)
         self.everywhere = Everywhere(self)
+        self.revocations = Revocations()
         #: The others, where there are any; see :meth:`share`.
         self.cluster: Cluster | None = None
         self._direct = settings.direct

@@ -60,10 +60,20 @@ class Lifecycle:
 
         ``resumable``: it gets a secret that takes it up again.
         """
-        await self.let_in(connection, await self._authenticated(connection, token, request), resumable=resumable)
+        mark = self._hub.revocations.number
+        user = await self._authenticated(connection, token, request)
+        try:
+            await self.let_in(connection, user, mark, resumable=resumable)
+        except CommandError as error:
+            if error.code == ErrorCode.FORBIDDEN and self._hub.revocations.came(user, mark):
+                self.end(connection, "disconnected", code=CloseCode.DISCONNECTED, message=error.message)
+            raise
 
-    async def let_in(self, connection: Connection, user: User | None, *, resumable: bool = False) -> None:
-        """Let ``connection`` in as ``user``; raises :class:`CommandError` where its line has ended meanwhile."""
+    async def let_in(self, connection: Connection, user: User | None, mark: int, *, resumable: bool = False) -> None:
+        """Let ``connection`` in as ``user``, who was asked for at ``mark`` (see ``hub/revocations``).
+
+        Raises :class:`CommandError` where its line has ended meanwhile, ``forbidden`` where its user was sent away.
+        """
         connection.user = user
         admitting = self._hub.application.admitting(connection)
         if not admitting.done:
@@ -71,19 +81,19 @@ class Lifecycle:
         admitting.result()
         self._look_again(connection)
         await self._hub.membership.join(connection, everybody(connection.namespace), self._everybody)
-        self._look_again(connection)
+        self._look_again(connection, mark)
         if resumable:
             self._give_secret(connection)
         if self._hub.cluster is not None:
-            await self._register(connection, self._hub.cluster.registry)
+            await self._register(connection, self._hub.cluster.registry, mark)
         connection.stage = State.LIVE
         self._add(connection)
 
-    async def _register(self, connection: Connection, registry: Registry) -> None:
+    async def _register(self, connection: Connection, registry: Registry, mark: int) -> None:
         """Let other nodes know of it."""
         await registry.register(connection)
         try:
-            self._look_again(connection)
+            self._look_again(connection, mark)
         except CommandError:
             registry.withdraw(connection)
             raise
@@ -103,10 +113,12 @@ class Lifecycle:
         if self.closing:
             self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
 
-    def _look_again(self, connection: Connection) -> None:
+    def _look_again(self, connection: Connection, mark: int | None = None) -> None:
         self._turn_away_at_the_end(connection)
         if connection.stage is not State.OPENING:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
+        if mark is not None and self._hub.revocations.came(connection.user, mark):
+            raise CommandError(ErrorCode.FORBIDDEN, "The application has sent this user away just now.")
 
     def resumable(self, secret: str) -> Outcome[Connection | Record | None]:
         """The connection that ``secret`` takes up again, or its record: another node may have it."""
@@ -194,7 +206,8 @@ class Lifecycle:
         if clean or self.closing or not connection.resume or connection.stage is State.OPENING:
             reason = "shutdown" if self.closing else "closed" if clean else "lost"
             if self.closing or connection.stage is State.OPENING or not connection.busy:
-                self.end(connection, reason)
+                # Nothing can be written any more, so nobody has to wait until all that is queued has left.
+                self._end(connection, reason, CloseCode.NORMAL, "")
                 return
             # What it sent before it went is carried out first; then the dispatch ends it.
             connection.farewell = reason
@@ -223,12 +236,15 @@ class Lifecycle:
         """
         if connection.stage is State.ENDED:
             return
-        admitted = connection.stage is not State.OPENING
         if connection.wire is not None:
             self._hub.tick.flush()
             if not connection.alive:
                 # What was flushed was too much for its line, and that was its end.
                 return
+        self._end(connection, reason, code, message)
+
+    def _end(self, connection: Connection, reason: str, code: int, message: str) -> None:
+        admitted = connection.stage is not State.OPENING
         connection.stage = State.ENDED
         for subscription in tuple(connection.subscriptions.values()):
             self._hub.membership.leave(subscription, reason if reason != "shutdown" else "closed")

@@ -70,7 +70,7 @@ class Membership:
         return tuple(channel for channel in self._channels.values() if len(channel.watchers))
 
     def names(self, pattern: str) -> Iterable[str]:
-        """The channels under ``pattern`` that somebody here is in, but our own, in no order."""
+        """The channels under ``pattern`` that somebody here is in or visits, but our own, in no order."""
         if not pattern.endswith("*"):
             return (pattern,) if pattern in self._channels else ()
         beginning, least = pattern[:-1], len(pattern)
@@ -132,23 +132,41 @@ class Membership:
         self.seat(subscription)
         return Joined(publications, complete=not lost)
 
-    def attend(self, connection: Connection, name: str, options: ChannelOptions, hold: Hold) -> Outcome[None]:
-        """Let ``hold`` keep what comes into ``name``, and nobody see it, until the subscription is left.
+    def attend(self, visitor: Connection, name: str, options: ChannelOptions, hold: Hold) -> Outcome[None]:
+        """Let ``hold`` keep what comes into ``name``, without being counted or seen there, until :meth:`depart`.
 
         Settled when nothing published from now on is missed.
         """
-        self.hold(self._place(connection, name, options, presence=False), hold)
+        subscription = Subscription(visitor, self._open(name, options), presence=False)
+        visitor.subscriptions[name] = subscription
+        self.hold(subscription, hold)
         return self._broker.subscribe(name)
+
+    def depart(self, visitor: Connection) -> None:
+        """Undo every :meth:`attend` of ``visitor``."""
+        for name, subscription in tuple(visitor.subscriptions.items()):
+            del visitor.subscriptions[name]
+            subscription.channel.release(subscription)
+            self._drop_if_deserted(subscription.channel)
 
     def _read(self, name: str, after: Position | None, last: int) -> Outcome[Page]:
         if after is not None:
             return self._broker.read(name, after=after, limit=MAX_PAGE)
         return self._broker.read(name, limit=min(last, MAX_PAGE))
 
-    def _place(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
+    def _open(self, name: str, options: ChannelOptions) -> Channel:
         channel = self._channels.get(name)
         if channel is None:
             channel = self._channels[name] = Channel(name, options, self._tick)
+        return channel
+
+    def _drop_if_deserted(self, channel: Channel) -> None:
+        if not (channel.size or channel.holding) and self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+            self._broker.unsubscribe(channel.name)
+
+    def _place(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
+        channel = self._open(name, options)
         previous = connection.subscriptions.get(name)
         if previous is None:
             channel.size += 1
@@ -224,9 +242,7 @@ class Membership:
             self.registry.unsubscribed(connection, channel.name)
         channel.size -= 1
         self._exit(channel, connection, reason)
-        if not channel.size and self._channels.get(channel.name) is channel:
-            del self._channels[channel.name]
-            self._broker.unsubscribe(channel.name)
+        self._drop_if_deserted(channel)
 
     def detach(self, connection: Connection) -> None:
         """The line broke: seats are given up, subscriptions stay, presence for a grace period."""

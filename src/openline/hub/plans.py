@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from openline.errors import BrokerError, CommandError
-from openline.hub.drain import Drain, Plan
+from openline.hub.drain import Drain
 from openline.hub.outcome import Outcome, drive
+from openline.protocol.api import Plan
 
 if TYPE_CHECKING:
     from openline.hub.hub import Hub

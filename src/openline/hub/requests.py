@@ -66,7 +66,7 @@ class Requests:
     async def _subscribe(self, connection: Connection, command: Command) -> JsonBytes:
         name, hub = self._channel(command), self._hub
         since = None if command.since is None else Position.parse(command.since)
-        options = hub.policy.options(name)
+        options, mark = hub.policy.options(name), hub.revocations.number
         if options.subscribe is not True:
             await hub.policy.demand(connection, name, Action.SUBSCRIBE)
         if command.presence and options.presence is not None:
@@ -76,6 +76,8 @@ class Requests:
                 ErrorCode.TOO_MANY, f"A connection has {hub.settings.max_subscriptions} subscriptions at most."
             )
         sees = options.see_history is True or await hub.policy.allows(options, connection, name, Action.SEE_HISTORY)
+        if hub.revocations.came(connection.user, mark, name):
+            raise CommandError(ErrorCode.FORBIDDEN, "The application has taken this user out of the channel just now.")
         newest = 1 if options.last_value and since is None else 0
         joined = await hub.membership.join(
             connection,

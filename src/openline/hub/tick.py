@@ -101,6 +101,8 @@ class Tick:
         self._under_way: Iterator[None] | None = None
         self._interrupted_at = 0.0
         self._flushing = False
+        # Whether the loop has been asked for a turn that has not come yet.
+        self._asked = False
         self._sparse: set[Group[Any]] = set()
         #: Says whether anything may leave; who asks for it to be held back flushes, or discards, later.
         self.guard: Callable[[], bool] | None = None
@@ -144,7 +146,12 @@ class Tick:
             if not (self._held and self._entries):
                 self._bytes = len(frame)
         if not self._entries and not self._flushing and self._under_way is None:
-            self._call_soon(self._turn)
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._call_soon(self._come_on)
 
     def behind(self, call: Callable[[], None]) -> None:
         """Make ``call`` behind everything queued so far: at once, or, inside a flush, as soon as that comes to it."""
@@ -174,7 +181,11 @@ class Tick:
         """
         self._go_on(None)
 
-    def _turn(self) -> None:
+    def _come_on(self) -> None:
+        self._asked = False
+        self.turn()
+
+    def turn(self) -> None:
         """Write as much as may be written in one turn of the loop, and ask for another if that is not all."""
         now, hold = self._now(), self._hold_seconds
         if self._under_way is not None:
@@ -196,7 +207,7 @@ class Tick:
             self._flushing = False
             # Also where a step failed, which is a fault of ours: what was queued meanwhile asked for no turn.
             if self._entries or self._under_way is not None:
-                self._call_soon(self._turn)
+                self._ask()
             else:
                 self._tidy()
 

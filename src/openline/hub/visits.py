@@ -1,8 +1,7 @@
 """Clients that come for one request, to read, to wait or to publish: nobody can reach them, and they count nowhere."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from openline.errors import CommandError, ErrorCode
@@ -10,41 +9,33 @@ from openline.hub.connection import Connection, State
 from openline.hub.hub import Hub
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import ChannelOptions
+from openline.hub.reading import ANSWER_BYTES, GapError, Reading, read
 from openline.hub.recovery import Hold
 from openline.hub.requests import Requests, said
-from openline.model import JsonBytes, Page, Position, Publication, User
+from openline.model import JsonBytes, Position, Publication, User, fitting
 from openline.protocol.channel_name import check_event
 from openline.protocol.commands import Command
 from openline.protocol.strict_json import encode_json
 
-__all__ = ["MAX_READ", "GapError", "Reading", "Visits"]
+__all__ = ["Visits"]
 
-#: Publications in one answer at most, and about their bytes.
-MAX_READ: Final = 1000
-_READ_BYTES: Final = 1_048_576
 _ANSWER_SECONDS: Final = 300.0
 _MAX_ANSWERS: Final = 10_000
 _ANSWER_BYTES: Final = 4_194_304
 
 
-class GapError(CommandError):
-    """The history does not reach back to where the client stands; ``position`` is where it could go on."""
+class Visitor(Connection):
+    """Whoever came, as rules and handlers see it: a connection that has ended already.
 
-    def __init__(self, since: Position, position: Position) -> None:
-        super().__init__(
-            ErrorCode.GAP,
-            f"The history does not reach back to {since}. Start over without since, or go on from {position}.",
-            field="since",
-        )
-        self.position = position
+    ``mark`` is when it came; see ``hub/revocations``.
+    """
 
+    __slots__ = ("mark",)
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What was read of some channels, in order, and the position to go on from."""
-
-    publications: Sequence[Publication]
-    position: Position
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub, None)
+        self.stage = State.ENDED
+        self.mark = hub.revocations.number
 
 
 class _Watch(Hold):
@@ -76,20 +67,23 @@ class _Watch(Hold):
 class Visits:
     """Performs requests; its coroutines but :meth:`wait` are for :func:`~openline.hub.outcome.drive`."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, answer_bytes: int = ANSWER_BYTES) -> None:
         self._hub = hub
+        self._answer_bytes = answer_bytes
         self._requests = Requests(hub)
         self._answers = _RememberedAnswers(hub)
 
-    async def visitor(self, who: Outcome[User | None]) -> Connection:
-        """Whoever comes out of ``who``, as rules and handlers see it: a connection that has ended already."""
-        user = await who.step()
+    async def visitor(self, who: Outcome[User | None]) -> Visitor:
+        """Whoever comes out of ``who``."""
+        visitor = Visitor(self._hub)
+        user = visitor.user = await who.step()
         if user is not None and user.data is not None:
             encode_json(user.data)
-        connection = Connection(self._hub, None)
-        connection.stage = State.ENDED
-        connection.user = user
-        return connection
+        return visitor
+
+    def revoked(self, visitor: Visitor, channels: Iterable[str]) -> bool:
+        """Whether ``visitor`` was sent away since it came, or taken out of one of ``channels``."""
+        return self._hub.revocations.came(visitor.user, visitor.mark, *channels)
 
     async def demand(self, visitor: Connection, channels: Sequence[str], *actions: str) -> dict[str, ChannelOptions]:
         """The options of all ``channels``, where ``visitor`` may do all ``actions`` in each.
@@ -108,52 +102,16 @@ class Visits:
     # -- reading
 
     async def read(self, visitor: Connection, channels: Sequence[str], since: Position | None, limit: int) -> Reading:
-        """The oldest ``limit`` publications behind ``since``, or the newest ones of all; the visitor may read them.
-
-        Raises :class:`GapError` where the history does not reach back to ``since``.
-        """
-        # Up to here everything is in the logs. What is read may go further; of one channel that leaves no hole.
-        reached = self._hub.broker.position
-        pages = [await self._page(name, since, limit) for name in channels]
-        if since is not None and not all(page.complete for page in pages):
-            raise GapError(since, reached)
-        if since is not None and since.stamp > reached.stamp:
-            reached = since
-        found = sorted((p for page in pages for p in page.publications), key=lambda p: p.stamp)
-        ends = [page.publications[-1].stamp for page in pages if since is not None and page.more]
-        if len(channels) > 1:
-            ends.append(reached.stamp)
-        elif found and found[-1].stamp > reached.stamp:
-            reached = Position(reached.epoch, found[-1].stamp)
-        if ends:
-            found = [p for p in found if p.stamp <= min(ends)]
-            reached = Position(reached.epoch, min(ends))
-        if since is None:
-            found = found[-limit:]
-        elif len(found) > limit:
-            found = found[:limit]
-            reached = Position(reached.epoch, found[-1].stamp)
-        return Reading([p for p in found if visitor.id not in p.exclude], reached)
-
-    async def _page(self, name: str, since: Position | None, limit: int) -> Page:
-        broker = self._hub.broker
-        if since is not None:
-            return await broker.read(name, after=since, limit=limit).step()
-        newest: list[Publication] = []
-        size, before, more = _READ_BYTES, None, True
-        while more and len(newest) < limit and size > 0:
-            page = await broker.read(name, before=before, limit=limit - len(newest), size=size).step()
-            newest[:0] = page.publications
-            size -= sum(p.size for p in page.publications)
-            more = page.more and bool(page.publications)
-            before = newest[0].position if newest else None
-        return Page(tuple(newest))
+        """As :func:`~openline.hub.reading.read`; the visitor may read them."""
+        broker, size = self._hub.broker, self._answer_bytes
+        reading = await read(broker, channels, since, limit=limit, size=size)
+        return Reading([p for p in reading.publications if visitor.id not in p.exclude], reading.position)
 
     # -- waiting
 
     async def wait(
         self,
-        visitor: Connection,
+        visitor: Visitor,
         channels: dict[str, ChannelOptions],
         since: Position | None,
         limit: int,
@@ -161,11 +119,19 @@ class Visits:
     ) -> Reading:
         """As :meth:`read`; where there is nothing yet, what comes next, or nothing once ``enough`` is settled.
 
-        For a task of its own: what comes in one turn of the loop is answered together. Raises :class:`GapError` also
-        where the engine's stream breaks meanwhile.
+        For a task of its own: what comes in one turn of the loop is answered together. Settles ``enough`` where the
+        visitor is :meth:`revoked`. Raises :class:`GapError` also where the engine's stream breaks meanwhile.
         """
+
+        def revoked(channel: str) -> None:
+            if not channel or channel in channels:
+                enough.settle(None)
+
         watch = _Watch(self._hub.settings.hold_bytes)
         names = tuple(channels)
+        unwatch = self._hub.revocations.watch(visitor.user, revoked)
+        if self.revoked(visitor, names):
+            enough.settle(None)
         try:
             for name, options in channels.items():
                 await self._hub.membership.attend(visitor, name, options, watch)
@@ -180,16 +146,17 @@ class Visits:
                     await watch.pause(enough)
             return reading
         finally:
-            for subscription in tuple(visitor.subscriptions.values()):
-                self._hub.membership.leave(subscription, "unsubscribed")
+            unwatch()
+            self._hub.membership.depart(visitor)
 
     def _taken(self, visitor: Connection, watch: _Watch, after: Position, limit: int) -> Reading:
         """What came in behind ``after``, in the order in which it came."""
         came, watch.publications = watch.publications, []
         found = [p for p in came if (not p.stamp or p.stamp > after.stamp) and visitor.id not in p.exclude]
         position = self._hub.broker.position
-        if len(found) > limit:
-            found = found[:limit]
+        fits = fitting(found, limit, self._answer_bytes)
+        if fits < len(found):
+            found = found[:fits]
             position = next((p.position for p in reversed(found) if p.position is not None), after)
         return Reading(found, position)
 

@@ -1,17 +1,15 @@
-"""The backend API, version 1, as values: what may be asked, what is answered, and how both are read and written.
+"""The backend API, version 1, as values: what may be asked, and what is answered.
 
-The document that describes it (``protocol/openapi.py``) is built from the same types.
+``protocol/api_reading.py`` reads what is asked; the document that describes it (``protocol/openapi.py``) is built from
+the same types.
 """
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from openline.errors import CommandError, ErrorCode
-from openline.protocol.channel_name import GRAMMAR, NAME
+from openline.protocol.channel_name import NAME
 
 __all__ = [
     "MAX_CHANNELS",
@@ -23,12 +21,15 @@ __all__ = [
     "ChannelState",
     "DisconnectConnection",
     "DisconnectUser",
+    "Drain",
+    "DrainQuery",
     "Ended",
     "Failure",
     "HistoryPage",
     "HistoryQuery",
     "Member",
     "Operation",
+    "Plan",
     "PresencePage",
     "PresenceQuery",
     "Publish",
@@ -40,8 +41,6 @@ __all__ = [
     "Told",
     "UnsubscribeConnection",
     "UnsubscribeUser",
-    "read_body",
-    "read_query",
 ]
 
 #: Channels of one request, and entries of one answer, at most.
@@ -181,7 +180,7 @@ class ChannelQuery(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class DisconnectUser(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """End all connections of a user, for good."""
+    """End all connections of a user, for good, its polls that wait, and its tickets."""
 
     user: UserId
     reason: Reason = ""
@@ -195,7 +194,7 @@ class DisconnectConnection(_Asked, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class UnsubscribeUser(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Take all connections of a user out of a channel."""
+    """Take all connections of a user out of a channel, with its polls that wait there and its tickets."""
 
     user: UserId
     channel: Channel
@@ -206,6 +205,14 @@ class UnsubscribeConnection(_Asked, frozen=True, kw_only=True, forbid_unknown_fi
 
     connection: ConnectionId
     channel: Channel
+
+
+class DrainQuery(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ending this server would come to."""
+
+
+class Drain(_Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End this server, the one process that answers, as SIGTERM does."""
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,14 +308,34 @@ class Ended(msgspec.Struct, frozen=True):
     connections: Count
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a drain that began now would do.
+
+    ``waiting`` are long polls, ``handlers`` the names of those that run. ``end_seconds``: when what still runs then is
+    cancelled; without handlers it ends with the window.
+    """
+
+    connections: Count
+    waiting: Count
+    grace_seconds: float
+    window_seconds: float
+    handlers: list[str]
+    end_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that may be asked, at ``ROOT/name``: with GET and a query, or with POST and a body."""
+    """One thing that may be asked, at ``ROOT/name``: with GET and a query, or with POST and a body.
+
+    ``word`` is its own where the name is not; ``status`` is that of its answer.
+    """
 
     name: str
     request: type[msgspec.Struct]
     answer: type[msgspec.Struct]
     method: Literal["GET", "POST"] = "POST"
+    word: str = ""
+    status: int = 200
 
     @property
     def keyed(self) -> bool:
@@ -328,65 +355,6 @@ OPERATIONS: Final = (
     Operation("disconnect-connection", DisconnectConnection, Ended),
     Operation("unsubscribe-user", UnsubscribeUser, Ended),
     Operation("unsubscribe-connection", UnsubscribeConnection, Ended),
+    Operation("drain", DrainQuery, Plan, "GET", word="plan_of_drain"),
+    Operation("drain", Drain, Plan, status=202),
 )
-
-T = TypeVar("T", bound=msgspec.Struct)
-_WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-_QUOTED: Final = re.compile(r"`([^`]*)`")
-_BAD_POSITION: Final = "A position looks like EPOCH.STAMP; give back one you received."
-_EXPECTED: Final[Mapping[str, tuple[ErrorCode, str]]] = {
-    "channel": (ErrorCode.BAD_CHANNEL, f"A channel name has {GRAMMAR}."),
-    "pattern": (ErrorCode.BAD_CHANNEL, f"A pattern is a channel name ({GRAMMAR}), or the beginning of one and a *."),
-    "since": (ErrorCode.BAD_POSITION, _BAD_POSITION),
-    "before": (ErrorCode.BAD_POSITION, _BAD_POSITION),
-    "type": (
-        ErrorCode.BAD_FIELD,
-        "An event's type has 1 to 128 characters, no control characters, and does not begin with $.",
-    ),
-    "encoding": (ErrorCode.BAD_FIELD, "The only encoding is base64."),
-    "key": (
-        ErrorCode.BAD_FIELD,
-        "A key has 1 to 64 printable ASCII characters without quotes, and no blank around it.",
-    ),
-}
-
-
-def read_body(data: bytes, kind: type[T]) -> T:
-    """The request in a body.
-
-    Raises :class:`CommandError`: ``bad_message`` where it is no JSON object, otherwise a code that goes with the
-    field that does not fit, is missing, or is not known.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        raise _misfit(str(error), kind) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CommandError(ErrorCode.BAD_MESSAGE, f"The body is no JSON: {error}.") from error
-
-
-def read_query(query: Mapping[str, Sequence[str]], kind: type[T]) -> T:
-    """The request in a query; raises as :func:`read_body` does, also for a parameter that is there twice."""
-    for name, values in query.items():
-        if len(values) > 1:
-            raise CommandError(ErrorCode.BAD_FIELD, f"`{name[:64]}` is there {len(values)} times.", field=name[:64])
-    try:
-        return msgspec.convert({name: values[0] for name, values in query.items()}, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _misfit(str(error), kind) from error
-
-
-def _misfit(text: str, kind: type[msgspec.Struct]) -> CommandError:
-    where = _WHERE.search(text)
-    if where is not None:
-        field = where[1]
-        code, message = _EXPECTED.get(field, (ErrorCode.BAD_FIELD, f"{text[: where.start()]}."))
-        return CommandError(code, message, field=field)
-    quoted = _QUOTED.search(text)
-    if "unknown field" in text and quoted is not None:
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
-        name = quoted[1][:64]
-        return CommandError(ErrorCode.BAD_FIELD, f"`{name}` is not known here; there is: {known}.", field=name)
-    if "missing" in text and quoted is not None:
-        return CommandError(ErrorCode.BAD_FIELD, f"`{quoted[1]}` is missing.", field=quoted[1])
-    return CommandError(ErrorCode.BAD_MESSAGE, "The body is one JSON object.")

@@ -20,7 +20,7 @@ _REFUSALS: Final[Mapping[int, str]] = {
     400: "Something in the request does not fit; `field` says what.",
     401: "There is no key in the request, or none of this server's.",
     403: "The server is not known under this name, or the request comes from a page that may not send it.",
-    404: "The backend API is off: the server has no keys.",
+    404: "The backend API is off: the server has no keys. Or there is nothing at this path.",
     500: "The server failed; its log says why.",
     503: "The engine did not answer. The outcome is unknown: repeat with the same key.",
 }
@@ -45,7 +45,7 @@ def document(root: str) -> JsonBytes:
         },
         "servers": [{"url": root}],
         "security": [{"key": []}],
-        "paths": {f"/{each.name}": {each.method.lower(): _operation(each, schemas)} for each in OPERATIONS},
+        "paths": _paths(schemas),
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "A key of the server."}},
             "schemas": {name: schema for name, schema in schemas.items() if not _is_query(name)},
@@ -54,13 +54,21 @@ def document(root: str) -> JsonBytes:
     return msgspec.json.encode(_plain(described))
 
 
+def _paths(schemas: Mapping[str, _Schema]) -> _Schema:
+    paths: dict[str, _Schema] = {}
+    for each in OPERATIONS:
+        paths.setdefault(f"/{each.name}", {})[each.method.lower()] = _operation(each, schemas)
+    return paths
+
+
 def _operation(each: Operation, schemas: Mapping[str, _Schema]) -> _Schema:
     refusals = _REFUSALS if each.method == "GET" else {**_REFUSALS, **_BODY_REFUSALS}
-    answers: dict[str, _Schema] = {"200": _content(each.answer, _JSON, schemas[each.answer.__name__]["description"])}
+    meaning = schemas[each.answer.__name__]["description"]
+    answers: dict[str, _Schema] = {str(each.status): _content(each.answer, _JSON, meaning)}
     for status, meaning in sorted(refusals.items()):
         answers[str(status)] = _content(problem.Problem, problem.CONTENT_TYPE, meaning)
     said: _Schema = {
-        "operationId": each.name.replace("-", "_"),
+        "operationId": each.word or each.name.replace("-", "_"),
         "summary": schemas[each.request.__name__]["description"],
         "responses": answers,
     }

@@ -59,10 +59,10 @@ def retry(seconds: float) -> bytes:
     return b"retry: %d\n\n" % round(seconds * 1000)
 
 
-def farewell(code: int, reason: str) -> bytes:
+def farewell(code: int, reason: str, *, named: bool = False) -> bytes:
     """Says why the stream ends: ``$closed``, with a close code of ``spec/protocol.md``, section 5."""
     said = {"type": Word.CLOSED, "payload": {"code": int(code), "reason": reason}}
-    return data_event(_encode(said))
+    return data_event(_encode(said), b"event: %b\n" % Word.CLOSED.encode() if named else b"")
 
 
 class SseCodec:

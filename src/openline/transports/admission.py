@@ -25,7 +25,11 @@ _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 class Gate:
-    """Decides by ``settings``; the verdicts are RFC 6454 origins compared to the letter."""
+    """Decides by ``settings``; the verdicts are RFC 6454 origins compared to the letter.
+
+    Browsers send no Origin with a GET to the page's own origin, but say that it is one, which scripts cannot
+    (``Sec-Fetch-Site: same-origin``, W3C Fetch Metadata): the origin is then our own.
+    """
 
     def __init__(self, settings: GateSettings, vouching: Vouching | None = None) -> None:
         """``vouching``: how another node says whose request it passes on."""
@@ -80,6 +84,8 @@ class Gate:
             host = _last(given.get("x-forwarded-host")) or host
             client = self._client(given.get("x-forwarded-for"), peer)
         origin = given.get("origin")
+        if origin is None and given.get("sec-fetch-site") == "same-origin":
+            origin = own_origin(scheme, host)
         try:
             self._check_host(host)
             listed = self._check_origin(origin, scheme, host)

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterable
 from functools import partial
 from hashlib import sha256
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -16,7 +15,9 @@ from openline.hub.backend import Backend
 from openline.hub.hub import Hub
 from openline.hub.outcome import drive
 from openline.hub.plans import Plans
-from openline.protocol.api import OPERATIONS, Operation, read_body, read_query
+from openline.protocol import api
+from openline.protocol.api import OPERATIONS, Operation
+from openline.protocol.api_reading import read_body, read_query
 from openline.protocol.openapi import document
 from openline.transports.admission import Gate
 from openline.transports.asgi import Endpoint, Receive, Scope, Send
@@ -47,12 +48,10 @@ class Api:
 
     def endpoints(self, gate: Gate, root: str) -> dict[str, Endpoint]:
         """What answers at which path below ``root``."""
-        found: dict[str, Endpoint] = {}
+        methods: dict[str, dict[str, Handler]] = {}
         for each in OPERATIONS:
-            path = f"{root}/{each.name}"
-            found[path] = endpoint(gate, path, _methods(each, partial(self._perform, each)))
-        path = f"{root}/drain"
-        found[path] = endpoint(gate, path, {"GET": self._plan, "POST": self._drain})
+            methods.setdefault(f"{root}/{each.name}", {}).update(_methods(each, partial(self._answer, each)))
+        found = {path: endpoint(gate, path, handlers) for path, handlers in methods.items()}
         path = f"{root}/openapi.json"
 
         async def describe(scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,20 +65,7 @@ class Api:
         self._keys.demand_some()
         await exchange.answer(document(root))
 
-    async def _plan(self, exchange: Exchange) -> None:
-        """What a drain would do."""
-        self._keys.demand(exchange.request.token)
-        await exchange.answer(msgspec.json.encode(await self._plans.sum()))
-
-    async def _drain(self, exchange: Exchange) -> None:
-        """End this server, as its supervisor would, whichever server hosts us."""
-        self._keys.demand(exchange.request.token)
-        exchange.demand_json()
-        plan = await self._plans.sum()
-        os.kill(self._process, signal.SIGTERM)
-        await exchange.answer(msgspec.json.encode(plan), status=HTTPStatus.ACCEPTED)
-
-    async def _perform(self, operation: Operation, exchange: Exchange) -> None:
+    async def _answer(self, operation: Operation, exchange: Exchange) -> None:
         # Before anything is read of somebody who may not ask.
         self._keys.demand(exchange.request.token)
         if operation.method == "GET":
@@ -90,8 +76,17 @@ class Api:
             request = read_body(body, operation.request)
         if operation.keyed:
             request = _keyed(request, exchange.request.headers.get("idempotency-key"))
-        answer = await drive(self._backend.perform(request))
-        await exchange.answer(msgspec.json.encode(answer))
+        answer = await drive(self._perform(request))
+        await exchange.answer(msgspec.json.encode(answer), status=operation.status)
+
+    async def _perform(self, request: msgspec.Struct) -> msgspec.Struct:
+        if not isinstance(request, api.Drain | api.DrainQuery):
+            return await self._backend.perform(request)
+        plan = await self._plans.sum().step()
+        if isinstance(request, api.Drain):
+            # This server ends as its supervisor would end it, whichever server hosts us.
+            os.kill(self._process, signal.SIGTERM)
+        return plan
 
 
 class _Keys:

@@ -11,10 +11,12 @@ from openline.transports.wire import SocketWire
 
 __all__ = ["in_slices"]
 
-#: How many members are written to before the event loop may have its turn.
+#: How many members are written to before the event loop may have its turn, where that is not many bytes.
 SLICE: Final = 512
-#: How many entries leave side by side: each of them is looked at in every slice.
-_ABREAST: Final = 256
+#: More bytes than these take longer than the system call that they leave in.
+_FREE_BYTES: Final = 2048
+#: How many entries leave side by side: all their members are looked at in every slice.
+_ABREAST: Final = 32
 
 
 def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
@@ -51,6 +53,15 @@ def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
         yield
 
 
+def _most_members(size: int) -> int:
+    """How many members may get ``size`` bytes each before the event loop may have its turn."""
+    return max(1, SLICE * _FREE_BYTES // max(_FREE_BYTES, size))
+
+
+def _data(frames: Sequence[bytes]) -> bytes:
+    return frames[0] if len(frames) == 1 else b"".join(frames)
+
+
 def _abreast(entries: Sequence[Entry], first: int) -> int:
     """The end of those that leave side by side with the one at ``first``: where that is large, all that can."""
     if not _is_large(entries[first]):
@@ -62,7 +73,10 @@ def _abreast(entries: Sequence[Entry], first: int) -> int:
 
 
 def _is_large(entry: Entry) -> bool:
-    return isinstance(entry, ToGroup) and entry.mark > SLICE and isinstance(entry.target, DescriptorGroup)
+    """Whether it takes more than one step."""
+    if not isinstance(entry, ToGroup) or not isinstance(entry.target, DescriptorGroup):
+        return False
+    return entry.mark > _most_members(sum(map(len, entry.frames)))
 
 
 def _has_descriptors(entry: Entry) -> bool:
@@ -70,9 +84,11 @@ def _has_descriptors(entry: Entry) -> bool:
 
 
 def _alone(entry: Entry) -> Iterator[None]:
-    if isinstance(entry, ToGroup) and entry.mark > SLICE and isinstance(entry.target, DescriptorGroup):
-        for start in range(0, entry.mark, SLICE):
-            entry.target.deliver_between(entry.frames, start, min(start + SLICE, entry.mark), entry.skip)
+    if isinstance(entry, ToGroup) and isinstance(entry.target, DescriptorGroup) and _is_large(entry):
+        frames = (_data(entry.frames),)
+        most = _most_members(len(frames[0]))
+        for start in range(0, entry.mark, most):
+            entry.target.deliver_between(frames, start, min(start + most, entry.mark), entry.skip)
             yield
     else:
         entry.deliver()
@@ -87,7 +103,7 @@ class _Step:
     def __init__(self) -> None:
         self._targets: list[DescriptorGroup | SocketWire] = []
         self._rows: list[Row] = []
-        self._room = SLICE
+        self._room = SLICE * _FREE_BYTES
 
     def take(self, entry: Entry) -> bool:
         """Whether ``entry`` goes straight to descriptors, all of it, and there is room for it here."""
@@ -95,27 +111,32 @@ class _Step:
             return self.take_wire(entry)
         if isinstance(entry, ToGroup):
             group = entry.target
-            if not isinstance(group, DescriptorGroup) or not group.straight or entry.mark > self._room:
+            if not isinstance(group, DescriptorGroup) or not group.straight:
                 return False
-            self._add(group, group.descriptors(entry.skip), entry.mark, entry.frames)
+            data = _data(entry.frames)
+            room = self._room - entry.mark * max(_FREE_BYTES, len(data))
+            if room < 0:
+                return False
+            self._room = room
+            self._targets.append(group)
+            self._rows.append((group.descriptors(entry.skip), entry.mark, data))
             return True
         return False
 
     def take_wire(self, entry: ToWire) -> bool:
         """As :meth:`take`."""
         wire = entry.target
-        if not isinstance(wire, SocketWire) or wire.descriptor < 0 or not self._room:
+        if not isinstance(wire, SocketWire) or wire.descriptor < 0:
             return False
-        frames = entry.frames
+        data = _data(entry.frames)
+        room = self._room - max(_FREE_BYTES, len(data))
+        # One that is too large for any step has one of its own.
+        if room < 0 and self._rows:
+            return False
+        self._room = room
         self._targets.append(wire)
-        self._rows.append((wire.descriptor, 1, frames[0] if len(frames) == 1 else b"".join(frames)))
-        self._room -= 1
+        self._rows.append((wire.descriptor, 1, data))
         return True
-
-    def _add(self, target: DescriptorGroup, descriptors: "array[int]", count: int, frames: Sequence[bytes]) -> None:
-        self._targets.append(target)
-        self._rows.append((descriptors, count, frames[0] if len(frames) == 1 else b"".join(frames)))
-        self._room -= count
 
     def send(self) -> bool:
         """Send everything; False where there is nothing."""
@@ -135,11 +156,8 @@ class _SideBySide:
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._data = [
-            (entry, entry.frames[0] if len(entry.frames) == 1 else b"".join(entry.frames))
-            for entry in entries
-            if not isinstance(entry, Call)
-        ]
+        self._data = [(entry, _data(entry.frames)) for entry in entries if not isinstance(entry, Call)]
+        self._most = _most_members(sum(len(data) for _, data in self._data))
 
     def steps(self) -> Iterator[None]:
         """See :func:`in_slices`."""
@@ -183,7 +201,7 @@ class _SideBySide:
             elif isinstance(target, SocketWire) and target.descriptor >= 0 and target not in done:
                 targets.append(target)
                 rows.append((target.descriptor, 1, data))
-        short, following = send_rows_between(rows, start, start + SLICE)
+        short, following = send_rows_between(rows, start, start + self._most)
         _tell_short(targets, rows, short)
         return following
 

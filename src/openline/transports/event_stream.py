@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode
 from openline.hub.following import Following
+from openline.hub.names import new_name
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
 from openline.hub.visits import Visits
@@ -36,8 +37,9 @@ class _ListenersManners:
 
     leaves = True
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, *, named: bool) -> None:
         self._doors = doors
+        self._named = named
 
     def heartbeat(self, stream: Line) -> bytes:
         """See :class:`openline.transports.stream.Manners`."""
@@ -48,7 +50,7 @@ class _ListenersManners:
     def farewell(self, code: int, reason: str) -> bytes:
         """See :class:`openline.transports.stream.Manners`; who is to come back hears nothing but the end."""
         final = code == CloseCode.NORMAL or 4000 <= code < 4500
-        return sse.farewell(code, reason) + sse.retry(_AWAY_SECONDS) if final else b""
+        return sse.farewell(code, reason, named=self._named) + sse.retry(_AWAY_SECONDS) if final else b""
 
 
 class EventStreams:
@@ -62,8 +64,8 @@ class EventStreams:
         self._visits = visits
         self._settings = settings
         self._lobby = () if lobby is None else (lobby,)
-        self._manners = _ListenersManners(doors)
-        self._plain, self._named = SseCodec(), SseCodec(named=True)
+        self._plain = SseCodec(), _ListenersManners(doors, named=False)
+        self._named = SseCodec(named=True), _ListenersManners(doors, named=True)
 
     async def get(self, exchange: Exchange) -> None:
         """Answer with a stream that goes on until either side ends it.
@@ -72,14 +74,17 @@ class EventStreams:
         answer, it is an empty one that says when to come back, because ``EventSource`` gives up for ever on anything
         but 200.
         """
+        loan = new_name(9)
         try:
             if not self._doors.hub.lifecycle.closing:
-                await self._open(exchange)
+                await self._open(exchange, loan)
                 return
         except (CommandError, BrokerError) as error:
             temporary = isinstance(error, BrokerError) or error.code == ErrorCode.UNAVAILABLE
             if not temporary and not self._doors.hub.lifecycle.closing:
                 raise
+            # It comes back with the same URL.
+            self._tickets.give_back(exchange, loan)
         await exchange.answer(self._opening(), content_type=sse.CONTENT_TYPE, headers=stream_headers())
 
     async def head(self, exchange: Exchange) -> None:
@@ -92,14 +97,15 @@ class EventStreams:
     def _channels(self, exchange: Exchange) -> Sequence[str]:
         return exchange.query.get("channel") or self._lobby
 
-    async def _open(self, exchange: Exchange) -> None:
+    async def _open(self, exchange: Exchange, loan: str) -> None:
         since = _since(exchange)
-        codec = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
-        stream = open_stream(self._doors, codec, self._manners, exchange)
+        codec, manners = self._named if exchange.parameter("named") not in (None, "", "0") else self._plain
+        stream = open_stream(self._doors, codec, manners, exchange)
         following = Following(self._doors.hub, stream.wire, self._channels(exchange), since)
-        await self._judged(stream, drive(following.judge(self._tickets.who(exchange))))
+        await self._judged(stream, drive(following.judge(self._tickets.who(exchange, loan))))
         headers = exchange.head(sse.CONTENT_TYPE, stream_headers())
-        await stream.run(headers, self._opening(), partial(self._follow, stream, following))
+        give_back = partial(self._tickets.give_back, exchange, loan)
+        await stream.run(headers, self._opening(), partial(self._follow, stream, following, give_back))
 
     async def _judged(self, stream: Line, judged: Outcome[None]) -> None:
         """Wait for the verdict; a host that gives the request up in the meantime gives the connection up."""
@@ -110,13 +116,14 @@ class EventStreams:
             judged.then(_take_note)
             raise
 
-    def _follow(self, stream: Line, following: Following) -> None:
-        drive(following.begin()).then(partial(self._begun, stream, following))
+    def _follow(self, stream: Line, following: Following, give_back: Callable[[], None]) -> None:
+        drive(following.begin()).then(partial(self._begun, stream, following, give_back))
 
-    def _begun(self, stream: Line, following: Following, outcome: Outcome[None]) -> None:
+    def _begun(self, stream: Line, following: Following, give_back: Callable[[], None], outcome: Outcome[None]) -> None:
         try:
             outcome.result()
         except (CommandError, BrokerError):
+            give_back()
             stream.close(CloseCode.TRY_LATER, "The history cannot be read just now.")
             return
         except Exception:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -38,6 +39,19 @@ class Exchange:
         self.query: dict[str, list[str]] = _query(request.query)
         self._send = send
         self._shared = shared
+
+    @property
+    def subscriber(self) -> str:
+        """What limits of one client go by: its address, or the network of IPv6 that one site has (RFC 6177 §2)."""
+        client = self.request.client
+        if ":" not in client:
+            return client
+        try:
+            address = IPv6Address(client)
+        except ValueError:
+            return client
+        mapped = address.ipv4_mapped
+        return str(IPv6Network((address, 64), strict=False)) if mapped is None else str(mapped)
 
     def parameter(self, name: str) -> str | None:
         """A parameter of the query; the last one counts, None where there is none."""

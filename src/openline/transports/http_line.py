@@ -118,7 +118,7 @@ class HttpLines:
 
     def _open_polled(self, exchange: Exchange) -> Batch:
         self._refuse_when_closing()
-        client = exchange.request.client
+        client = exchange.subscriber
         settings = self._settings
         # They live without a socket of their own: whoever asks for more and more of them would have them.
         if self._polled_in_all >= settings.max_waiting or self._by_client[client] >= settings.max_waiting_per_client:

@@ -6,8 +6,9 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from openline.errors import RequestRefused
-from openline.hub.timers import Timer, Timers
+from openline.hub.timers import Timers
 from openline.protocol.handshake import refusal
+from openline.transports.unread import Unread
 from openline.transports.vouching import HEADER
 
 __all__ = ["Pipe", "with_voucher"]
@@ -65,7 +66,7 @@ class Pipe(_End):
         super().__init__()
         self.transport = transport
         self._timers = timers
-        self._stalled: Timer | None = None
+        self._unread: Unread | None = None
         self._connections = connections
         connections.add(self)
         transport.set_protocol(self)
@@ -118,17 +119,13 @@ class Pipe(_End):
         self._wait_for_the_client()
 
     def _wait_for_the_client(self) -> None:
-        if self._stalled is None:
-            self._stalled = self._timers.after(_STALLED_SECONDS, self._give_up)
+        if self._unread is None and self.transport is not None:
+            self._unread = Unread(self.transport, self, _STALLED_SECONDS, self._timers.after)
 
     def _wait_no_longer(self) -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
-
-    def _give_up(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def shutdown(self) -> None:
         """The server stops: the client finds another way to its node."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -9,8 +10,9 @@ import msgspec
 from openline.errors import CommandError, ErrorCode
 from openline.hub.outcome import Outcome, drive
 from openline.hub.policy import Action
-from openline.hub.visits import MAX_READ, GapError, Reading, Visits
-from openline.model import Position, User
+from openline.hub.reading import MAX_READ, GapError
+from openline.hub.visits import Visits
+from openline.model import Position, Publication, User
 from openline.protocol.json_codec import decode_command, message_json
 from openline.transports.doors import Doors
 from openline.transports.exchange import Exchange
@@ -63,7 +65,11 @@ class Messages:
             position = str(gap.position)
             await exchange.refuse(gap, {POSITION_HEADER: position}, position=position)
             return
-        await _tell(exchange, reading)
+        if self._visits.revoked(visitor, names):
+            # Whoever asks again, from where it stood, is judged again.
+            await _tell(exchange, (), since)
+        else:
+            await _tell(exchange, reading.publications, reading.position)
 
     async def post(self, exchange: Exchange) -> None:
         """Publish what the body says, with the permissions of a client."""
@@ -83,15 +89,15 @@ class Messages:
         return self._doors.hub.application.authenticate(exchange.request.token, exchange.request)
 
 
-async def _tell(exchange: Exchange, reading: Reading) -> None:
+async def _tell(exchange: Exchange, publications: Sequence[Publication], position: Position | None) -> None:
     """Answer with a list; the position goes on even where the list is the one that the client has."""
-    body = b"[%b]" % b",".join(map(message_json, reading.publications))
+    body = b"[%b]" % b",".join(map(message_json, publications))
     etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     headers = {
         "cache-control": "private, no-cache",
         "etag": etag,
         "vary": "Origin, Authorization",
-        POSITION_HEADER: str(reading.position),
+        POSITION_HEADER: str(position or 0),
     }
     known = etag in exchange.request.headers.get("if-none-match", "")
     await exchange.answer(body, status=304 if known else 200, headers=headers)

@@ -31,6 +31,7 @@ class LineSettings:
     head_within_seconds: float = 10.0
     max_head_bytes: int = 32_768
     close_within_seconds: float = 5.0
+    stalled_after_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         if self.outbox_bytes < 2 * self.max_message_bytes:
@@ -47,7 +48,8 @@ class HttpSettings:
 
     ``retry_seconds``: when a client is to come back once its event stream has ended, give or take a half.
     ``max_wait_seconds``: how long a poll may wait. ``max_waiting``: how many may do so at once, and
-    ``max_waiting_per_client`` of one address. ``ticket_seconds``: how long a ticket is good.
+    ``max_waiting_per_client`` of one address. ``ticket_seconds``: how long a ticket is good. ``max_tickets``: how many
+    that were not shown yet may be out at once, and ``max_tickets_per_client`` of one address.
     """
 
     body_within_seconds: float = 10.0
@@ -57,6 +59,7 @@ class HttpSettings:
     max_waiting_per_client: int = 500
     ticket_seconds: float = 30.0
     max_tickets: int = 10_000
+    max_tickets_per_client: int = 500
 
     def __post_init__(self) -> None:
         if self.retry_seconds <= 0 or self.body_within_seconds <= 0 or self.ticket_seconds <= 0:
@@ -103,6 +106,11 @@ class Paths:
     ticket: str = "/ticket"
     api: str = "/api/v1"
     lobby: str | None = None
+
+    def is_for_programs(self, path: str) -> bool:
+        """Whether programs, and not people, read what is at ``path``: below the backend API, or beside the messages."""
+        beside = self.messages.rpartition("/")[0] or self.messages
+        return f"{path}/".startswith((f"{self.api}/", f"{beside}/"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class Manners(Interface):
 
 
 class _Stream(Generic[W]):
-    """See :class:`openline.transports.doors.Line`. Until it is begun nothing is written, whoever tries."""
+    """See :class:`openline.transports.doors.Line`. Until it is begun nothing is written: frames wait, whoever tries."""
 
     wire: W
 
@@ -97,8 +97,10 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._request: tuple[Exchange, Underneath] | None = (exchange, under)
         self._transport = under.transport
         self._connections = under.connections
+        self._begun = False
         self.wire = SocketWire(self._transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
-        self.wire.open = False
+        # The client may go while it is judged, and its descriptor be another's by then.
+        self.wire.keep()
 
     async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
         """Take the transport, write the head and ``first``, and call ``begun``.
@@ -109,6 +111,7 @@ class NativeStream(_Stream[SocketWire], Protocol):
             raise RuntimeError("a stream runs once")
         (exchange, under), self._request = self._request, None
         if not under.take():
+            self.wire.shut()
             self._doors.line_lost(self.wire, clean=True)
             return
         exchange.answered = True
@@ -122,9 +125,9 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._transport.set_protocol(self)
         self._transport.resume_reading()
         _give_up_after(self._transport, self._doors.settings.pong_within_seconds)
-        self.wire.open = True
-        self.wire.deliver([first])
+        self._begun = True
         self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
+        self.wire.begin(first)
 
     # -- reading
 
@@ -144,14 +147,13 @@ class NativeStream(_Stream[SocketWire], Protocol):
         """
         if self._closing:
             return
-        begun = self.wire.open
         self._doors.tick.flush()
         # Looked at again: what was flushed may have been too much for this very stream.
         if self._closing:
             return
         self._closing = True
         rest = self.wire.shut()
-        if begun:
+        if self._begun:
             self._transport.write(rest + self._manners.farewell(code, reason))
             self._hang_up()
         self._doors.line_lost(self.wire, clean=False)
@@ -168,7 +170,8 @@ class NativeStream(_Stream[SocketWire], Protocol):
         """See :class:`~openline.transports.wire.Owner`."""
         if not self._closing:
             self._closing = True
-            self._hang_up()
+            if self._begun:
+                self._hang_up()
             self._doors.line_lost(self.wire, clean=False)
 
     def shutdown(self) -> None:
@@ -197,27 +200,29 @@ class NativeStream(_Stream[SocketWire], Protocol):
 
 
 class AsgiStream(_Stream[AsgiWire]):
-    """An answer of an ASGI host, which frames it and carries it."""
+    """An answer of an ASGI host, which frames it and carries it.
+
+    It sees of its client what the host takes. One that has vanished without a word is the system's to notice.
+    """
 
     def __init__(self, doors: "Doors", codec: Codec, manners: Manners, exchange: Exchange) -> None:
         super().__init__(doors, manners)
         self._exchange = exchange
         self._farewell: bytes | None = None
         self._writer: asyncio.Task[None] | None = None
+        #: Whether the host has taken anything since the last heartbeat.
+        self._moved = False
         self.wire = AsgiWire(codec, doors.settings.outbox_bytes, self.close)
-        self.wire.open = False
 
     async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
         """Send the head and ``first``, call ``begun``, and write until either side ends."""
         clean = False
         try:
             await self._exchange.start(HTTPStatus.OK, headers)
-            self.wire.open = True
-            self.wire.deliver([first])
             self._set_timer(self._doors.settings.ping_every_seconds, self._beat)
             begun()
             async with asyncio.TaskGroup() as tasks:
-                self._writer = writer = tasks.create_task(self._write())
+                self._writer = writer = tasks.create_task(self._write(first))
                 reader = tasks.create_task(self._exchange.disconnected())
                 await asyncio.wait((writer, reader), return_when=asyncio.FIRST_COMPLETED)
                 clean = reader.done() and self._manners.leaves and not self._closing
@@ -230,21 +235,30 @@ class AsgiStream(_Stream[AsgiWire]):
             self._doors.line_lost(self.wire, clean=clean)
             self.gone.settle(None)
 
-    async def _write(self) -> None:
+    async def _write(self, first: bytes) -> None:
         # ASGI: an OSError says that the client has gone.
         with suppress(OSError):
+            await self._exchange.go_on(first)
             outbox = self.wire.outbox
             while self._farewell is None or len(outbox):
                 await self.wire.something.wait()
                 self.wire.something.clear()
                 while len(outbox):
                     await self._exchange.go_on(outbox.take(_CHUNK_BYTES))
+                    self._moved = True
                     if not len(outbox):
                         self._tell_losses()
                 self.wire.emptied()
             if self._farewell:
                 await self._exchange.go_on(self._farewell)
             await self._exchange.end()
+
+    def _beat(self) -> None:
+        if not self._moved:
+            # Not even the heartbeat has gone out.
+            self.close(CloseCode.SLOW, "Nothing was read for too long.")
+        self._moved = False
+        super()._beat()
 
     def _tell_losses(self) -> None:
         lost, self.wire.outbox.lost = self.wire.outbox.lost, {}

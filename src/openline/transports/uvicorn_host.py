@@ -7,7 +7,7 @@ is called.
 import asyncio
 import sys
 from asyncio import AbstractEventLoop, TimerHandle, Transport
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from socket import AF_INET, AF_INET6, socket
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
@@ -26,6 +26,7 @@ from openline.transports.doors import Doors, subprotocol
 from openline.transports.passing_on import piped
 from openline.transports.settings import LineSettings
 from openline.transports.socket_transport import SocketTransport, below
+from openline.transports.unread import Unread
 from openline.transports.websocket import WebSocketLine
 from openline.transports.whole_head import read_asked, split_target
 
@@ -118,6 +119,7 @@ class NativeHttpProtocol(HttpToolsProtocol):
     cycle: RequestResponseCycle = None  # type: ignore[assignment]
     _is_http = False
     _deadline: TimerHandle | Timer | None = None
+    _unread: Unread | None = None
     _refused: RequestRefused | None = None
     _head_bytes = 0
     _unparsed = 0
@@ -167,12 +169,15 @@ class NativeHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client has come: its request head is due."""
         self.transport = transport
+        # So that we hear of everything that waits; at 0, TLS would take nothing for that.
+        transport.set_write_buffer_limits(high=1)
         self.connections.add(self)
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self._head_is_there()
+        self._all_is_written()
         if self._is_http:
             super().connection_lost(exc)
         else:
@@ -193,14 +198,21 @@ class NativeHttpProtocol(HttpToolsProtocol):
             self._refuse(_too_large())
 
     def pause_writing(self) -> None:
-        """TLS has bytes queued, for a moment the answer to an upgrade, too: that concerns HTTP, if it is made."""
+        """Something waits to be written: its client is to read on. TLS has the answer to an upgrade wait, too."""
+        self._unread = Unread(self.transport, self, self._limits.stalled_after_seconds, self._after)
         if self._is_http:
             super().pause_writing()
 
     def resume_writing(self) -> None:
-        """As :meth:`pause_writing`."""
+        """Nothing waits any more."""
+        self._all_is_written()
         if self._is_http:
             super().resume_writing()
+
+    def _all_is_written(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def on_message_begin(self) -> None:
         """A request begins: its head is due."""
@@ -253,6 +265,10 @@ class NativeHttpProtocol(HttpToolsProtocol):
             doors = host.doors
             seconds = doors.settings.head_within_seconds
             self._deadline = doors.timers.after(seconds, NativeHttpProtocol._head_is_late, self)
+
+    def _after(self, seconds: float, callback: Callable[[], None]) -> TimerHandle | Timer:
+        host = self._host
+        return self.loop.call_later(seconds, callback) if host is None else host.doors.timers.after(seconds, callback)
 
     def _head_is_there(self) -> None:
         self._unparsed = 0

@@ -47,7 +47,7 @@ class Waiting:
         """
         enough: Outcome[None] = Outcome()
         failure: CommandError | BrokerError
-        with self._counted(exchange.request.client, enough), _bell(self._doors, exchange):
+        with self._counted(exchange.subscriber, enough), _bell(self._doors, exchange):
             timer = self._doors.timers.after(seconds, lambda: enough.settle(None))
             try:
                 async with asyncio.TaskGroup() as tasks:

@@ -248,7 +248,8 @@ class WebSocketLine(BufferedProtocol):
         if not self._closing:
             code, _ = decode_close(payload)
             self._clean = code in _CLEAN
-            self._doors.tick.flush()
+            # What takes longer than that is not for somebody who goes.
+            self._doors.tick.turn()
             self._say_goodbye(self.wire.shut(), code, "")
         # RFC 6455 §7.1.1: the server closes the TCP connection first.
         self._transport.close()

@@ -81,6 +81,16 @@ class SocketWire:
         self.descriptor = _descriptor(transport)
         transport.set_write_buffer_limits(high=0)
 
+    def keep(self) -> None:
+        """Write nothing yet, whoever tries: until :meth:`begin` all frames wait, and the descriptor is not ours."""
+        self._stalled = True
+        self.descriptor = -1
+
+    def begin(self, first: bytes) -> None:
+        """Write ``first``, and behind it what was kept; the transport is ours from now on."""
+        self._transport.write(first)
+        self.resume_writing()
+
     def make_group(self) -> DescriptorGroup:
         """See :class:`openline.hub.ports.Wire`."""
         return DescriptorGroup()

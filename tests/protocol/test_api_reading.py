@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 
 from openline import CommandError
 from openline.protocol import api
+from openline.protocol.api_reading import read_body
 from openline.protocol.channel_name import require_channel, require_event
 
 
 def accepted(kind: type[Any], **said: Any) -> bool:
     try:
-        api.read_body(json.dumps(said).encode(), kind)
+        read_body(json.dumps(said).encode(), kind)
     except CommandError:
         return False
     return True
