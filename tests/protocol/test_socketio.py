@@ -1,15 +1,24 @@
 """Socket.IO's packets: what is one, and the defined answer for everything that is none."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openline.errors import CommandError, ProtocolError
+from openline.errors import CloseCode, CommandError, ProtocolError
 from openline.protocol.rooms import everybody, room_channel, room_of
-from openline.protocol.socketio import Kind, Packet, PacketReader, encode_packet, read_command
+from openline.protocol.socketio import (
+    MAX_ARGUMENTS,
+    MAX_AUTH_BYTES,
+    Kind,
+    Packet,
+    PacketReader,
+    encode_packet,
+    read_command,
+)
 
 
 def reader(max_bytes: int = 1000) -> PacketReader:
@@ -131,6 +140,46 @@ def test_attachments_are_bounded_in_bytes_all_together() -> None:
     assert waiting.binary(b"x" * 60) is None
     with pytest.raises(ProtocolError, match="100 bytes"):
         waiting.binary(b"x" * 60)
+
+
+def test_arguments_are_bounded_in_number() -> None:
+    assert len(read(json.dumps(["x", *range(MAX_ARGUMENTS - 1)]).join(("2", ""))).arguments) == MAX_ARGUMENTS
+    for head in ("2", "3/a,7"):
+        with pytest.raises(ProtocolError, match="more than 1000 arguments"):
+            read(head + json.dumps(["x", *range(MAX_ARGUMENTS)]))
+
+
+def test_a_command_weighs_what_its_arguments_cost_and_not_their_text_alone() -> None:
+    text = json.dumps(["x", *[0] * (MAX_ARGUMENTS - 1)])
+    command = read_command(read(f"2{text}"))
+    assert command.size >= sum(map(sys.getsizeof, (command.payload, *command.more)))
+
+
+@pytest.mark.parametrize("value", ["0", "[]", "{}", '""', '{"a":0}', "[[]]", r'"\\\""', "1.5"])
+def test_values_are_bounded_in_number_whatever_they_are(value: str) -> None:
+    few = PacketReader(1000, max_values=1000)
+    for data in ("2", "51-"):
+        with pytest.raises(ProtocolError) as refused:
+            few.text(f'{data}["x",[{",".join([value] * 1001)}]]'.encode())
+        assert refused.value.code == CloseCode.TOO_BIG
+    assert few.text(f'2["x",[{",".join([value] * 160)}]]'.encode()) is not None
+    with pytest.raises(ProtocolError, match="more than 200 values"):
+        few.text(f'51-["x",[{",".join([value] * 201)}]]'.encode())
+
+
+@given(st.text('a,[{"\\\\:', max_size=3000))
+def test_what_stands_in_a_string_is_no_value(text: str) -> None:
+    packet = PacketReader(1000, max_values=1000).text(f'2["x",{json.dumps(text * 4)}]'.encode())
+    assert packet is not None
+    assert packet.values()[1] == text * 4
+
+
+def test_a_connect_may_bring_so_much() -> None:
+    fits = {"token": "x" * (MAX_AUTH_BYTES - 20)}
+    assert read(f"0/a,{json.dumps(fits)}").auth == fits
+    assert read(f"0/a,{json.dumps({'token': 'x' * MAX_AUTH_BYTES})}") == Packet(Kind.CONNECT, "/a")
+    assert read(f"0{json.dumps({'a': [[]] * 1000})}").auth is None
+    assert read(f"0{json.dumps({'a': ['x,[{'] * 200})}").auth == {"a": ["x,[{"] * 200}
 
 
 def test_an_event_becomes_a_command_with_all_its_arguments() -> None:

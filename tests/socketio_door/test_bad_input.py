@@ -125,6 +125,31 @@ async def test_an_acknowledgement_counts_once() -> None:
         assert answers == [1]
 
 
+async def test_an_auth_that_is_too_large_is_refused_and_the_session_goes_on() -> None:
+    line = application()
+    line.of("/a").on("x")(lambda socket: 1)
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        for auth in ({"token": "x" * 20_000}, {"rights": [[]] * 1000}):
+            await client.say(f"40/a,{json.dumps(auth)}")
+            assert str(await client.hear()).startswith('44/a,{"message":"auth has more than 16384 bytes')
+        await client.connect('40/a,{"token":"x"}')
+
+
+@pytest.mark.parametrize("event", ['42["x"%s]' % (",0" * 200_000), '451-["x",[0%s]]' % (",0" * 20_000)])
+async def test_an_event_of_very_many_values_ends_the_session_unless_a_setting_allows_it(event: str) -> None:
+    async with serving(application()) as served, spoken(served) as client:
+        await client.enter()
+        await client.say(event)
+        assert await client.ended() == 1009
+    line = application(max_values=500_000)
+    line.on("x")(lambda connection, *values: len(values))
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        await client.say('421["x",[0%s]]' % (",0" * 200_000))
+        assert await client.past_pings() == "431[1]"
+
+
 async def test_two_connects_for_one_namespace_end_the_session_also_while_the_first_is_under_way() -> None:
     line = application()
 

@@ -23,6 +23,7 @@ from openline.protocol.strict_json import encode_json
 if TYPE_CHECKING:
     from openline.hub.channel import Channel
     from openline.hub.hub import Hub
+    from openline.hub.load import Load
 
 __all__ = ["Connection", "State", "Subscription", "is_connection_id"]
 
@@ -90,6 +91,7 @@ class Connection:
         "graces",
         "hold",
         "id",
+        "load",
         "namespace",
         "resume",
         "session",
@@ -133,6 +135,8 @@ class Connection:
         #: Commands that wait, each with the line that it came on.
         self.backlog: deque[tuple[Wire, Command]] | None = None
         self.backlog_bytes = 0
+        #: Of the line that it is on, or was on at last; None while nothing waits.
+        self.load: Load | None = None
         self.asks: dict[str, Outcome[JsonBytes]] | None = None
         self.answered_bytes = 0
         self.answered: dict[str, JsonBytes | CommandError] | None = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from openline.errors import CloseCode, CommandError, ErrorCode, GoneError
 from openline.hub.connection import Connection, State
+from openline.hub.load import drop_backlog, move_backlog
 from openline.hub.names import new_name
 from openline.hub.outcome import Outcome
 from openline.hub.policy import ChannelOptions
@@ -164,11 +165,17 @@ class Lifecycle:
         wire = newcomer.wire
         if connection is None or wire is None or _id_of(connection.user) != _id_of(user):
             return None
+        self._demand_patience(connection)
         if connection.user != user:
             # The same one, who has other things to show by now.
             connection.become(user)
         self._switch(connection, newcomer, wire)
         return Resumption(self._hub, connection, wire)
+
+    def _demand_patience(self, connection: Connection) -> None:
+        """Every line may bring so much that waits: one that is taken up again and again is not to gather all of it."""
+        if connection.backlog_bytes > 2 * self._hub.settings.backlog_bytes:
+            raise CommandError(ErrorCode.TOO_MANY, "Too much waits to be carried out already.", retry=True)
 
     def _switch(self, connection: Connection, newcomer: Connection, wire: Wire) -> None:
         old = connection.wire
@@ -186,13 +193,7 @@ class Lifecycle:
         # Until the replay is through, commands wait; whoever replays lets them go on.
         connection.busy += 1
         wire.connection = connection
-        if newcomer.backlog:
-            if connection.backlog is None:
-                connection.backlog = newcomer.backlog
-            else:
-                connection.backlog.extend(newcomer.backlog)
-            connection.backlog_bytes += newcomer.backlog_bytes
-            newcomer.backlog = None
+        move_backlog(connection, newcomer, wire, self._hub.settings.backlog_bytes)
 
     def line_lost(self, wire: Wire, *, clean: bool) -> None:
         """The line of a connection has gone; ``clean``: its client said goodbye."""
@@ -320,7 +321,7 @@ class Lifecycle:
             connection.expiry.cancel()
         self._hub.membership.stay(connection)
         _give_up_asks(connection)
-        connection.backlog = None
+        drop_backlog(connection)
         self._losses.pop(connection, None)
         self._hub.early.drop(connection)
         if self._hub.cluster is not None:

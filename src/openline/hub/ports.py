@@ -11,6 +11,7 @@ from openline.protocol.commands import Command
 
 if TYPE_CHECKING:
     from openline.hub.connection import Connection
+    from openline.hub.load import Load
 
 __all__ = ["Application", "Broker", "BrokerListener", "Clock", "Directory", "Group", "Handle", "Wire"]
 
@@ -277,11 +278,13 @@ class Wire(Protocol):
 
     ``connection`` is whose line it is; the hub sets it.
 
-    ``request`` is what opened the line, until the connection stands.
+    ``request`` is what opened the line, until the connection stands. ``load`` is what waits of all that came on the
+    line; the hub sets it, too.
     """
 
     connection: "Connection | None"
     request: Request | None
+    load: "Load | None"
 
     @property
     def codec(self) -> Codec:
@@ -311,7 +314,10 @@ class Wire(Protocol):
         ...
 
     def hold_reading(self, *, held: bool) -> None:
-        """Stop or go on reading: the client has more commands waiting than it may."""
+        """Stop or go on reading: the client has more commands waiting than it may.
+
+        What comes then is told of in a later turn of the loop.
+        """
         ...
 
 

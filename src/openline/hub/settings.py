@@ -13,10 +13,10 @@ __all__ = ["HubSettings"]
 class HubSettings:
     """What holds for every connection, whatever its door.
 
-    ``window_seconds``: how long it outlives its line. ``backlog_bytes``: commands that may wait behind one that runs.
-    ``hold_bytes``: what may come in while it catches up. ``direct_count`` and ``direct_bytes``: what is kept of the
-    events sent to it alone, to its user, or to everybody, for its return. ``flush_seconds``: how long writing what has
-    come together may hold the event loop, before it has its turn and the writing goes on.
+    ``window_seconds``: how long it outlives its line. ``backlog_bytes``: commands of one line that may wait behind
+    those that run. ``hold_bytes``: what may come in while it catches up. ``direct_count`` and ``direct_bytes``: what is
+    kept of the events sent to it alone, to its user, or to everybody, for its return. ``flush_seconds``: how long
+    writing what has come together may hold the event loop, before it has its turn and the writing goes on.
     """
 
     window_seconds: float = 120.0

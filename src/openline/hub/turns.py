@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from openline.hub.connection import Connection
+from openline.hub.connection import Connection, State
 from openline.hub.hub import Hub
+from openline.hub.load import load_of
 from openline.hub.outcome import Outcome, drive
 from openline.hub.ports import Wire
 from openline.protocol.commands import Command
@@ -14,6 +15,7 @@ from openline.protocol.commands import Command
 __all__ = ["Turns"]
 
 Steps = Coroutine[Outcome[Any], None, None]
+_ENDED: Final = State.ENDED
 
 
 class Turns:
@@ -37,14 +39,17 @@ class Turns:
     def wait(self, connection: Connection, wire: Wire, command: Command) -> None:
         """Carry out ``command`` behind those that came before, for ``connection`` is busy.
 
-        Beyond the limit of what may wait, the line is not read.
+        With too much that waits, the line is not read (see :class:`~openline.hub.load.Load`). Nothing waits for a
+        connection that has ended.
         """
-        if connection.backlog is None:
+        if connection.stage is _ENDED:
+            return
+        if connection.backlog is None or connection.load is None:
             connection.backlog = deque()
+            connection.load = load_of(wire, self._hub.settings.backlog_bytes)
         connection.backlog.append((wire, command))
         connection.backlog_bytes += command.size
-        if connection.backlog_bytes > self._hub.settings.backlog_bytes:
-            wire.hold_reading(held=True)
+        connection.load.add(command.size)
 
     def run(self, connection: Connection, steps: Steps) -> None:
         """Run ``steps`` for ``connection``, and behind them what waits by then."""
@@ -72,10 +77,10 @@ class Turns:
         while connection.backlog and not connection.busy:
             wire, command = connection.backlog.popleft()
             connection.backlog_bytes -= command.size
-            if connection.backlog_bytes <= self._hub.settings.backlog_bytes // 2 and connection.wire is not None:
-                connection.wire.hold_reading(held=False)
+            if connection.load is not None:
+                connection.load.take(command.size)
             if not connection.backlog:
-                connection.backlog = None
+                connection.backlog = connection.load = None
             self._carry_out(connection, wire, command)
         self.end_if_over(connection)
 

@@ -5,7 +5,7 @@ What leaves is WebSocket frames on every transport: a polled answer is made of t
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
@@ -153,11 +153,22 @@ def read_packet(text: bytes) -> Packet:
     return Packet(kind, text[1:])
 
 
-def decode_payload(body: bytes) -> list[Packet]:
-    """The packets in the body of a POST, however many; raises :class:`ProtocolError` where one is none."""
+def decode_payload(body: bytes) -> Iterator[Packet]:
+    """The packets in the body of a POST, however many, each decoded when it is asked for.
+
+    Raises :class:`ProtocolError` at the first one that is none, and at once where the body is not UTF-8.
+    """
     if not is_utf8(body):
         raise ProtocolError(CloseCode.INVALID_DATA, "the payload is not UTF-8")
-    return [_from_payload(part) for part in body.split(SEPARATOR)]
+    return _packets(body)
+
+
+def _packets(body: bytes) -> Iterator[Packet]:
+    start = 0
+    while (end := body.find(SEPARATOR, start)) >= 0:
+        yield _from_payload(body[start:end])
+        start = end + 1
+    yield _from_payload(body[start:])
 
 
 def _from_payload(part: bytes) -> Packet:

@@ -13,7 +13,9 @@ from openline.protocol.commands import Command
 
 __all__ = [
     "DEFAULT",
+    "MAX_ARGUMENTS",
     "MAX_ATTACHMENTS",
+    "MAX_AUTH_BYTES",
     "RESERVED",
     "Kind",
     "Packet",
@@ -24,6 +26,10 @@ __all__ = [
 
 #: In one packet; Socket.IO's own limit.
 MAX_ATTACHMENTS: Final = 10
+#: Of one event, or one acknowledgement.
+MAX_ARGUMENTS: Final = 1000
+#: What a CONNECT may bring; it is kept as long as the client is there.
+MAX_AUTH_BYTES: Final = 16_384
 #: Events that clients keep for themselves: a packet that names one is malformed, whoever sends it.
 RESERVED: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
@@ -35,6 +41,12 @@ _MAX_NAMESPACE: Final = 128
 _MAX_ID: Final = 2**53 - 1
 #: What a waiting event costs beside its arguments, about.
 _OVERHEAD: Final = 600
+#: What each of its arguments costs beside its text, about.
+_EACH: Final = 48
+#: In an ``auth``; as Python has them, the values are what costs, and not their text.
+_MAX_AUTH_VALUES: Final = 500
+#: Putting attachments into their places takes so much longer than reading a value.
+_HARDER: Final = 5
 _FORM: Final = re.compile(rb"([0-6])(?:(\d{1,16})-)?(?:(/[^,\x00-\x1f]*)(?:,|\Z))?(\d{1,16})?(.*)", re.DOTALL)
 _object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -57,6 +69,7 @@ class Kind(IntEnum):
 
 # What is most said: an event in the default namespace, that wants no acknowledgement and brings no bytes.
 _PLAIN_EVENT: Final = b"2["
+_BINARY: Final = (b"5", b"6")
 _KINDS: Final = {b"%d" % kind: kind for kind in Kind}
 _WITHOUT_ATTACHMENTS: Final = {Kind.BINARY_EVENT: Kind.EVENT, Kind.BINARY_ACK: Kind.ACK}
 _IDENTIFIED: Final = (Kind.EVENT, Kind.ACK)
@@ -66,8 +79,8 @@ class Packet(msgspec.Struct, frozen=True, gc=False):
     """One packet of a client, whole.
 
     ``kind`` is never a binary one: what came with it is in ``attachments``, and ``values`` has it in its places.
-    ``auth`` is what a CONNECT brings. ``arguments`` are those of an EVENT (its name first, which ``event`` is, too) or
-    an ACK, as JSON texts.
+    ``auth`` is what a CONNECT brings, None where that is more than it may. ``arguments`` are those of an EVENT (its
+    name first, which ``event`` is, too) or an ACK, as JSON texts.
     """
 
     kind: Kind
@@ -99,12 +112,14 @@ class PacketReader:
     """Makes packets of one client's messages; the first violation is the last thing that it is given.
 
     ``max_bytes`` limits what the attachments of one packet have together. One packet at most is kept waiting.
+    ``max_values`` limits the values in one packet, about; in one with attachments it is a fifth of that.
     """
 
-    __slots__ = ("_attachments", "_max_bytes", "_missing", "_packet", "_size")
+    __slots__ = ("_attachments", "_max_bytes", "_max_values", "_missing", "_packet", "_size")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, max_values: int = 50_000) -> None:
         self._max_bytes = max_bytes
+        self._max_values = max_values
         self._packet: Packet | None = None
         self._attachments: list[bytes] = []
         self._missing = 0
@@ -122,6 +137,11 @@ class PacketReader:
         """
         if self._packet is not None:
             raise _malformed("text where an attachment was due")
+        # There are not more values than bytes: most packets need no closer look.
+        if len(data) > self._max_values // _HARDER:
+            most = self._max_values // (_HARDER if data[:1] in _BINARY else 1)
+            if _has_more(data, most):
+                raise ProtocolError(CloseCode.TOO_BIG, f"more than {most} values in one packet")
         packet, attachments = _read(data)
         if not attachments:
             return packet
@@ -147,6 +167,18 @@ class PacketReader:
         self._packet, self._attachments = None, []
         whole.values()
         return whole
+
+
+def _has_more(text: bytes, values: int) -> bool:
+    """Whether there are more than so many values in ``text``, or keys: arrays and objects count twice, strings once."""
+    if _marks(text) <= values and text.count(b'"') <= 2 * values:
+        return False
+    plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    return plain.count(b'"') > 2 * values or _marks(b"".join(plain.split(b'"')[::2])) > values
+
+
+def _marks(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
 
 
 def _read(data: bytes) -> tuple[Packet, int]:
@@ -177,6 +209,8 @@ def _read(data: bytes) -> tuple[Packet, int]:
 
 
 def _connect(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) -> Packet:
+    if len(rest) > MAX_AUTH_BYTES or _has_more(rest, _MAX_AUTH_VALUES):
+        return Packet(kind, namespace)
     try:
         return Packet(kind, namespace, auth=_object(rest) if rest else {})
     except _BAD_JSON as error:
@@ -214,9 +248,12 @@ def _refused(kind: Kind, namespace: str, packet_id: int | None, rest: bytes) -> 
 
 def _arguments(rest: bytes) -> tuple[JsonBytes, ...]:
     try:
-        return tuple(map(bytes, _array(rest)))
+        arguments = _array(rest)
     except _BAD_JSON as error:
         raise _malformed("its data is one JSON array") from error
+    if len(arguments) > MAX_ARGUMENTS:
+        raise _malformed(f"more than {MAX_ARGUMENTS} arguments")
+    return tuple(map(bytes, arguments))
 
 
 _BODIES: Final = {
@@ -231,7 +268,7 @@ _BODIES: Final = {
 def read_command(packet: Packet) -> Command:
     """An EVENT as a command for the application."""
     arguments = packet.arguments[1:]
-    size = _OVERHEAD + sum(map(len, arguments)) + sum(map(len, packet.attachments))
+    size = _OVERHEAD + _EACH * len(arguments) + sum(map(len, arguments)) + sum(map(len, packet.attachments))
     return Command(
         type=packet.event,
         id=packet.id,

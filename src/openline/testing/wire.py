@@ -6,6 +6,7 @@ from typing import Final
 from openline.errors import CloseCode
 from openline.hub.connection import Connection
 from openline.hub.hub import Hub
+from openline.hub.load import Load
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.model import Request
@@ -30,6 +31,7 @@ class FakeWire:
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = Request("/")
+        self.load: Load | None = None
         self.written: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.open = True

@@ -7,6 +7,7 @@ from typing import Any
 
 from openline.errors import CloseCode, RequestRefused
 from openline.hub.connection import Connection
+from openline.hub.load import Load
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
@@ -42,6 +43,7 @@ class AsgiWire:
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = None
+        self.load: Load | None = None
         self.places: dict[DescriptorGroup, int] = {}
         self.descriptor = -1
         self.outbox = Outbox(outbox_bytes)

@@ -18,8 +18,6 @@ from openline.protocol.engineio import (
     SEPARATOR,
     Fault,
     Packet,
-    decode_payload,
-    encode_handshake,
     fault,
     read_packet,
     text_frame,
@@ -27,6 +25,7 @@ from openline.protocol.engineio import (
 from openline.protocol.websocket import Opcode
 from openline.transports.engineio_again import Again
 from openline.transports.engineio_ports import Peer, UpgradingLine
+from openline.transports.engineio_post import Payload
 from openline.transports.engineio_wire import EngineWire
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ class Session:
         "_farewell",
         "_poll",
         "_polled",
+        "_posted",
         "_posting",
         "_timer",
         "again",
@@ -83,6 +83,8 @@ class Session:
         #: What may be asked for, or said, once more.
         self.again = Again()
         self._posting = False
+        # What is still to be taken of it.
+        self._posted: Payload | None = None
         self._deadline: float | None = None
         self._beat_at = 0.0
         self._timer: Timer | None = None
@@ -109,18 +111,10 @@ class Session:
         self.open(upgrades=())
 
     def open(self, upgrades: tuple[str, ...]) -> None:
-        """Begin: tell the client who it is, and how often its heart is to beat."""
-        settings = self._door.settings
-        handshake = encode_handshake(
-            self.sid,
-            upgrades=upgrades,
-            ping_interval=settings.ping_interval_seconds,
-            ping_timeout=settings.ping_timeout_seconds,
-            max_payload=settings.max_payload_bytes,
-        )
+        """Begin: the client hears who it is."""
         self._door.sessions[self.sid] = self
-        self.write(text_frame(handshake))
-        self._beat_in_a_while()
+        self.write(text_frame(self._door.greeting(self.sid, upgrades)))
+        self._beat_in(self._door.settings.ping_interval_seconds)
         self.peer.opened()
 
     def write(self, frames: bytes) -> None:
@@ -129,33 +123,39 @@ class Session:
 
     # -- heartbeat
 
-    def _beat_in_a_while(self) -> None:
-        interval = self._door.settings.ping_interval_seconds
+    def _beat_in(self, seconds: float) -> None:
         self._deadline = None
-        self._beat_at = self._door.timers.now + interval
-        self._timer = self._door.timers.after(interval, self._beat)
+        self._beat_at = self._door.timers.now + seconds
+        self._timer = self._door.timers.after(seconds, self._beat)
 
     def _beat(self) -> None:
         timeout = self._door.settings.ping_timeout_seconds
         self._deadline = self._beat_at + timeout
+        self.wire.deaf = self.wire.held
         self.write(_PING)
         self._timer = self._door.timers.after(timeout, self._miss)
 
     def _miss(self) -> None:
-        if self.wire.held:
-            # While nothing is read, nothing can be heard.
-            self._timer = self._door.timers.after(self._door.settings.ping_timeout_seconds, self._miss)
+        if self._unheard:
+            # While nothing is read, nothing can be heard: but what is written shows whether there is somebody still.
+            settings = self._door.settings
+            self._beat_in(max(0.0, settings.ping_interval_seconds - settings.ping_timeout_seconds))
         else:
             self.close("ping timeout", CloseCode.NO_PONG, "Nothing was heard for too long.")
+
+    @property
+    def _unheard(self) -> bool:
+        """Whether its client may have answered: it was not read since it was asked, and has taken what it was asked."""
+        return self.wire.deaf and (self.line is not None or not self.wire.waiting)
 
     def _pong(self) -> None:
         if self._deadline is not None:
             self._set_timer(None)
-            self._beat_in_a_while()
+            self._beat_in(self._door.settings.ping_interval_seconds)
 
     def _check_heart(self) -> None:
         """A request that comes too late finds the session closed, however late our timer is."""
-        if self._deadline is not None and not self.wire.held and self._door.timers.now >= self._deadline:
+        if self._deadline is not None and not self._unheard and self._door.timers.now >= self._deadline:
             self._miss()
 
     # -- polling
@@ -238,24 +238,24 @@ class Session:
         """Take a payload; raises :func:`fault` where it, or what is in it, ends the session."""
         if self.gone:
             raise fault(Fault.SESSION)
-        try:
-            for packet in decode_payload(body):
-                if packet.kind == CLOSE:
-                    self._leave()
-                if self.closed:
-                    return
-                self._take(packet)
-        except ProtocolError as error:
-            self.close("parse error", error.code, error.reason)
-            raise fault(Fault.REQUEST, error.reason) from error
+        self._posted = Payload(self, body)
+
+    def take_posted(self, packet: Packet) -> bool:
+        """Take a packet of a payload; whether there may be more."""
+        if packet.kind == CLOSE:
+            self._leave()
+        if not self.closed:
+            self._take(packet)
+        return not self.closed
 
     async def readable(self) -> None:
-        """Come back once the client may send more: it sends nothing before its POST is answered."""
-        if self.wire.held and self.wire.open:
-            released: Outcome[None] = Outcome()
-            self.wire.released = lambda: released.settle(None)
-            await released
-            self.wire.released = None
+        """Take the rest of the payload, and come back once the client may send more; raises :func:`fault`.
+
+        It sends nothing before its POST is answered.
+        """
+        posted, self._posted = self._posted, None
+        if posted is not None:
+            await posted.rest()
 
     def _leave(self) -> None:
         """The client says goodbye while it is polled: the poll that waits ends with NOOP."""
@@ -305,6 +305,8 @@ class Session:
         self._settle_poll([NOOP])
         # Nothing is asked for again: what was answered need not be kept.
         self._polled, self.again = None, Again()
+        if self.wire.released is not None:
+            self.wire.released()
         self.line = line
         line.door = self
         line.adopt(self.wire)

@@ -11,7 +11,17 @@ from openline.hub.tick import Tick
 from openline.hub.timers import Timer, Timers
 from openline.model import Request
 from openline.protocol.codec import Codec
-from openline.protocol.engineio import PING, PONG, PROBE, UPGRADE, Fault, fault, read_query, text_frame
+from openline.protocol.engineio import (
+    PING,
+    PONG,
+    PROBE,
+    UPGRADE,
+    Fault,
+    encode_handshake,
+    fault,
+    read_query,
+    text_frame,
+)
 from openline.protocol.websocket import Opcode
 from openline.transports.engineio import Session
 from openline.transports.engineio_ports import Peer, UpgradingLine
@@ -55,6 +65,17 @@ class EngineDoor:
         self.sessions: dict[str, Session] = {}
         shortest = min(settings.ping_interval_seconds, settings.ping_timeout_seconds)
         self.timers = timers if shortest >= _SHORT_SECONDS else timers.finer(max(shortest / 20, 0.001))
+
+    def greeting(self, sid: str, upgrades: tuple[str, ...]) -> bytes:
+        """What a new session is told first: who it is, and how often its heart is to beat."""
+        settings = self.settings
+        return encode_handshake(
+            sid,
+            upgrades=upgrades,
+            ping_interval=settings.ping_interval_seconds,
+            ping_timeout=settings.ping_timeout_seconds,
+            max_payload=settings.max_payload_bytes,
+        )
 
     # -- WebSocket
 

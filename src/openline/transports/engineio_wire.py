@@ -41,15 +41,16 @@ class EngineWire(SocketWire):
 
     Until it is attached to a transport its frames wait in the outbox for who takes them; ``something`` is called
     whenever there are any. ``held``: nothing is to be read just now; ``released`` is called when that is over.
+    ``deaf``: it was held at some time since its owner took that away.
     """
 
-    __slots__ = ("_rest", "held", "released", "something")
+    __slots__ = ("_rest", "deaf", "held", "released", "something")
 
     def __init__(self, codec: Codec, owner: Owner, *, outbox_bytes: int) -> None:
         super().__init__(_NOWHERE, codec, owner, outbox_bytes=outbox_bytes)
         self._stalled = True
         self._rest = b""
-        self.held = False
+        self.held = self.deaf = False
         self.something: Callable[[], None] | None = None
         self.released: Callable[[], None] | None = None
 
@@ -105,9 +106,18 @@ class EngineWire(SocketWire):
     def hold_reading(self, *, held: bool) -> None:
         """See :class:`openline.hub.ports.Wire`."""
         self.held = held
+        self.deaf = self.deaf or held
         super().hold_reading(held=held)
         if not held and self.released is not None:
             self.released()
+
+    async def readable(self) -> None:
+        """Come back when nothing holds the reading, or whoever holds on to ``released`` has to look again."""
+        if self.held and self.open:
+            released: Outcome[None] = Outcome()
+            self.released = lambda: released.settle(None)
+            await released
+            self.released = None
 
     def shut(self) -> bytes:
         """See :class:`SocketWire`."""

@@ -124,7 +124,8 @@ class SocketIoSettings:
     through within ``upgrade_within_seconds`` is given up. ``recovery``: who comes back within the hub's window goes on
     where it was; every event then carries its position as one more argument, as with Socket.IO's own servers.
     ``cookie`` names a cookie with the session's id for load balancers that need one. ``max_namespaces`` is how many one
-    session may connect to at a time.
+    session may connect to at a time. ``max_values`` limits the values in the JSON of one message, about: arrays and
+    objects count twice; with attachments it may have a fifth of that.
     """
 
     path: str | None = "/socket.io"
@@ -137,6 +138,7 @@ class SocketIoSettings:
     recovery: bool = False
     cookie: str | None = None
     max_namespaces: int = 64
+    max_values: int = 50_000
 
     def __post_init__(self) -> None:
         if self.path is not None and not _PATH.fullmatch(self.path):
@@ -149,6 +151,8 @@ class SocketIoSettings:
             raise SettingsError("socketio.ping_interval_seconds", "is at least a millisecond, as is the timeout")
         if self.max_payload_bytes < 1024:
             raise SettingsError("socketio.max_payload_bytes", "is 1024 or more")
+        if self.max_values < 1000:
+            raise SettingsError("socketio.max_values", "is 1000 or more")
         if self.cookie is not None and not _COOKIE.fullmatch(self.cookie):
             raise SettingsError("socketio.cookie", "is a name of letters, digits, . _ -")
 

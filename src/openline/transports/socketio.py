@@ -98,7 +98,7 @@ class SocketIo:
 
     def make_reader(self) -> PacketReader:
         """A reader of packets that keeps nothing yet."""
-        return PacketReader(self.settings.max_payload_bytes)
+        return PacketReader(self.settings.max_payload_bytes, self.settings.max_values)
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
         connection.busy += 1

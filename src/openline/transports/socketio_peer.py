@@ -1,14 +1,15 @@
 """The Socket.IO side of one session: its packets, its namespaces, and a wire for each."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode, ProtocolError
 from openline.hub.connection import Connection
+from openline.hub.load import Load, load_of
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
 from openline.model import Request
-from openline.protocol.socketio import Kind, Packet, PacketReader, read_command
+from openline.protocol.socketio import MAX_AUTH_BYTES, Kind, Packet, PacketReader, read_command
 from openline.protocol.socketio_codec import SocketIoCodec
 from openline.transports.engineio import Session
 from openline.transports.engineio_wire import EngineWire
@@ -17,6 +18,8 @@ from openline.transports.socketio_entry import Handshake
 
 if TYPE_CHECKING:
     from openline.transports.socketio import SocketIo
+
+_TOO_MUCH: Final = f"auth has more than {MAX_AUTH_BYTES} bytes, or very many values"
 
 __all__ = ["NamespaceWire", "SocketIoPeer", "SocketWires"]
 
@@ -27,10 +30,12 @@ class NamespaceWire:
     The first namespace of a session has the session's own wire; this is that of another one, which writes through it.
     """
 
-    __slots__ = ("_peer", "codec", "connection", "descriptor", "open", "places", "request")
+    __slots__ = ("_peer", "codec", "connection", "descriptor", "load", "open", "places", "request")
 
-    def __init__(self, peer: "SocketIoPeer", codec: SocketIoCodec) -> None:
+    def __init__(self, peer: "SocketIoPeer", codec: SocketIoCodec, load: Load) -> None:
         self._peer = peer
+        # That of the session.
+        self.load: Load | None = load
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = None
@@ -156,9 +161,12 @@ class SocketIoPeer:
         if len(self._wires) >= self._door.settings.max_namespaces:
             self.session.write(codec.refused("Too many namespaces on one connection"))
             return
+        if packet.auth is None:
+            self.session.write(codec.refused(_TOO_MUCH))
+            return
         own: SocketWires = self.session.wire
         if any(each is own for each in self._wires.values()):
-            own = NamespaceWire(self, codec)
+            own = NamespaceWire(self, codec, load_of(own, self._door.hub.settings.backlog_bytes))
         own.codec = codec
         self._wires[packet.namespace] = own
         self._door.entry.begin(self, own, packet.namespace, auth)

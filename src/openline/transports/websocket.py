@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["WebSocketLine"]
 
 # One buffer serves every line: what is read is parsed before the next line reads, and only an incomplete frame is
-# copied.
-_BUFFER: Final = memoryview(bytearray(262_144))
+# copied. It holds so much that the smallest messages in it do not keep the others from their turn for long.
+_BUFFER: Final = memoryview(bytearray(32_768))
 _PING: Final = encode_frame(Opcode.PING, b"")
 #: Close codes that a client sends when it ends on purpose.
 _CLEAN: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, None)

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from openline.hub.connection import Connection
 from openline.hub.few import Few
+from openline.hub.load import Load
 from openline.hub.outbox import Outbox
 from openline.hub.outcome import Outcome
 from openline.model import Request
@@ -50,6 +51,7 @@ class SocketWire:
         "codec",
         "connection",
         "descriptor",
+        "load",
         "open",
         "places",
         "request",
@@ -64,6 +66,7 @@ class SocketWire:
         self.codec = codec
         self.connection: Connection | None = None
         self.request: Request | None = None
+        self.load: Load | None = None
         self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
         self._take(transport)
