@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openline.errors import CommandError
-from openline.protocol.strict_json import check_json, encode_json
+from openline.protocol.strict_json import MAX_HUGE, check_json, encode_json, has_too_huge
 
 MAX = 2**53 - 1
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -150,3 +150,17 @@ def test_values_that_json_cannot_hold_are_errors_that_say_so() -> None:
 def test_bytes_that_are_no_text_are_refused_where_they_are_looked_at() -> None:
     assert refused(b'["\xee",1e999]')
     assert refused(b'{"\xee":"\\ud83d\\ude00"}')
+
+
+@pytest.mark.parametrize("number", [b"1.5e300", b"-1E+290", b"12e0308", b"1e200"])
+def test_a_payload_has_so_many_numbers_that_take_long_to_read_and_no_more(number: bytes) -> None:
+    most, more = (b"[%b]" % b",".join([number] * count) for count in (MAX_HUGE, MAX_HUGE + 1))
+    assert (has_too_huge(most), has_too_huge(more)) == (False, True)
+    assert refused(more)
+    assert not refused(b"[1e199,%b]" % b",".join([b"1e300"] * MAX_HUGE))
+
+
+def test_what_looks_like_such_a_number_in_a_string_or_is_small_is_none() -> None:
+    texts = [json.dumps("e300 1e300" * 1000), json.dumps(["1e300"] * 1000), json.dumps([1e-300, 1e99, 2300] * 1000)]
+    assert [has_too_huge(text.encode()) for text in texts] == [False] * 3
+    assert encode_json([1e300] * 1000) == json.dumps([1e300] * 1000).replace("e+", "e").replace(" ", "").encode()

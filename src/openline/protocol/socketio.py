@@ -10,6 +10,7 @@ from openline.errors import CloseCode, ProtocolError
 from openline.model import JsonBytes
 from openline.protocol.attachments import put_back
 from openline.protocol.commands import Command
+from openline.protocol.strict_json import MAX_HUGE, has_too_huge
 
 __all__ = [
     "DEFAULT",
@@ -251,6 +252,8 @@ def _arguments(rest: bytes) -> tuple[JsonBytes, ...]:
         arguments = _array(rest)
     except _BAD_JSON as error:
         raise _malformed("its data is one JSON array") from error
+    if has_too_huge(rest):
+        raise _malformed(f"more than {MAX_HUGE} numbers beyond 1e200")
     if len(arguments) > MAX_ARGUMENTS:
         raise _malformed(f"more than {MAX_ARGUMENTS} arguments")
     return tuple(map(bytes, arguments))

@@ -10,10 +10,13 @@ import msgspec
 from openline.accelerator import native
 from openline.errors import CommandError, ErrorCode
 
-__all__ = ["MAX_DEPTH", "check_json", "encode_json", "is_suspect", "is_suspect_in_python"]
+__all__ = ["MAX_DEPTH", "MAX_HUGE", "check_json", "encode_json", "has_too_huge", "is_suspect", "is_suspect_in_python"]
 
 MAX_DEPTH: Final = 64
+#: How many numbers may be beyond 1e200: decoding one that is close to the greatest takes as long as hundreds of others.
+MAX_HUGE: Final = 256
 _MAX_INTEGER: Final = 2**53 - 1
+_HUGE: Final = re.compile(rb"[eE]\+?0*[23][0-9]{2}")
 # Escapes may hide a lone surrogate, sixteen digits an integer beyond 2**53, an exponent of three digits an infinity,
 # more brackets than a value may be deep a value that is deeper.
 _SUSPECT: Final = re.compile(rb"\\u[dD]|\d{16}|[eE][+-]?\d{3}")
@@ -38,21 +41,36 @@ def is_suspect_in_python(data: bytes) -> bool:
 is_suspect = is_suspect_in_python if native is None else native.is_suspect
 
 
+def has_too_huge(data: bytes) -> bool:
+    """Whether JSON text holds more than :data:`MAX_HUGE` numbers that are written with an exponent of 200 or more."""
+    # Text in which so many have no room is not looked at, and text in strings only where there might be too many.
+    if len(data) < 5 * MAX_HUGE or len(_HUGE.findall(data)) <= MAX_HUGE:
+        return False
+    numbers = (match[0] for match in _TOKEN.finditer(data) if match[0][:1] != b'"')
+    return sum(_HUGE.search(number) is not None for number in numbers) > MAX_HUGE
+
+
 def check_json(data: bytes) -> bytes:
     """``data``, whose syntax has been checked, where it is within the limits.
 
     Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is read.
     """
     if is_suspect(data):
-        try:
-            # Finds lone surrogates and infinities.
-            _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise CommandError(
-                ErrorCode.BAD_MESSAGE, "The payload is not JSON that every client can read.", field="payload"
-            ) from error
-        _check_tokens(data)
+        if has_too_huge(data):
+            message = f"A payload has {MAX_HUGE} numbers beyond 1e200 at most."
+            raise CommandError(ErrorCode.BAD_MESSAGE, message, field="payload")
+        _check_suspect(data)
     return data
+
+
+def _check_suspect(data: bytes) -> None:
+    try:
+        # Finds lone surrogates and infinities.
+        _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "The payload is not JSON that every client can read."
+        raise CommandError(ErrorCode.BAD_MESSAGE, message, field="payload") from error
+    _check_tokens(data)
 
 
 _FINITE: Final = frozenset((str, int, bool, type(None)))
@@ -73,12 +91,12 @@ def encode_json(value: Any) -> bytes:
         raise ValueError("the value is nested too deep") from None
     except UnicodeEncodeError:
         raise ValueError("a string holds a lone surrogate") from None
-    if not is_suspect(data):
-        return data
-    try:
-        return check_json(data)
-    except CommandError as error:
-        raise ValueError(error.message) from None
+    if is_suspect(data):
+        try:
+            _check_suspect(data)
+        except CommandError as error:
+            raise ValueError(error.message) from None
+    return data
 
 
 def _check_tokens(data: bytes) -> None:
