@@ -1,6 +1,7 @@
 """EventSource of a page of another listed origin comes back when the server does, through the proxies that we show."""
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.docs.nginx import Nginx
 from tests.http_doors.restarts import Restarting
 
 from .site import Site
+from .test_chat import PATIENCE
 
 pytestmark = [pytest.mark.nginx, pytest.mark.haproxy]
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -49,6 +51,15 @@ def proxy(shown: str, folder: Path, port: int) -> Nginx | HaProxy:
     return kind(folder, (DEPLOY / shown).read_text(), places)
 
 
+def await_way(through: Nginx | HaProxy) -> None:
+    """Wait until the proxy passes on: until then its answer for a server that is away opens an EventSource, too."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    with httpx.Client(verify=False, trust_env=False) as client:
+        while client.get(f"https://localhost:{through.port}/healthz").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def publish(server: Restarting, payload: int) -> None:
     said = {"channel": "chat:1", "type": "n", "payload": payload}
     assert httpx.post(f"{server.url}/api/messages", json=said, trust_env=False).status_code == 200
@@ -61,13 +72,14 @@ def test_a_page_of_a_listed_origin_comes_back_and_has_missed_nothing(
     origin = f"http://127.0.0.1:{site.port}"
     options = ("--trust-proxy", "127.0.0.1", "--allow-origin", origin)
     with Restarting(tmp_path, *options) as server, proxy(shown, tmp_path, server.port) as before:
+        await_way(before)
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         page.goto(origin)
         page.evaluate(FOLLOW, f"https://localhost:{before.port}")
 
         def until(true: str) -> None:
-            page.wait_for_function(f"() => all.every((seen) => {true})")
+            page.wait_for_function(f"() => all.every((seen) => {true})", timeout=PATIENCE)
 
         until("seen.opened > 0")
         publish(server, 0)

@@ -100,7 +100,12 @@ def test_what_the_native_part_finds_good_is_what_its_twin_reads(
             target, headers, size = found
             path, _, query = target.partition("?")
             twin = asked_in_python(data)
-            assert isinstance(twin, tuple), twin
+            if not isinstance(twin, tuple):
+                # Subprotocols are for Python to read, whoever has read the rest.
+                assert "sec-websocket-protocol" in headers
+                with pytest.raises(RequestRefused, match="different tokens"):
+                    read_asked(data)
+                continue
             assert (path, query, headers, size) == (twin[0], twin[1], twin[2], twin[4])
             asked = read_asked(data)
             assert asked is not None
