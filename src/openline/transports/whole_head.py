@@ -100,8 +100,8 @@ class WholeHead:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header."""
-        self.headers.append((name.lower(), value))
+        """A header; the space around its value is no part of it (RFC 9110 §5.5), and the parser leaves some there."""
+        self.headers.append((name.lower(), value.strip(b" \t")))
 
 
 def split_target(target: bytes) -> tuple[str, str]:
