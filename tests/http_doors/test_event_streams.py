@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openline import Connection, History, HttpSettings, LineSettings, Openline, Settings
+from openline import History, HttpSettings, LineSettings, Openline, Settings
 from openline.transports.stream import AsgiStream, NativeStream
 from tests.clients import bare_socket, json_client
 from tests.http_doors.rig import HOSTINGS, Hosting, Source, natively, over_asgi, source, web
@@ -190,54 +190,6 @@ async def test_streams_ride_the_fan_out_of_websockets() -> None:
         assert len([c for c in served.connections if isinstance(c, NativeStream)]) == 2
         line.publish("chat:1", "n", 1)
         assert await one.payloads(1) == await other.payloads(1) == [1]
-
-
-def judging(line: Openline) -> tuple[asyncio.Event, asyncio.Event]:
-    """Have the second client that comes put into chat:room, while it is judged; set by it, and by who lets it go on."""
-    asked, go_on = asyncio.Event(), asyncio.Event()
-
-    @line.on_connect
-    async def judge(connection: Connection) -> None:
-        if len(line.connections) > 1 or asked.is_set():
-            asked.set()
-            await go_on.wait()
-            await connection.subscribe("chat:room")
-            line.publish("chat:room", "joined", 1)
-
-    return asked, go_on
-
-
-@hostings
-async def test_what_is_told_while_a_client_is_judged_comes_behind_the_head(hosting: Hosting) -> None:
-    line = application()
-    asked, go_on = judging(line)
-    async with hosting(line) as served, json_client(served.ws) as other, asyncio.TaskGroup() as tasks:
-        await other.get("$subscribe", channel="chat:room")
-        tasks.create_task(asked.wait()).add_done_callback(lambda _: go_on.set())
-        async with source(served, "channel=chat:1") as events:
-            assert events.response.status_code == 200
-            assert [(await events.push())["type"] for _ in range(2)] == ["$subscribed", "joined"]
-
-
-@hostings
-async def test_nothing_is_written_to_the_number_of_a_client_that_goes_while_it_is_judged(hosting: Hosting) -> None:
-    line = application()
-    asked, go_on = judging(line)
-    async with hosting(line) as served, json_client(served.ws) as other:
-        await other.get("$subscribe", channel="chat:room")
-        _, goes = await asyncio.open_connection(*served.http.removeprefix("http://").split(":"))
-        goes.write(b"GET /events?channel=chat:1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asked.wait()
-        known = len(served.connections)
-        goes.transport.abort()
-        await until(lambda: len(served.connections) < known)
-        reader, newcomer = await asyncio.open_connection(*served.http.removeprefix("http://").split(":"))
-        await until(lambda: len(served.connections) == known)
-        go_on.set()
-        assert (await other.push())["type"] == "joined"
-        newcomer.write_eof()
-        assert await reader.read() == b""
-        newcomer.close()
 
 
 async def test_over_plain_asgi_no_transport_is_taken() -> None:

@@ -49,7 +49,8 @@ class Answers:
         told = wire.codec.error(command_id, error)
         self._tick.to_wire(wire, told)
         if (connection.stage is State.OPENING and error.code not in _STAY) or not told:
-            wire.close(_CLOSES.get(error.code, CloseCode.FORBIDDEN), error.message)
+            otherwise = CloseCode.TRY_LATER if error.retry else CloseCode.FORBIDDEN
+            wire.close(_CLOSES.get(error.code, otherwise), error.message)
 
     def explain(self, error: Exception, connection: Connection, event: str) -> CommandError:
         """As :func:`told_of`; what is neither a refusal nor the engine's trouble is logged, once."""

@@ -96,7 +96,8 @@ class Everywhere:
 
         Of a user, the polls that wait there and the tickets go, too.
         """
-        return drive(self._summed("unsubscribe", {"user": user, "connection": connection, "channel": channel}))
+        said = {"user": user, "connection": connection, "channel": channel, "at": time.time()}
+        return drive(self._summed("unsubscribe", said))
 
     async def _summed(self, kind: str, said: Any) -> int:
         answers = await self._gather(kind, said)
@@ -126,15 +127,22 @@ class Everywhere:
         self._insisting -= 1
         outcome.result()
 
-    def _note(self, said: Any) -> None:
-        """Remember what was ordered, for those who come from nodes that did not hear it."""
+    def _note(self, said: Any) -> bool:
+        """Remember what was ordered, for those who come from nodes that did not hear it; False where it is known.
+
+        What is said again is meant for who was there when it was said first.
+        """
         if self._hub.cluster is None:
-            return
+            return True
         place = (said["user"], said["connection"], said.get("channel", ""))
+        known = self._orders.get(place)
+        if known is not None and known[1]["at"] >= said["at"]:
+            return False
         self._orders.pop(place, None)
         self._orders[place] = (self._hub.timers.now + _ORDER_SECONDS, said)
         while len(self._orders) > _MOST_ORDERS or next(iter(self._orders.values()))[0] <= self._hub.timers.now:
             del self._orders[next(iter(self._orders))]
+        return True
 
     def catch_up(self, connection: Connection) -> None:
         """Carry out what was ordered of ``connection`` while the node that had it could not be reached."""
@@ -159,8 +167,7 @@ class Everywhere:
         return () if connection is None else (connection,)
 
     def _disconnect(self, said: Any) -> Outcome[Any]:
-        self._note(said)
-        if said["user"]:
+        if self._note(said) and said["user"]:
             self._hub.revocations.revoke(said["user"])
         meant = [each for each in self._meant(said) if "again" not in said or each.begun <= said["at"]]
         for connection in meant:
@@ -168,7 +175,8 @@ class Everywhere:
         return Outcome.of(len(meant))
 
     def _unsubscribe(self, said: Any) -> Outcome[Any]:
-        self._note(said)
+        if not self._note(said):
+            return Outcome.of(0)
         if said["user"]:
             self._hub.revocations.revoke(said["user"], said["channel"])
         subscribed = [each for each in self._meant(said) if said["channel"] in each.subscriptions]

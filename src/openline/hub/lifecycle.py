@@ -198,7 +198,7 @@ class Lifecycle:
     def line_lost(self, wire: Wire, *, clean: bool) -> None:
         """The line of a connection has gone; ``clean``: its client said goodbye."""
         connection = wire.connection
-        if connection is None or connection.wire is not wire:
+        if connection is None or connection.wire is not wire or connection.stage is State.ENDED:
             return
         if self.closing and not clean and self._goes_on(connection):
             self.let_go(connection, CloseCode.RESTART, _RESTARTS)

@@ -33,7 +33,8 @@ class Registry:
         self._hub = hub
         self._cluster = cluster
         self._directory = directory
-        # How many here want what is sent to a user.
+        # Who here wants what is sent to it and to its user, and how many of each user that are.
+        self._wanting: set[Connection] = set()
         self._wanted: Counter[str] = Counter()
         # Those of whom the engine may not know everything, and those whose end it did not confirm.
         self._stale: dict[Connection, None] = {}
@@ -75,12 +76,16 @@ class Registry:
     def _want(self, connection: Connection) -> list[Outcome[None]]:
         outcomes = [self._hub.broker.subscribe(f"$connection:{connection.id}")]
         if connection.user is not None:
-            self._wanted[connection.user.id] += 1
+            self._wanted[connection.user.id] += connection not in self._wanting
             outcomes.append(self._hub.broker.subscribe(f"$user:{connection.user.id}"))
+        self._wanting.add(connection)
         return outcomes
 
     def unwant(self, connection: Connection) -> None:
-        """Nobody here hears any more what is sent to ``connection``."""
+        """Nobody here hears any more what is sent to ``connection``; nothing where nobody did."""
+        if connection not in self._wanting:
+            return
+        self._wanting.discard(connection)
         self._hub.broker.unsubscribe(f"$connection:{connection.id}")
         if connection.user is not None:
             self._wanted[connection.user.id] -= 1

@@ -157,7 +157,8 @@ class _SideBySide:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._data = [(entry, _data(entry.frames)) for entry in entries if not isinstance(entry, Call)]
-        self._most = _most_members(sum(len(data) for _, data in self._data))
+        # What a member may get, but for a reply to it alone.
+        self._most = _most_members(sum(len(data) for entry, data in self._data if isinstance(entry, ToGroup)))
 
     def steps(self) -> Iterator[None]:
         """See :func:`in_slices`."""

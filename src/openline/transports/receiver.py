@@ -54,8 +54,9 @@ class Receiver:
     def of(cls, loop: AbstractEventLoop) -> "Receiver | None":
         """The receiver of ``loop``; None where there can be none."""
         # A closed loop tells nobody that it is.
-        for each in [each for each in cls._by_loop.values() if each.loop.is_closed()]:
-            each.forget()
+        for each in tuple(cls._by_loop.values()):
+            if each.loop.is_closed():
+                each.forget()
         receiver = cls._by_loop.get(loop)
         if receiver is None and native is not None:
             try:
@@ -102,8 +103,9 @@ class Receiver:
 
     def forget(self) -> None:
         """Read nothing more, whatever is seated: the loop has been closed, or watches no longer."""
-        if self._epoll >= 0:
+        # Taken first: several threads may find out at a time that a loop has been closed.
+        epoll, self._epoll = self._epoll, -1
+        if epoll >= 0:
             self._by_loop.pop(self.loop, None)
-            native.unseat_all(self._epoll)
-            os.close(self._epoll)
-            self._epoll = -1
+            native.unseat_all(epoll)
+            os.close(epoll)

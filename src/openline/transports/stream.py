@@ -98,9 +98,10 @@ class NativeStream(_Stream[SocketWire], Protocol):
         self._transport = under.transport
         self._connections = under.connections
         self._begun = False
-        self.wire = SocketWire(self._transport, codec, self, outbox_bytes=doors.settings.outbox_bytes)
+        # How it was closed before it had begun.
+        self._closed: tuple[int, str] | None = None
         # The client may go while it is judged, and its descriptor be another's by then.
-        self.wire.keep()
+        self.wire = SocketWire(self._transport, codec, self, outbox_bytes=doors.settings.outbox_bytes, begun=False)
 
     async def run(self, headers: Mapping[str, str], first: bytes, begun: Callable[[], None]) -> None:
         """Take the transport, write the head and ``first``, and call ``begun``.
@@ -116,7 +117,11 @@ class NativeStream(_Stream[SocketWire], Protocol):
             return
         exchange.answered = True
         self._begin(response_head(HTTPStatus.OK, (*headers.items(), ("connection", "close"))) + first)
-        begun()
+        if self._closed is None:
+            begun()
+        else:
+            self._transport.write(self._manners.farewell(*self._closed))
+            self._hang_up()
         if not under.told_of_end:
             await self.gone
 
@@ -156,6 +161,8 @@ class NativeStream(_Stream[SocketWire], Protocol):
         if self._begun:
             self._transport.write(rest + self._manners.farewell(code, reason))
             self._hang_up()
+        else:
+            self._closed = (code, reason)
         self._doors.line_lost(self.wire, clean=False)
 
     def _hang_up(self) -> None:
@@ -172,6 +179,8 @@ class NativeStream(_Stream[SocketWire], Protocol):
             self._closing = True
             if self._begun:
                 self._hang_up()
+            else:
+                self._closed = (CloseCode.SLOW, "More waited than this connection may leave unread.")
             self._doors.line_lost(self.wire, clean=False)
 
     def shutdown(self) -> None:

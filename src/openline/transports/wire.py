@@ -57,7 +57,10 @@ class SocketWire:
         "request",
     )
 
-    def __init__(self, transport: Transport, codec: Codec, owner: Owner, *, outbox_bytes: int) -> None:
+    def __init__(
+        self, transport: Transport, codec: Codec, owner: Owner, *, outbox_bytes: int, begun: bool = True
+    ) -> None:
+        """``begun``: the transport is ours; otherwise it is nobody's to write to until :meth:`begin`."""
         self._limit = outbox_bytes
         self._owner = owner
         self._outbox: Outbox | None = None
@@ -69,6 +72,11 @@ class SocketWire:
         self.load: Load | None = None
         self.places: MutableMapping[DescriptorGroup, int] = Few()
         self.open = True
+        if not begun:
+            self._transport = transport
+            self._stalled = True
+            self.descriptor = -1
+            return
         self._take(transport)
         if transport.get_write_buffer_size():
             # An answer before ours, to a request that came down the same connection, is still on its way out.
@@ -81,13 +89,9 @@ class SocketWire:
         self.descriptor = _descriptor(transport)
         transport.set_write_buffer_limits(high=0)
 
-    def keep(self) -> None:
-        """Write nothing yet, whoever tries: until :meth:`begin` all frames wait, and the descriptor is not ours."""
-        self._stalled = True
-        self.descriptor = -1
-
     def begin(self, first: bytes) -> None:
-        """Write ``first``, and behind it what was kept; the transport is ours from now on."""
+        """Write ``first``, and behind it what has waited; the transport is ours from now on."""
+        self._transport.set_write_buffer_limits(high=0)
         self._transport.write(first)
         self.resume_writing()
 
