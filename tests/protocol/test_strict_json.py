@@ -152,12 +152,12 @@ def test_bytes_that_are_no_text_are_refused_where_they_are_looked_at() -> None:
     assert refused(b'{"\xee":"\\ud83d\\ude00"}')
 
 
-@pytest.mark.parametrize("number", [b"1.5e300", b"-1E+290", b"12e0308", b"1e200"])
+@pytest.mark.parametrize("number", [b"1.5e300", b"-1E+290", b"12e0308", b"1e100"])
 def test_a_payload_has_so_many_numbers_that_take_long_to_read_and_no_more(number: bytes) -> None:
     most, more = (b"[%b]" % b",".join([number] * count) for count in (MAX_HUGE, MAX_HUGE + 1))
     assert (has_too_huge(most), has_too_huge(more)) == (False, True)
     assert refused(more)
-    assert not refused(b"[1e199,%b]" % b",".join([b"1e300"] * MAX_HUGE))
+    assert not refused(b"[1e99,%b]" % b",".join([b"1e300"] * MAX_HUGE))
 
 
 def test_what_looks_like_such_a_number_in_a_string_or_is_small_is_none() -> None:

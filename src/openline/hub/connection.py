@@ -177,7 +177,8 @@ class Connection:
         """The hub's: whether ``publication`` is not for it, whatever it is in."""
         if self.id in publication.exclude:
             return True
-        return any(self._was_in(channel, publication) for channel in publication.exclude_channels)
+        excluded = publication.exclude_channels
+        return bool(excluded) and any(self._was_in(channel, publication) for channel in excluded)
 
     def _was_in(self, channel: str, publication: Publication) -> bool:
         """Whether it is in ``channel``, and was when ``publication`` came; a volatile one comes just now."""

@@ -253,7 +253,7 @@ def _arguments(rest: bytes) -> tuple[JsonBytes, ...]:
     except _BAD_JSON as error:
         raise _malformed("its data is one JSON array") from error
     if has_too_huge(rest):
-        raise _malformed(f"more than {MAX_HUGE} numbers beyond 1e200")
+        raise _malformed(f"more than {MAX_HUGE} numbers beyond 1e100")
     if len(arguments) > MAX_ARGUMENTS:
         raise _malformed(f"more than {MAX_ARGUMENTS} arguments")
     return tuple(map(bytes, arguments))

@@ -13,10 +13,10 @@ from openline.errors import CommandError, ErrorCode
 __all__ = ["MAX_DEPTH", "MAX_HUGE", "check_json", "encode_json", "has_too_huge", "is_suspect", "is_suspect_in_python"]
 
 MAX_DEPTH: Final = 64
-#: How many numbers may be beyond 1e200: decoding one that is close to the greatest takes as long as hundreds of others.
+#: How many numbers may be beyond 1e100: decoding one that is close to the greatest takes as long as hundreds of others.
 MAX_HUGE: Final = 256
 _MAX_INTEGER: Final = 2**53 - 1
-_HUGE: Final = re.compile(rb"[eE]\+?0*[23][0-9]{2}")
+_HUGE: Final = re.compile(rb"[eE]\+?0*[1-3][0-9]{2}")
 # Escapes may hide a lone surrogate, sixteen digits an integer beyond 2**53, an exponent of three digits an infinity,
 # more brackets than a value may be deep a value that is deeper.
 _SUSPECT: Final = re.compile(rb"\\u[dD]|\d{16}|[eE][+-]?\d{3}")
@@ -42,9 +42,9 @@ is_suspect = is_suspect_in_python if native is None else native.is_suspect
 
 
 def has_too_huge(data: bytes) -> bool:
-    """Whether JSON text holds more than :data:`MAX_HUGE` numbers that are written with an exponent of 200 or more."""
+    """Whether JSON text holds more than :data:`MAX_HUGE` numbers that are written with an exponent of 100 or more."""
     # Text in which so many have no room is not looked at, and text in strings only where there might be too many.
-    if len(data) < 5 * MAX_HUGE or len(_HUGE.findall(data)) <= MAX_HUGE:
+    if len(data) < 5 * MAX_HUGE or not is_suspect(data) or len(_HUGE.findall(data)) <= MAX_HUGE:
         return False
     numbers = (match[0] for match in _TOKEN.finditer(data) if match[0][:1] != b'"')
     return sum(_HUGE.search(number) is not None for number in numbers) > MAX_HUGE
@@ -57,7 +57,7 @@ def check_json(data: bytes) -> bytes:
     """
     if is_suspect(data):
         if has_too_huge(data):
-            message = f"A payload has {MAX_HUGE} numbers beyond 1e200 at most."
+            message = f"A payload has {MAX_HUGE} numbers beyond 1e100 at most."
             raise CommandError(ErrorCode.BAD_MESSAGE, message, field="payload")
         _check_suspect(data)
     return data

@@ -12,7 +12,6 @@ from openline.protocol.engineio import Fault, fault, read_query
 from openline.transports.doors import Doors
 from openline.transports.engineio import Session
 from openline.transports.engineio_door import EngineDoor
-from openline.transports.forwarding import passage_of
 from openline.transports.uvicorn_host import Host
 
 __all__ = ["serve_engine"]
@@ -89,7 +88,8 @@ async def _answer(doors: Doors, request: Request, scope: Scope, receive: Receive
         wanted = [(name.lower().encode(), value.encode()) for name, value in await doors.ask(request)]
         session = engine.handshake(request)
         return 200, await _poll(session, session.poll(), receive), [_TEXT, *_cookie(engine, session), *wanted]
-    session, passage = engine.session(query.sid), passage_of(scope["headers"])
+    session, forwarding = engine.session(query.sid), doors.forwarding
+    passage = "" if forwarding is None else forwarding.passage_of(method, request.path, request.query, scope["headers"])
     if method == "GET":
         lost = await _got_lost(doors, session.again.poll_passage(query.mark))
         return 200, await _poll(session, session.poll(query.mark, passage, lost=lost), receive), [_TEXT]

@@ -115,9 +115,11 @@ class EngineWire(SocketWire):
         """Come back when nothing holds the reading, or whoever holds on to ``released`` has to look again."""
         if self.held and self.open:
             released: Outcome[None] = Outcome()
-            self.released = lambda: released.settle(None)
+            mine = self.released = lambda: released.settle(None)
             await released
-            self.released = None
+            # A WebSocket that goes on with the session may wait by now, too.
+            if self.released is mine:
+                self.released = None
 
     def shut(self) -> bytes:
         """See :class:`SocketWire`."""

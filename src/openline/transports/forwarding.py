@@ -14,7 +14,7 @@ from openline.transports.passages import HEADER as PASSAGE
 from openline.transports.passages import Passage, Passages
 from openline.transports.vouching import HEADER, Vouched, Vouching
 
-__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "passage_of", "session_named"]
+__all__ = ["Forwarding", "Receive", "Send", "connect", "is_passed_on", "line_named", "session_named"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -56,6 +56,15 @@ class Forwarding:
         """What the other node is told of the client."""
         return self._vouching.write(method, path, query, vouched)
 
+    def passage_of(self, method: str, path: str, query: str, headers: Headers) -> str:
+        """By which passage a request has come here (see :class:`Passages`), empty where by none, or none of ours."""
+        given = dict(headers)
+        voucher, passage = given.get(_OURS), given.get(PASSAGE, b"")
+        if voucher is None or not 0 < len(passage) <= _PASSAGE_BYTES:
+            return ""
+        ours = self._vouching.may_be_ours(voucher.decode("latin-1"), method, path, query)
+        return passage.decode("latin-1") if ours else ""
+
     async def forward(self, address: str, scope: Scope, receive: Receive, send: Send, path: str) -> bool:
         """Have ``address`` answer; False, and nothing said yet, where it cannot be reached, or cannot be asked this."""
         other = h11.Connection(h11.CLIENT)
@@ -66,6 +75,9 @@ class Forwarding:
         except (OSError, TimeoutError, h11.LocalProtocolError):
             self.passages.through(passage)
             return False
+        except asyncio.CancelledError:
+            self.passages.end(passage)
+            raise
         try:
             writer.write(head)
             async with asyncio.TaskGroup() as tasks:
@@ -136,12 +148,6 @@ def line_named(headers: Headers) -> str:
 def is_passed_on(headers: Headers) -> bool:
     """Whether another node has passed the request on, or somebody says so: it is not passed on again."""
     return any(name == _OURS for name, _ in headers)
-
-
-def passage_of(headers: Headers) -> str:
-    """By which passage a request has come here (see :class:`Passages`), empty where by none."""
-    found = next((value for name, value in headers if name == PASSAGE), b"") if is_passed_on(headers) else b""
-    return found.decode("latin-1") if len(found) <= _PASSAGE_BYTES else ""
 
 
 def _request(other: h11.Connection, scope: Scope, ours: Headers) -> bytes:

@@ -13,6 +13,7 @@ __all__ = ["HEADER", "Passage", "Passages"]
 HEADER: Final = b"openline-passage"
 #: How long a node is waited for: one that was killed is in the directory for some seconds more.
 _ASK_SECONDS: Final = 2.0
+_MOST_DIGITS: Final = 16
 #: How long it is remembered that an answer did not get through.
 _KEPT_SECONDS: Final = 60.0
 
@@ -69,7 +70,7 @@ class Passages:
         """
         cluster = self._hub.cluster
         node, _, number = header.rpartition(".")
-        if cluster is None or not node or not number.isdecimal():
+        if cluster is None or not node or not (number.isascii() and number.isdecimal() and len(number) < _MOST_DIGITS):
             return False
         if node not in cluster.nodes:
             return True

@@ -110,6 +110,16 @@ class SocketIoPeer:
             lambda: self.session.close("forced close", CloseCode.POLICY_VIOLATION, late),
         )
 
+    def _await_attachments(self) -> None:
+        self._late = self._door.timers.after(self._door.settings.connect_within_seconds, self._too_late)
+
+    def _too_late(self) -> None:
+        if self.session.wire.held:
+            # They cannot have come: nothing is read.
+            self._await_attachments()
+        else:
+            self.session.close("forced close", CloseCode.POLICY_VIOLATION, "The attachments did not come.")
+
     # -- what comes
 
     def text(self, data: bytes) -> None:
@@ -120,7 +130,7 @@ class SocketIoPeer:
             self._take(packet)
         else:
             self._reader, self._door.reader = reader, self._door.make_reader()
-            self._late = self._deadline("The attachments did not come.")
+            self._await_attachments()
 
     def binary(self, data: bytes) -> None:
         """See :class:`Peer`."""
