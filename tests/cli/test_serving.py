@@ -8,10 +8,11 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.clients import bare_socket, fetch, json_client, opened, upgrade_head
 from tests.programs import CHAT, MOUNTED
-from tests.server import Process, make_certificate, openline, own_port
+from tests.server import PATIENCE, Process, make_certificate, openline, own_port
 
 pytestmark = pytest.mark.server
 
@@ -120,6 +121,17 @@ async def test_the_demo_serves_the_chat_and_the_raw_lobby(folder: Path) -> None:
             while (push := await client.push())["type"] != "message":
                 pass
             assert push["payload"] == "hello from a bare socket"
+        # Without a channel, the doors over HTTP mean the lobby, and anybody may come in.
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as http, http.stream("GET", "/events") as events:
+            lines = events.aiter_lines()
+            said = {"type": "message", "payload": "by post"}
+            assert (await http.post("/api/messages", json=said)).status_code == 200
+            async with asyncio.timeout(PATIENCE):
+                while '"payload":"by post"' not in (heard := await anext(lines)):
+                    pass
+            assert '"channel":"chat:lobby"' in heard
+            told = (await http.get("/api/messages")).json()
+        assert [each["payload"] for each in told] == ["hello from a bare socket", "by post"]
         assert process.end() == 0
 
 

@@ -274,7 +274,7 @@ def test_no_step_hands_more_to_the_kernel_than_takes_a_few_milliseconds(
     for _ in in_slices(entries):
         steps += 1
     assert steps == len(calls)
-    # A system call takes some 5 us, and 2 KiB no longer than that.
-    assert max(sum(max(2048, each) for each in call) for call in calls) <= max(64 * 2048, (1 + others) * (size + 1))
+    # A system call takes some 5 us, and 4 KiB no longer than that.
+    assert max(sum(max(4096, each) for each in call) for call in calls) <= max(64 * 4096, (1 + others) * (size + 1))
     told = sum(map(sum, calls))
     assert told == size * 100 * (1 + others) + 30 * others

@@ -1,9 +1,11 @@
 """How what is queued leaves: neighbours that go straight to descriptors in one call, large groups slice by slice."""
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from openline.hub.ports import Group
 from openline.hub.tick import Call, Entry, ToGroup, ToWire
 from openline.transports.fanout import Row, Shortfall, send_rows, send_rows_between
 from openline.transports.group import DescriptorGroup, Member
@@ -14,9 +16,10 @@ __all__ = ["in_slices"]
 #: How many members are written to before the event loop may have its turn, where that is not many bytes.
 SLICE: Final = 512
 #: More bytes than these take longer than the system call that they leave in.
-_FREE_BYTES: Final = 2048
-#: How many entries leave side by side: all their members are looked at in every slice.
-_ABREAST: Final = 32
+_FREE_BYTES: Final = 4096
+#: How many entries leave side by side, and how many members they may have: all are looked at in every slice.
+_ABREAST: Final = 256
+_LOOKS: Final = 131_072
 
 
 def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
@@ -66,10 +69,17 @@ def _abreast(entries: Sequence[Entry], first: int) -> int:
     """The end of those that leave side by side with the one at ``first``: where that is large, all that can."""
     if not _is_large(entries[first]):
         return first + 1
-    end = first + 1
+    end, looks = first, 0
     while end < min(len(entries), first + _ABREAST) and _has_descriptors(entries[end]):
+        looks += _members(entries[end])
+        if looks > _LOOKS and end > first:
+            break
         end += 1
     return end
+
+
+def _members(entry: Entry) -> int:
+    return entry.mark if isinstance(entry, ToGroup) else 1
 
 
 def _is_large(entry: Entry) -> bool:
@@ -157,8 +167,15 @@ class _SideBySide:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._data = [(entry, _data(entry.frames)) for entry in entries if not isinstance(entry, Call)]
-        # What a member may get, but for a reply to it alone.
-        self._most = _most_members(sum(len(data) for entry, data in self._data if isinstance(entry, ToGroup)))
+        self._most = _most_members(self._most_bytes())
+
+    def _most_bytes(self) -> int:
+        """What a member gets, about, but for replies to it alone: most are in one large group, and few in many."""
+        by_group: Counter[Group[Any]] = Counter()
+        for entry, data in self._data:
+            if isinstance(entry, ToGroup):
+                by_group[entry.target] += len(data)
+        return max(*by_group.values(), by_group.total() // 4)
 
     def steps(self) -> Iterator[None]:
         """See :func:`in_slices`."""
