@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from tests.server import Served, serving, until
 from websockets.exceptions import InvalidStatus
 
 from openline import Openline, Settings
+from openline.transports.vouching import Vouched, Vouching
 
 pytestmark = pytest.mark.redis
 
@@ -95,8 +97,11 @@ async def test_whose_marks_repeat_loses_nothing_at_whatever_node(server: RedisSe
         assert told == [f"43{number}[1]" for number in range(8)]
 
 
-#: Another node that has passed the request on, and is no more.
-DEAD = {"openline-forwarded": "any", "openline-passage": "0badc0de.7"}
+def passed_on(method: str, url: str, *, key: str = KEY) -> dict[str, str]:
+    """The headers of a node that has passed the request on, and is no more."""
+    asked = urlsplit(url)
+    voucher = Vouching(key).write(method, asked.path, asked.query, Vouched("127.0.0.1", secure=False))
+    return {"openline-forwarded": voucher, "openline-passage": "0badc0de.7"}
 
 
 async def test_an_answer_that_a_node_had_when_it_was_killed_is_given_once_more_and_one_more_time_only(
@@ -108,17 +113,31 @@ async def test_an_answer_that_a_node_had_when_it_was_killed_is_given_once_more_a
         await pair.http.post(here, content="40")
         await pair.http.get(here)
         await pair.http.post(here, content='421["echo",1]')
-        assert (await pair.http.get(here, headers=DEAD)).text == "431[1]"
+        assert (await pair.http.get(here, headers=passed_on("GET", here))).text == "431[1]"
         await pair.http.post(here, content='422["echo",2]')
         # The balancer asks once more, at a node that lives.
         assert (await pair.http.get(there)).text == "431[1]"
         assert (await pair.http.get(there)).text == "432[2]"
         # What was posted is not taken twice; other bytes, or another mark, are something else.
-        for content, mark, headers in (("3", 1, DEAD), ("3", 1, {}), ("4", 1, {}), ("3", 2, DEAD), ("3", 3, {})):
+        for content, mark, dead in (("3", 1, True), ("3", 1, False), ("4", 1, False), ("3", 2, True), ("3", 3, False)):
             way = f"{pair.a.http}{session}polling&t={mark}"
+            headers = passed_on("POST", way) if dead else {}
             body = f'42{content}["echo",{mark}]'
             assert (await pair.http.post(way, content=body, headers=headers)).text == "ok"
         assert (await pair.http.get(here)).text.split("\x1e") == ["433[1]", "434[1]", "433[2]", "433[3]"]
+
+
+async def test_who_only_says_that_a_node_has_passed_it_on_is_not_believed(server: RedisServer) -> None:
+    async with two_nodes(server) as pair:
+        session = await pair.handshake()
+        here = f"{pair.a.http}{session}polling&t=1"
+        await pair.http.post(here, content="40")
+        await pair.http.get(here)
+        forged = passed_on("GET", here, key="another key")
+        for number in ("7", "9" * 40):
+            forged["openline-passage"] = f"{pair.line.running.hub.mark}{number}"
+            await pair.http.post(here, content=f'42{number[0]}["echo",{number[0]}]')
+            assert (await pair.http.get(here, headers=forged)).text == f"43{number[0]}[{number[0]}]"
 
 
 async def test_a_node_says_whether_an_answer_that_it_passed_on_got_to_its_client(server: RedisServer) -> None:
