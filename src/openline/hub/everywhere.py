@@ -128,15 +128,15 @@ class Everywhere:
         outcome.result()
 
     def _note(self, said: Any) -> bool:
-        """Remember what was ordered, for those who come from nodes that did not hear it; False where it is known.
+        """Remember what was ordered, for those who come from nodes that did not hear it.
 
-        What is said again is meant for who was there when it was said first.
+        False for what is said again and was heard: it is meant for who was there then.
         """
         if self._hub.cluster is None:
             return True
         place = (said["user"], said["connection"], said.get("channel", ""))
         known = self._orders.get(place)
-        if known is not None and known[1]["at"] >= said["at"]:
+        if "again" in said and known is not None and known[1]["at"] >= said["at"]:
             return False
         self._orders.pop(place, None)
         self._orders[place] = (self._hub.timers.now + _ORDER_SECONDS, said)
