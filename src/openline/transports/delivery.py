@@ -123,13 +123,13 @@ class _Step:
             group = entry.target
             if not isinstance(group, DescriptorGroup) or not group.straight:
                 return False
-            data = _data(entry.frames)
-            room = self._room - entry.mark * max(_FREE_BYTES, len(data))
+            # Joined only where it is taken: what is too much here is joined where it leaves.
+            room = self._room - entry.mark * max(_FREE_BYTES, sum(map(len, entry.frames)))
             if room < 0:
                 return False
             self._room = room
             self._targets.append(group)
-            self._rows.append((group.descriptors(entry.skip), entry.mark, data))
+            self._rows.append((group.descriptors(entry.skip), entry.mark, _data(entry.frames)))
             return True
         return False
 

@@ -248,6 +248,7 @@ class AsgiStream(_Stream[AsgiWire]):
         # ASGI: an OSError says that the client has gone.
         with suppress(OSError):
             await self._exchange.go_on(first)
+            self._moved = True
             outbox = self.wire.outbox
             while self._farewell is None or len(outbox):
                 await self.wire.something.wait()
