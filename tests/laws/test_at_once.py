@@ -29,9 +29,10 @@ RESULTS: dict[str, Any] = {
     "text": "é\n\"", "true": True, "none": None, "number": 1.5, "many": [1, {"a": [None]}], "null": "null",
     "nulls": [None], "map": {"a": 1}, "pair": (1, 2), "nan": math.nan, "inside": {"a": [math.inf]}, "exact": 2**53,
     "large": 2**70, "bytes": b"abc", "object": object(), "surrogate": "\ud800", "keys": {(1, 2): 3},
-    "long": "x" * 262_142, "longer": "x" * 262_143, "day": datetime.date(2026, 1, 2), "position": Position("e", 7), "set": {1},
-    "outcome": Outcome.of(5), "failed": Outcome.failed(CommandError(ErrorCode.FORBIDDEN, "no")),
-    "deep": json.loads("[" * 65 + "]" * 65), "subclass": type("Text", (str,), {})("a"),
+    "long": "x" * 262_142, "longer": "x" * 262_143, "day": datetime.date(2026, 1, 2), "position": Position("e", 7),
+    "set": {1}, "outcome": Outcome.of(5),
+    "failed": Outcome.failed(CommandError(ErrorCode.FORBIDDEN, "no")), "deep": json.loads("[" * 65 + "]" * 65),
+    "subclass": type("Text", (str,), {})("a"),
 }  # fmt: skip
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "refused": lambda: CommandError(ErrorCode.TOO_MANY, "later", retry=True),
