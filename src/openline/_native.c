@@ -5,8 +5,9 @@
  *   parse_frames  openline.protocol.frames     plain WebSocket frames out of what one read brought (RFC 6455 section 5)
  *   read_head     openline.transports.whole_head  a request for a WebSocket that leaves nothing to be judged
  *   receive       openline.transports.receiver  what has come on many sockets, read in one go, without the GIL
- *   read_command  openline.protocol.json_codec  an event with a type, an id and a payload, and nothing to be judged
+ *   read_command  openline.protocol.json_codec  an event, perhaps into a channel, and nothing in it to be judged
  *   encode_reply  openline.protocol.json_codec  the frame that answers a command
+ *   encode_push   openline.protocol.json_codec  the frame that carries a publication
  *   is_suspect    openline.protocol.strict_json  whether JSON text may hold what not every parser can read
  *   answer_event  openline.hub.dispatch  a plain event from its message to the frame that answers it
  *
@@ -91,6 +92,7 @@ static PyMethodDef methods[] = {
     {"read_head", read_head, METH_O, read_head_doc},
     {"read_command", read_command, METH_O, read_command_doc},
     {"encode_reply", encode_reply, METH_VARARGS, encode_reply_doc},
+    {"encode_push", (PyCFunction)(void (*)(void))encode_push, METH_FASTCALL, encode_push_doc},
     {"is_suspect", is_suspect, METH_O, is_suspect_doc},
     {"answer_event", (PyCFunction)(void (*)(void))answer_event, METH_FASTCALL, answer_event_doc},
     {"use_opcodes", use_opcodes, METH_VARARGS, use_opcodes_doc},

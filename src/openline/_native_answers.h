@@ -140,6 +140,82 @@ static PyObject *encode_reply(PyObject *module, PyObject *args)
     return reply_frame(id, payload, size);
 }
 
+/* -- encode_push ---------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(encode_push_doc,
+             "encode_push(type, channel, payload, epoch, stamp, sender)\n--\n\n"
+             "See openline.protocol.json_codec.encode_push; None where a name is one that has to be spelled out.");
+
+struct given {
+    const char *text;
+    Py_ssize_t size;
+};
+
+static int take_text(PyObject *from, struct given *given)
+{
+    given->text = PyUnicode_AsUTF8AndSize(from, &given->size);
+    return given->text != NULL;
+}
+
+static int take_bytes(PyObject *from, struct given *given)
+{
+    return PyBytes_AsStringAndSize(from, (char **)&given->text, &given->size) == 0;
+}
+
+static int is_plain_name(const struct given *name)
+{
+    Py_ssize_t i = 0;
+    while (i < name->size && is_plain((uint8_t)name->text[i]))
+        i++;
+    return i > 0 && i == name->size && name->text[0] != '$';
+}
+
+static char *put(char *to, const char *text, Py_ssize_t size)
+{
+    memcpy(to, text, (size_t)size);
+    return to + size;
+}
+
+#define PUT(to, text) put(to, text, sizeof(text) - 1)
+
+static PyObject *encode_push(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    struct given type, channel, payload, epoch, sender = {NULL, 0};
+    if (count != 6) {
+        PyErr_SetString(PyExc_TypeError, "encode_push takes a type, a channel, a payload, an epoch, a stamp and a sender");
+        return NULL;
+    }
+    long long stamp = PyLong_AsLongLong(args[4]);
+    if ((stamp == -1 && PyErr_Occurred()) || !take_text(args[0], &type) || !take_text(args[1], &channel) ||
+        !take_bytes(args[2], &payload) || !take_text(args[3], &epoch) ||
+        (args[5] != Py_None && !take_bytes(args[5], &sender)))
+        return NULL;
+    if (!is_plain_name(&type) || !is_plain_name(&channel))
+        Py_RETURN_NONE;
+    char place[32];
+    Py_ssize_t digits = PyOS_snprintf(place, sizeof place, ".%lld\"", stamp);
+    Py_ssize_t size = 35 + type.size + channel.size + payload.size;
+    if (stamp)
+        size += 13 + epoch.size + digits;
+    if (sender.text != NULL)
+        size += 8 + sender.size;
+    uint8_t header[10];
+    Py_ssize_t header_size = write_header(header, (size_t)size);
+    PyObject *frame = PyBytes_FromStringAndSize(NULL, header_size + size);
+    if (frame == NULL)
+        return NULL;
+    char *to = put(PyBytes_AsString(frame), (const char *)header, header_size);
+    to = put(PUT(to, "{\"type\":\""), type.text, type.size);
+    to = put(PUT(to, "\",\"channel\":\""), channel.text, channel.size);
+    to = put(PUT(to, "\",\"payload\":"), payload.text, payload.size);
+    if (stamp)
+        to = put(put(PUT(to, ",\"position\":\""), epoch.text, epoch.size), place, digits);
+    if (sender.text != NULL)
+        to = put(PUT(to, ",\"from\":"), sender.text, sender.size);
+    PUT(to, "}");
+    return frame;
+}
+
 /* -- answer_event --------------------------------------------------------------------------------------------- */
 
 /* What a handler may answer; see openline.hub.payload. */
@@ -186,7 +262,7 @@ static int find_handler(PyObject *events, PyObject *type, PyObject **function, P
 /* The payload as the handler wants it; NULL, without an exception, where only the ordinary way can tell. */
 static PyObject *decoded(PyObject *decode, const struct text *payload)
 {
-    Py_ssize_t size = payload->end - payload->at;
+    Py_ssize_t size = length_of(payload);
     if (size == 4 && *payload->at == 'n')
         return NULL;
     PyObject *bytes = PyBytes_FromStringAndSize((const char *)payload->at, size);
@@ -250,9 +326,9 @@ static PyObject *answer_event(PyObject *module, PyObject *const *args, Py_ssize_
     }
     if (PyBytes_AsStringAndSize(args[2], &first, &size) < 0)
         return NULL;
-    if (!read_plain_command(first, size, &command))
+    if (!read_plain_command(first, size, &command) || command.channel.at != NULL || command.key.at != NULL)
         Py_RETURN_NONE;
-    PyObject *type = PyUnicode_FromStringAndSize((const char *)command.type.at, command.type.end - command.type.at);
+    PyObject *type = PyUnicode_FromStringAndSize((const char *)command.type.at, length_of(&command.type));
     PyObject *function, *decode, *argument = NULL, *outcome = NULL;
     if (type == NULL)
         return NULL;

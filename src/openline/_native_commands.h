@@ -1,4 +1,4 @@
-/* The part of _native.c that reads a plain command: an event with a type, an id and a payload, and nothing to be judged.
+/* The part of _native.c that reads a plain command: an event, perhaps into a channel, and nothing in it to be judged.
  *
  * Whatever is unusual is left to the twin, which knows all fields and says what is wrong (RFC 8259, spec/protocol.md).
  */
@@ -11,7 +11,7 @@ struct text {
     const uint8_t *at, *end;
 };
 
-enum { MOST_DEEP = 32, MOST_DIGITS = 15, MOST_TYPE = 128 };
+enum { MOST_DEEP = 32, MOST_DIGITS = 15, MOST_TYPE = 128, MOST_CHANNEL = 255, MOST_KEY = 64 };
 
 static int next_is(const struct text *text, uint8_t byte)
 {
@@ -146,21 +146,26 @@ static int skip_value(struct text *text, int depth)
     }
 }
 
-/* The three fields, each where it begins and ends; at is NULL of one that is not there. */
+/* Its fields, each where it begins and ends; at is NULL of one that is not there. */
 struct command {
-    struct text type, id, payload;
+    struct text type, id, channel, payload, key;
 };
 
-/* The type of an event: printable ASCII without escapes that does not begin with "$". */
-static int read_type(struct text *text, struct text *type)
+static int is_plain(uint8_t byte)
 {
-    if (!take(text, '"'))
+    return byte >= 0x20 && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* A word: printable ASCII without escapes, not too much of it, and not one of ours, which begin with "$". */
+static int read_word(struct text *text, struct text *word, int most)
+{
+    if (word->at != NULL || !take(text, '"'))
         return 0;
-    type->at = text->at;
-    while (text->at < text->end && *text->at >= 0x20 && *text->at < 0x7f && *text->at != '"' && *text->at != '\\')
+    word->at = text->at;
+    while (text->at < text->end && is_plain(*text->at))
         text->at++;
-    type->end = text->at;
-    return take(text, '"') && type->end > type->at && type->end - type->at <= MOST_TYPE && *type->at != '$';
+    word->end = text->at;
+    return take(text, '"') && word->end > word->at && word->end - word->at <= most && *word->at != '$';
 }
 
 static int read_number_id(struct text *text, struct text *id)
@@ -175,7 +180,11 @@ static int read_number_id(struct text *text, struct text *id)
 static int read_field(struct text *text, struct command *command)
 {
     if (skip_word(text, "\"type\":"))
-        return command->type.at == NULL && (skip_space(text), read_type(text, &command->type));
+        return (skip_space(text), read_word(text, &command->type, MOST_TYPE));
+    if (skip_word(text, "\"channel\":"))
+        return (skip_space(text), read_word(text, &command->channel, MOST_CHANNEL));
+    if (skip_word(text, "\"key\":"))
+        return (skip_space(text), read_word(text, &command->key, MOST_KEY));
     if (skip_word(text, "\"id\":"))
         return command->id.at == NULL && (skip_space(text), read_number_id(text, &command->id));
     if (!skip_word(text, "\"payload\":") || command->payload.at != NULL)
@@ -200,6 +209,11 @@ static int read_fields(struct text *text, struct command *command)
     return take(text, '}') && text->at == text->end && command->type.at != NULL && command->payload.at != NULL;
 }
 
+static Py_ssize_t length_of(const struct text *text)
+{
+    return text->at == NULL ? 0 : text->end - text->at;
+}
+
 static long long number_of(const struct text *id)
 {
     long long number = 0;
@@ -220,7 +234,7 @@ static PyObject *id_of(const struct text *id)
 static int read_plain_command(const char *first, Py_ssize_t size, struct command *command)
 {
     struct text text = {(const uint8_t *)first, (const uint8_t *)first + size};
-    *command = (struct command){{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
+    memset(command, 0, sizeof *command);
     return read_fields(&text, command);
 }
 
@@ -235,7 +249,7 @@ static PyObject *read_command(PyObject *module, PyObject *data)
         return NULL;
     if (!read_plain_command(first, size, &command))
         Py_RETURN_NONE;
-    return Py_BuildValue("(s#Ny#)", command.type.at, (Py_ssize_t)(command.type.end - command.type.at),
-                         id_of(&command.id), command.payload.at,
-                         (Py_ssize_t)(command.payload.end - command.payload.at));
+    return Py_BuildValue("(s#Nz#y#z#)", command.type.at, length_of(&command.type), id_of(&command.id),
+                         command.channel.at, length_of(&command.channel), command.payload.at,
+                         length_of(&command.payload), command.key.at, length_of(&command.key));
 }

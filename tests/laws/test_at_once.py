@@ -39,7 +39,6 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "mistake": lambda: ZeroDivisionError("x"),
     "trouble": lambda: BrokerError("away"),
     "cancelled": lambda: asyncio.CancelledError(),
-    "surrogate": lambda: ValueError("\ud800"),
 }
 
 

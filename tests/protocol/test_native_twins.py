@@ -8,14 +8,30 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openline.accelerator import native
 from openline.errors import CommandError
-from openline.protocol.frames import Opcode, encode_masked, is_utf8, parse_frames, parse_frames_in_python
-from openline.protocol.json_codec import decode_any_command, decode_command, encode_reply, encode_reply_in_python
+from openline.model import Publication
+from openline.protocol.frames import (
+    Opcode,
+    encode_masked,
+    encode_text,
+    is_utf8,
+    parse_frames,
+    parse_frames_in_python,
+)
+from openline.protocol.json_codec import (
+    decode_any_command,
+    decode_command,
+    encode_push,
+    encode_reply,
+    encode_reply_in_python,
+    push_json,
+)
 from openline.protocol.strict_json import is_suspect, is_suspect_in_python
 from openline.transports.fanout import (
     Row,
@@ -61,7 +77,13 @@ JSON = st.recursive(
 )  # fmt: skip
 FIELDS = st.fixed_dictionaries(
     {"type": st.sampled_from(["said", "$ping", "a b", "é", "", "x" * 128, "x" * 129, 'q"q'])},
-    optional={"id": IDS | st.text(max_size=3) | st.none() | st.just(-1), "payload": JSON, "channel": st.just("a")},
+    optional={
+        "id": IDS | st.text(max_size=3) | st.none() | st.just(-1),
+        "payload": JSON,
+        "channel": st.sampled_from(["a", "a:1", "", "é", "$all", "x" * 256, 'q"', None, 5]),
+        "key": st.sampled_from(["k", "", "x" * 64, "x" * 65, "é", "$", None, 5]),
+        "echo": st.booleans(),
+    },
 )
 
 
@@ -107,9 +129,35 @@ def test_odd_payloads_are_read_alike(payload: bytes) -> None:
 
 @pytest.mark.skipif(native is None, reason="there is no native part")
 def test_a_plain_event_is_read_natively() -> None:
-    assert native.read_command(b'{"type":"said","id":17,"payload":[1, "\xc3\xa9"]}') == ("said", 17, b'[1, "\xc3\xa9"]')
+    said = b'{"type":"said","id":17,"payload":[1, "\xc3\xa9"]}'
+    assert native.read_command(said) == ("said", 17, None, b'[1, "\xc3\xa9"]', None)
+    published = b'{"key":"k", "type":"said","channel":"a:1","payload":{}}'
+    assert native.read_command(published) == ("said", None, "a:1", b"{}", "k")
     assert native.read_command(b'{ "payload" : null , "type":"a"}') is None
     assert native.read_command(b' {"type":"a","payload":1}') is None
+
+
+NAMES = st.sampled_from(["a", "room:1", "é", "a b", "\x7f", 'q"', "\\", "x" * 300])
+PUBLICATIONS = st.builds(
+    Publication,
+    channel=NAMES | st.sampled_from(["$connection:AAAA", "$all"]),
+    type=NAMES | st.just("$joined"),
+    payload=st.sampled_from([b"null", b'"\xc3\xa9"', b"[1]", b'"%b"' % (b"x" * 70), b"[%b1]" % (b"1," * 40_000)]),
+    binary=st.booleans(),
+    epoch=st.sampled_from(["", "AbCd-_12"]),
+    stamp=st.sampled_from([0, 1, 10, 2**53]),
+    sender=st.none() | st.sampled_from([b'{"connection":"AAAAAAAAAAAA"}', b'{"user":"\xc3\xa9"}']),
+    ask=st.none() | st.just("7"),
+    attachments=st.just(()) | st.just((b"ab",)),
+)
+
+
+@given(PUBLICATIONS)
+def test_publications_are_said_alike(publication: Publication) -> None:
+    if publication.attachments:
+        payload = b'[{"_placeholder":true,"num":0}]'
+        publication = msgspec.structs.replace(publication, payload=payload, binary=False)
+    assert encode_push(publication) == encode_text(push_json(publication))
 
 
 PIECES = st.sampled_from(

@@ -22,6 +22,7 @@ __all__ = [
     "JsonCodec",
     "decode_any_command",
     "decode_command",
+    "encode_push",
     "encode_reply",
     "encode_reply_in_python",
     "message_json",
@@ -92,7 +93,7 @@ def split_batch(data: bytes) -> list[bytes]:
 def decode_command(data: bytes) -> Command:
     """The command in one text message (valid UTF-8, within the message limit).
 
-    Most are events with a type, an id and a payload, which the native part reads.
+    Most are events, perhaps into a channel, with fields in which nothing is unusual: these the native part reads.
 
     An event's fields that only words of the protocol have are checked, and left out.
     Raises :class:`CommandError`: ``bad_message`` where it is no JSON object within the limits, ``bad_field`` where a
@@ -101,8 +102,8 @@ def decode_command(data: bytes) -> Command:
     plain = None if native is None else native.read_command(data)
     if plain is None:
         return decode_any_command(data)
-    type, number, payload = plain
-    return Command(type=type, id=number, payload=payload, size=len(data) + _OVERHEAD)
+    type, number, channel, payload, key = plain
+    return Command(type=type, id=number, channel=channel, payload=payload, key=key, size=len(data) + _OVERHEAD)
 
 
 def decode_any_command(data: bytes) -> Command:
@@ -272,6 +273,14 @@ def encode_reply_in_python(command_id: int, payload: JsonBytes) -> bytes:
 encode_reply = encode_reply_in_python if native is None else native.encode_reply
 
 
+def encode_push(publication: Publication) -> bytes:
+    """The frame of one publication, as a native line takes it."""
+    it, frame = publication, None
+    if native is not None and not it.binary and not it.attachments and it.ask is None:
+        frame = native.encode_push(it.type, it.channel, it.payload, it.epoch, it.stamp, it.sender)
+    return encode_text(push_json(publication)) if frame is None else frame
+
+
 class JsonCodec:
     """What the hub says, as JSON in frames; ``frame`` puts one text message into the form that the wire takes."""
 
@@ -286,7 +295,7 @@ class JsonCodec:
 
     def publication(self, publication: Publication) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
-        return self._frame(push_json(publication))
+        return encode_push(publication) if self._frame is encode_text else self._frame(push_json(publication))
 
     def notice(self, word: str, channel: str | None, payload: JsonBytes) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
