@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,10 +154,10 @@ async def test_a_refusal_with_a_code_says_the_code() -> None:
         assert "secret" not in str(await client.hear())
 
 
-@pytest.mark.parametrize("trouble", [CommandError("busy", "Not now.", retry=True), BrokerError("gone")])
+@pytest.mark.parametrize("trouble", [lambda: CommandError("busy", "Not now.", retry=True), BrokerError])
 @pytest.mark.parametrize("asks", [False, True])
 async def test_who_may_try_again_loses_its_session_for_a_connect_error_would_be_the_last_word(
-    trouble: Exception, asks: bool
+    trouble: Callable[[], Exception], asks: bool
 ) -> None:
     line = application()
     gone: list[str] = []
@@ -166,7 +167,7 @@ async def test_who_may_try_again_loses_its_session_for_a_connect_error_would_be_
     async def connected(socket: Socket) -> None:
         if asks:
             await socket.emit_with_ack("ready?")
-        raise trouble
+        raise trouble()
 
     async with serving(line) as served:
         async with spoken(served) as client:
