@@ -200,16 +200,28 @@ static int read_fields(struct text *text, struct command *command)
     return take(text, '}') && text->at == text->end && command->type.at != NULL && command->payload.at != NULL;
 }
 
-static PyObject *id_of(const struct text *id)
+static long long number_of(const struct text *id)
 {
-    if (id->at == NULL) {
-        Py_INCREF(Py_None);
-        return Py_None;
-    }
     long long number = 0;
     for (const uint8_t *at = id->at; at < id->end; at++)
         number = number * 10 + (*at - '0');
-    return PyLong_FromLongLong(number);
+    return number;
+}
+
+static PyObject *id_of(const struct text *id)
+{
+    if (id->at != NULL)
+        return PyLong_FromLongLong(number_of(id));
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* Whether a message is a plain command, and nothing else. */
+static int read_plain_command(const char *first, Py_ssize_t size, struct command *command)
+{
+    struct text text = {(const uint8_t *)first, (const uint8_t *)first + size};
+    *command = (struct command){{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
+    return read_fields(&text, command);
 }
 
 PyDoc_STRVAR(read_command_doc, "read_command(data)\n--\n\nSee openline.protocol.json_codec.decode_command.");
@@ -218,11 +230,10 @@ static PyObject *read_command(PyObject *module, PyObject *data)
 {
     char *first;
     Py_ssize_t size;
+    struct command command;
     if (PyBytes_AsStringAndSize(data, &first, &size) < 0)
         return NULL;
-    struct text text = {(const uint8_t *)first, (const uint8_t *)first + size};
-    struct command command = {{NULL, NULL}, {NULL, NULL}, {NULL, NULL}};
-    if (!read_fields(&text, &command))
+    if (!read_plain_command(first, size, &command))
         Py_RETURN_NONE;
     return Py_BuildValue("(s#Ny#)", command.type.at, (Py_ssize_t)(command.type.end - command.type.at),
                          id_of(&command.id), command.payload.at,

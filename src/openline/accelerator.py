@@ -7,7 +7,7 @@ from typing import Any, Final
 __all__ = ["native"]
 
 #: Of what the native part offers. One that was built for another is left alone: it is older than the rest.
-_REVISION: Final = 8
+_REVISION: Final = 9
 
 
 def _find() -> Any:

@@ -26,6 +26,7 @@ TESTS = (
     "tests/transports/test_receiver.py",
     "tests/transports/test_socket_transport.py",
     "tests/transports/test_whole_head.py",
+    "tests/laws/test_at_once.py",
     "tests/laws/test_descriptors.py",
     "tests/laws/test_slices.py",
 )

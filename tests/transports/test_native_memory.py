@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from openline.accelerator import native
@@ -32,6 +33,32 @@ HEAD = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX: 1\r\n\r\n"
 )
 FRAMES = encode_masked(Opcode.TEXT, b"good", b"mask") + encode_masked(Opcode.TEXT, b"\xff", b"mask")
+
+
+ENCODE = msgspec.json.Encoder().encode
+DECODE = msgspec.json.Decoder().decode
+
+
+def fail(connection: object, payload: object) -> None:
+    raise ValueError(payload)
+
+
+HANDLERS: dict[str, Any] = {
+    "echo": (lambda _, payload: payload, DECODE),
+    "odd": (lambda *_: {1, 2}, DECODE),
+    "loop": (lambda *_: ENDLESS, DECODE),
+    "fails": (fail, DECODE),
+    "misfit": (lambda *_: 1, msgspec.json.Decoder(int).decode),
+    "bad": 5,
+}
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+EVENTS = [
+    b'{"type":"%b"%b,"payload":%b}' % (type.encode(), number, payload)
+    for type in (*HANDLERS, "nobody")
+    for number in (b"", b',"id":3000000000000')
+    for payload in (b'"a"', b"null", b"[null,1.5]")
+]
 
 
 class Mallinfo(ctypes.Structure):
@@ -78,6 +105,7 @@ class Calls:
         self.send()
         self.read()
         self.receive()
+        self.answer()
 
     def send(self) -> None:
         some = self.descriptors
@@ -108,6 +136,13 @@ class Calls:
         refused(native.encode_reply, 1 << 70, b"1")
         refused(native.is_suspect, "x")
 
+    def answer(self) -> None:
+        for message in EVENTS:
+            native.answer_event(HANDLERS, ENCODE, message, self)
+        refused(native.answer_event, HANDLERS, ENCODE, "x", self)
+        refused(native.answer_event, HANDLERS, ENCODE, b"x")
+        refused(native.answer_event, 5, ENCODE, b"x", self)
+
     def receive(self) -> None:
         epoll, number = self.epoll, self.ours.fileno()
         for limit in (1000, -1):
@@ -135,7 +170,19 @@ def refused(call: Callable[..., Any], *arguments: Any) -> None:
 def test_no_native_call_keeps_memory_or_references() -> None:
     rounds = times(1000)
     calls = Calls()
-    known: tuple[Any, ...] = (None, True, False, *Opcode, native, FRAMES, HEAD, calls.descriptors)
+    known: tuple[Any, ...] = (
+        None,
+        True,
+        False,
+        *Opcode,
+        native,
+        FRAMES,
+        HEAD,
+        calls.descriptors,
+        ENCODE,
+        HANDLERS,
+        *EVENTS,
+    )
     for _ in range(200):
         calls.once()
     gc.collect()

@@ -10,10 +10,11 @@ from openline.app.threads import Threads
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
+from openline.hub.ports import PlainHandler
 from openline.hub.tasks import Tasks
 from openline.protocol.commands import Command
 
-__all__ = ["Handler", "View", "come"]
+__all__ = ["Handler", "View", "come", "not_ours"]
 
 #: What a handler is given for its connection.
 View = Callable[[Connection], Any]
@@ -67,6 +68,11 @@ class Handler:
         except (TypeError, NameError) as error:
             raise SettingsError(name, f"payloads cannot be checked by its annotation: {error}") from error
 
+    @property
+    def plain(self) -> PlainHandler | None:
+        """The function and the decoder of its payload, where it takes a connection and that, and nothing else."""
+        return None if self._decode is None or self._view is not None else (self._function, self._decode)
+
     def begin(self, tasks: Tasks, connection: Connection, *given: Any) -> Any:
         """Call the function in its own way, with as many of the arguments as it takes; raises what it raises.
 
@@ -81,7 +87,7 @@ class Handler:
         try:
             return self._function(*arguments)
         except asyncio.CancelledError as error:
-            raise _not_ours(error) from error
+            raise not_ours(error) from error
 
     def take(self, tasks: Tasks, connection: Connection, command: Command) -> Any:
         """Call the function as :meth:`begin` does, with what ``command`` brings.
@@ -98,7 +104,7 @@ class Handler:
         try:
             return self._function(connection if self._view is None else self._view(connection), argument)
         except asyncio.CancelledError as error:
-            raise _not_ours(error) from error
+            raise not_ours(error) from error
 
     async def call(self, tasks: Tasks, connection: Connection, *given: Any) -> Any:
         """Call the function and wait for what comes of it; raises what it raises."""
@@ -131,7 +137,7 @@ class Handler:
         return reader(command.payload, binary=command.binary, attachments=command.attachments)
 
 
-def _not_ours(error: asyncio.CancelledError) -> RuntimeError:
+def not_ours(error: asyncio.CancelledError) -> RuntimeError:
     """What is raised instead: it would pass for the end of whatever runs here, and no task of ours was cancelled."""
     return RuntimeError("the handler raised CancelledError")
 

@@ -1,17 +1,19 @@
 """The application's functions: found by namespace and event, called with checked payloads, their results encoded."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, cast
 
 from openline.app.background import Background
-from openline.app.handler import Handler, come
+from openline.app.handler import Handler, come, not_ours
 from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome, drive
 from openline.hub.payload import MAX_PAYLOAD_BYTES
+from openline.hub.ports import PlainHandler
 from openline.hub.tasks import Tasks
 from openline.model import JsonBytes, Position, Request, User
 from openline.protocol.channel_name import best_pattern, check_pattern
@@ -217,22 +219,41 @@ class Handlers:
         if command.channel is None:
             table = self._tables.get(connection.namespace) or self._of(connection)
             if table.listeners:
-                return drive(self._answer_later(command, self._call(connection, command)))
+                return drive(self._answer_later(command.type, self._call(connection, command)))
         try:
             handler = table.events.get(command.type)
             if handler is None:
                 result = self._begin(connection, command)
             else:
                 result = handler.take(self._tasks(), connection, command)
-            # Not asked of what is plainly there: whether it can be awaited takes longer to find out than to encode it.
-            if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
-                return drive(self._answer_later(command, come(self._tasks(), result)))
-            return _answer(command, result)
+            return self._concluded(command.type, result)
         except Exception as error:
             return Outcome.failed(error)
 
-    async def _answer_later(self, command: Command, coming: Coroutine[Any, Any, Any]) -> JsonBytes:
-        return _answer(command, await coming)
+    @property
+    def plain(self) -> dict[str, PlainHandler]:
+        """See :class:`~openline.hub.ports.Application`."""
+        return self._tables[DEFAULT].plain
+
+    def concluded(self, type: str, result: Any, error: BaseException | None) -> JsonBytes | Outcome[JsonBytes]:
+        """See :class:`~openline.hub.ports.Application`."""
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                raise not_ours(error) from error
+            if error is not None:
+                raise error
+            return self._concluded(type, result)
+        except Exception as failure:
+            return Outcome.failed(failure)
+
+    def _concluded(self, type: str, result: Any) -> JsonBytes | Outcome[JsonBytes]:
+        # Not asked of what is plainly there: whether it can be awaited takes longer to find out than to encode it.
+        if result.__class__ not in _VALUES and isinstance(result, (Outcome, Awaitable)):
+            return drive(self._answer_later(type, come(self._tasks(), result)))
+        return _answer(type, result)
+
+    async def _answer_later(self, type: str, coming: Coroutine[Any, Any, Any]) -> JsonBytes:
+        return _answer(type, await coming)
 
     def _begin(self, connection: Connection, command: Command) -> Any:
         """Call the handler of ``command``, and nobody else; see :meth:`Handler.begin`."""
@@ -279,12 +300,12 @@ def _plain(result: Any) -> Any:
     return {"position": str(result)} if isinstance(result, Position) else result
 
 
-def _answer(command: Command, result: Any) -> JsonBytes:
+def _answer(type: str, result: Any) -> JsonBytes:
     """What a handler returned, as its client is told."""
     if isinstance(result, (bytes, bytearray, memoryview)):
         raise TypeError("a handler cannot return bytes: publish or emit them")
     answer = encode_json(result if result.__class__ in _VALUES else _plain(result))
     if len(answer) > MAX_PAYLOAD_BYTES:
-        _log.error("The answer to %r has %d bytes, %d is the most", command.type, len(answer), MAX_PAYLOAD_BYTES)
+        _log.error("The answer to %r has %d bytes, %d is the most", type, len(answer), MAX_PAYLOAD_BYTES)
         raise CommandError(ErrorCode.TOO_LARGE, "The answer is larger than a message may be.")
     return answer

@@ -185,7 +185,7 @@ class Namespace:
 
     def on_any(self, function: F) -> F:
         """Decorate ``function(socket, type, *arguments)``: called for every event, ahead of its handler."""
-        self._table.listeners.append(Handler(function, fixed=2, view=self.socket))
+        self._table.listen(Handler(function, fixed=2, view=self.socket))
         return function
 
     def on_connect(self, function: F) -> F:

@@ -6,6 +6,7 @@ from typing import Any
 from openline.app.handler import Handler, View
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
+from openline.hub.ports import PlainHandler
 
 __all__ = ["Table", "Word", "check_type"]
 
@@ -27,6 +28,8 @@ class Table:
         self.otherwise: Handler | None = None
         #: By type, without ``otherwise``.
         self.events: dict[str, Handler] = {}
+        #: Those of ``events`` that can be called with a connection and a payload, while nobody listens beside them.
+        self.plain: dict[str, PlainHandler] = {}
 
     def find(self, type: str) -> Handler | None:
         """Who takes events of ``type``."""
@@ -45,7 +48,14 @@ class Table:
         check_type(type)
         if type in self.events:
             raise SettingsError(f"event {type!r}", "has a handler already")
-        self.events[type] = Handler(function, thread=thread, view=view)
+        handler = self.events[type] = Handler(function, thread=thread, view=view)
+        if handler.plain is not None and not self.listeners:
+            self.plain[type] = handler.plain
+
+    def listen(self, handler: Handler) -> None:
+        """Have every event heard by ``handler``, before it is handled."""
+        self.listeners.append(handler)
+        self.plain.clear()
 
 
 def check_type(type: str) -> None:

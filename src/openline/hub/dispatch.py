@@ -1,9 +1,12 @@
 """Takes what clients ask and has it carried out, one command of a connection after the other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+
+from openline.accelerator import native
 from openline.errors import CommandError, ErrorCode
 from openline.hub.answers import Answers
 from openline.hub.connection import Connection, State
@@ -21,7 +24,7 @@ __all__ = ["Dispatch"]
 
 _ANSWERS: Final = frozenset((Word.REPLY, Word.ERROR, Word.PONG))
 # As globals: a lookup through the enum costs more than the comparison, once per command.
-_OPENING, _ENDED = State.OPENING, State.ENDED
+_OPENING, _LIVE, _ENDED = State.OPENING, State.LIVE, State.ENDED
 
 
 class Dispatch:
@@ -34,6 +37,11 @@ class Dispatch:
         self._turns = Turns(hub, self._carry_out)
         self._opening = Opening(hub, self._answers, facts, self._turns.go_on)
         self._requests = Requests(hub)
+        self._to_wire = hub.tick.to_wire
+        self._answer_event: Callable[[bytes, Connection], Any] | None = None
+        if native is not None:
+            encode = msgspec.json.Encoder().encode
+            self._answer_event = partial(native.answer_event, hub.application.plain, encode)
 
     def receive(self, wire: Wire, command: Command) -> None:
         """Carry out ``command``: now, or behind those that came before.
@@ -52,6 +60,30 @@ class Dispatch:
             self._carry_out(connection, wire, command)
         else:
             self._perform(connection, wire, command)
+
+    def answer_at_once(self, wire: Wire, message: bytes) -> bool:
+        """Carry out a text message where it is a plain event, in its turn, and has a handler to be called at once.
+
+        This is a short way to what :meth:`receive` does with it; false where it cannot be gone, and nothing was done.
+        ``wire`` takes whole WebSocket frames of the JSON protocol.
+        """
+        connection = wire.connection
+        if connection is None or connection.stage is not _LIVE or connection.busy or self._answer_event is None:
+            return False
+        connection.busy = 1
+        answer = self._answer_event(message, connection)
+        if answer is None:
+            connection.busy = 0
+            return False
+        if answer.__class__ is bytes:
+            if connection.wire is wire:
+                self._to_wire(wire, answer)
+            self._turns.let_go(connection)
+        else:
+            type, number, result, error = answer
+            answer = self._hub.application.concluded(type, result, error)
+            self._conclude(connection, wire, Command(type=type, id=number), answer)
+        return True
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -109,12 +141,15 @@ class Dispatch:
             answer = self._hub.application.event(connection, command)
         else:
             answer = self._requests.perform(connection, command)
+        self._conclude(connection, wire, command, answer)
+
+    def _conclude(
+        self, connection: Connection, wire: Wire, command: Command, answer: JsonBytes | Outcome[JsonBytes]
+    ) -> None:
         if isinstance(answer, bytes):
             if command.id is not None and connection.wire is wire:
-                self._hub.tick.to_wire(wire, wire.codec.reply(command.id, answer))
-            connection.busy -= 1
-            if connection.farewell is not None:
-                self._turns.end_if_over(connection)
+                self._to_wire(wire, wire.codec.reply(command.id, answer))
+            self._turns.let_go(connection)
         elif answer.done:
             self._answer(connection, wire, command, answer)
             self._turns.let_go(connection)

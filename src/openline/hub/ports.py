@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from openline.hub.connection import Connection
     from openline.hub.load import Load
 
-__all__ = ["Application", "Broker", "BrokerListener", "Clock", "Directory", "Group", "Handle", "Wire"]
+__all__ = ["Application", "Broker", "BrokerListener", "Clock", "Directory", "Group", "Handle", "PlainHandler", "Wire"]
+
+
+#: A function of a connection and a payload, and what decodes that, raising anything where it does not fit.
+PlainHandler = tuple[Callable[["Connection", Any], Any], Callable[[JsonBytes], Any]]
 
 
 class Application(Protocol):
@@ -69,6 +73,21 @@ class Application(Protocol):
         """Run the handler and encode what it returns: what is there now comes as it is, anything else as an outcome.
 
         That fails with what the client is to be told.
+        """
+        ...
+
+    @property
+    def plain(self) -> dict[str, PlainHandler]:
+        """By type, handlers of events without a channel that may be called beside :meth:`event`, which does no more.
+
+        One object for life. It is for clients of the default namespace, and for payloads other than null.
+        """
+        ...
+
+    def concluded(self, type: str, result: Any, error: BaseException | None) -> JsonBytes | Outcome[JsonBytes]:
+        """What :meth:`event` would have returned, had it called the plain handler of ``type``.
+
+        That has returned ``result``, or raised ``error``. Raises that where it is not meant for a client, as at Ctrl-C.
         """
         ...
 

@@ -279,6 +279,11 @@ class JsonCodec:
         self.name = "json"
         self._frame = frame
 
+    @property
+    def gives_frames(self) -> bool:
+        """Whether what it says are whole WebSocket frames."""
+        return self._frame is encode_text
+
     def publication(self, publication: Publication) -> bytes:
         """See :class:`~openline.protocol.codec.Codec`."""
         return self._frame(push_json(publication))

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from openline.hub.connection import Connection
 from openline.hub.outcome import Outcome
-from openline.hub.ports import Application, Clock
+from openline.hub.ports import Application, Clock, PlainHandler
 from openline.model import JsonBytes, Request, User
 from openline.protocol.commands import Command
 from openline.testing.clock import FakeClock, settle
@@ -96,6 +96,13 @@ class _Doorkeeper:
 
     def event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
         return self._application.event(connection, command)
+
+    @property
+    def plain(self) -> dict[str, PlainHandler]:
+        return self._application.plain
+
+    def concluded(self, type: str, result: Any, error: BaseException | None) -> JsonBytes | Outcome[JsonBytes]:
+        return self._application.concluded(type, result, error)
 
     def call(self, connection: Connection, command: Command) -> Outcome[Any]:
         return self._application.call(connection, command)

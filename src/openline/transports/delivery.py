@@ -33,25 +33,23 @@ def in_slices(entries: Sequence[Entry]) -> Iterator[None]:
         yield from _alone(entries[0])
         return
     step = _Step()
-    done = 0
-    for number, entry in enumerate(entries):
-        if number < done:
-            continue
-        # As most are, so the question is put here.
-        if isinstance(entry, ToWire) and step.take_wire(entry):
-            continue
-        if step.take(entry):
+    number = 0
+    while number < len(entries):
+        # As most are, so these are taken many at a time.
+        number = step.take_wires(entries, number)
+        if number == len(entries) or step.take(entries[number]):
+            number += 1
             continue
         if step.send():
             yield
             step = _Step()
-            if step.take(entry):
-                continue
+            continue
         done = _abreast(entries, number)
         if done > number + 1:
             yield from _SideBySide(entries[number:done]).steps()
         else:
-            yield from _alone(entry)
+            yield from _alone(entries[number])
+        number = done
     if step.send():
         yield
 
@@ -116,9 +114,7 @@ class _Step:
         self._room = SLICE * _FREE_BYTES
 
     def take(self, entry: Entry) -> bool:
-        """Whether ``entry`` goes straight to descriptors, all of it, and there is room for it here."""
-        if isinstance(entry, ToWire):
-            return self.take_wire(entry)
+        """Whether ``entry`` goes straight to the descriptors of a group, all of it, and there is room for it here."""
         if isinstance(entry, ToGroup):
             group = entry.target
             if not isinstance(group, DescriptorGroup) or not group.straight:
@@ -133,20 +129,26 @@ class _Step:
             return True
         return False
 
-    def take_wire(self, entry: ToWire) -> bool:
-        """As :meth:`take`."""
-        wire = entry.target
-        if not isinstance(wire, SocketWire) or wire.descriptor < 0:
-            return False
-        data = _data(entry.frames)
-        room = self._room - max(_FREE_BYTES, len(data))
-        # One that is too large for any step has one of its own.
-        if room < 0 and self._rows:
-            return False
-        self._room = room
-        self._targets.append(wire)
-        self._rows.append((wire.descriptor, 1, data))
-        return True
+    def take_wires(self, entries: Sequence[Entry], first: int) -> int:
+        """Take those from ``first`` on that go straight to one descriptor each; the place of the first that was not."""
+        number, targets, rows = first, self._targets, self._rows
+        while number < len(entries):
+            entry = entries[number]
+            if not isinstance(entry, ToWire):
+                break
+            wire = entry.target
+            if not isinstance(wire, SocketWire) or wire.descriptor < 0:
+                break
+            data = _data(entry.frames)
+            room = self._room - max(_FREE_BYTES, len(data))
+            # One that is too large for any step has one of its own.
+            if room < 0 and rows:
+                break
+            self._room = room
+            targets.append(wire)
+            rows.append((wire.descriptor, 1, data))
+            number += 1
+        return number
 
     def send(self) -> bool:
         """Send everything; False where there is nothing."""

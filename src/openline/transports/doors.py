@@ -90,6 +90,8 @@ class JsonDoor:
         self.max_message_bytes = doors.settings.max_message_bytes
         self._ping = codec.ping()
         self._receive = doors.dispatch.receive
+        self._at_once = codec.gives_frames
+        self._answer_at_once = doors.dispatch.answer_at_once
         # One bound method for all timers, which keep it as long as the window for $connect.
         self._silent = doors.connect_silently
 
@@ -107,6 +109,8 @@ class JsonDoor:
 
     def message(self, line: Line, opcode: Opcode, payload: bytes) -> None:
         """See :class:`Door`."""
+        if opcode is TEXT and self._at_once and self._answer_at_once(line.wire, payload):
+            return
         if opcode is TEXT and payload[:1] == b"{":
             try:
                 command = decode_command(payload)
