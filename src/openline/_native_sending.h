@@ -296,19 +296,17 @@ static PyObject *shortfalls_of(const struct batch *batch)
 static int read_row(PyObject *from, struct row *row)
 {
     PyObject *target, *data;
+    if (!PyTuple_Check(from))
+        return PyErr_Format(PyExc_TypeError, "a row is a tuple, not %R", Py_TYPE(from)) != NULL;
     if (!PyArg_ParseTuple(from, "OnO", &target, &row->count, &data))
         return 0;
-    if (PyLong_Check(target)) {
+    int lone = PyLong_Check(target);
+    if (lone)
         row->alone = (int)PyLong_AsLong(target);
-        row->first = &row->alone;
-        if (PyErr_Occurred())
-            return 0;
-    } else {
-        if (PyObject_GetBuffer(target, &row->descriptors, PyBUF_SIMPLE) < 0)
-            return 0;
-        row->first = row->descriptors.buf;
-    }
-    Py_ssize_t most = PyLong_Check(target) ? 1 : row->descriptors.len / (Py_ssize_t)sizeof(int);
+    if (lone ? PyErr_Occurred() != NULL : PyObject_GetBuffer(target, &row->descriptors, PyBUF_SIMPLE) < 0)
+        return 0;
+    row->first = lone ? &row->alone : row->descriptors.buf;
+    Py_ssize_t most = lone ? 1 : row->descriptors.len / (Py_ssize_t)sizeof(int);
     if (row->count < 0 || row->count > most) {
         PyErr_SetString(PyExc_ValueError, "a row ends beyond its descriptors");
         return 0;
@@ -332,9 +330,9 @@ static void release(struct batch *batch)
 /* Reads all rows and makes room for what they need; 0 with an error set. */
 static int prepare(struct batch *batch, PyObject *rows)
 {
+    if (!PyList_Check(rows))
+        return PyErr_Format(PyExc_TypeError, "rows are a list, not %R", Py_TYPE(rows)) != NULL;
     Py_ssize_t count = PyList_Size(rows), pieces = 0;
-    if (count < 0)
-        return 0;
     batch->rows = PyMem_Calloc((size_t)count + 1, sizeof(struct row));
     for (; batch->rows != NULL && batch->row_count < count; batch->row_count++) {
         struct row *row = &batch->rows[batch->row_count];

@@ -1,6 +1,7 @@
 """How connections begin and end: once each, for one reason, and nothing of them stays."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -189,6 +190,16 @@ def test_a_connect_handler_may_refuse_and_its_client_learns_why() -> None:
     assert client.wire.closed == (CloseCode.FORBIDDEN, "Nobody may come in any more.")
     assert reasons == ["disconnected"]
     assert rig.leftovers == {}
+
+
+@pytest.mark.parametrize("trouble", [lambda: CommandError("busy", retry=True), lambda: BrokerError("gone")])
+def test_who_is_refused_for_the_moment_by_a_connect_handler_is_to_come_back(trouble: Callable[[], Exception]) -> None:
+    rig, _ = refusing(trouble())
+    client = rig.line()
+    client.send(type="$connect")
+    assert client.heard()[-1]["retry"] is True
+    assert client.wire.closed is not None
+    assert client.wire.closed[0] == CloseCode.TRY_LATER
 
 
 @pytest.mark.parametrize("frame", [{"type": "said", "channel": "a"}, {"type": "$subscribe", "channel": "a"}])

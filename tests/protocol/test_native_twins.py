@@ -255,6 +255,13 @@ def test_ranges_of_descriptors_one_behind_the_other_are_all_of_them_once(
     assert (list(twin([], 0, 5)[0]), twin([], 0, 5)[1]) == ([], -1)
 
 
+@pytest.mark.parametrize("twin", [send_rows_in_python, send_rows])
+@pytest.mark.parametrize("rows", [None, 5, [5], [(array("i"), 0, b""), None]])
+def test_what_are_no_rows_are_a_type_error(twin: type(send_rows), rows: object) -> None:
+    with pytest.raises(TypeError):
+        twin(rows)
+
+
 SIZES = st.sampled_from([0, 1, 2, 300, 5000, 16_383, 16_384, 16_385])
 
 

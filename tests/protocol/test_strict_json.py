@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openline.errors import CommandError
+from openline.protocol import strict_json
 from openline.protocol.strict_json import MAX_HUGE, check_json, encode_json, has_too_huge
 
 MAX = 2**53 - 1
@@ -158,6 +159,13 @@ def test_a_payload_has_so_many_numbers_that_take_long_to_read_and_no_more(number
     assert (has_too_huge(most), has_too_huge(more)) == (False, True)
     assert refused(more)
     assert not refused(b"[1e99,%b]" % b",".join([b"1e300"] * MAX_HUGE))
+
+
+def test_what_is_suspect_is_found_to_be_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bytes] = []
+    monkeypatch.setattr(strict_json, "is_suspect", lambda data: (looks.append(data), True)[1])
+    check_json(b"[%b]" % b",".join([b"1e300"] * MAX_HUGE))
+    assert len(looks) == 1
 
 
 def test_what_looks_like_such_a_number_in_a_string_or_is_small_is_none() -> None:

@@ -41,6 +41,19 @@ export const scenarios = {
     return { message: error.message, data: error.data, who: await bad.emitWithAck("who") };
   },
 
+  async busy(open) {
+    const socket = open("/", { auth: { token: "busy" }, reconnectionDelay: 20, reconnectionDelayMax: 50 });
+    // Errors of the line, which it comes back from, are none that it is kept out by.
+    let keptOut = false;
+    socket.on("connect_error", () => (keptOut ||= !socket.active));
+    await next(socket, "connect");
+    const beside = open("/busy");
+    const refused = await next(beside, "connect_error");
+    beside.connect();
+    await next(beside, "connect");
+    return { keptOut, who: await socket.emitWithAck("who"), data: refused.data, sameLine: beside.io === socket.io };
+  },
+
   async acks(open) {
     const socket = open("/");
     socket.on("question", (n, answer) => answer(n + 1, "more"));

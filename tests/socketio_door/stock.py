@@ -3,12 +3,13 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from openline import ConnectError, Openline, Socket, User
+from openline import CommandError, ConnectError, Openline, Socket, User
 from openline.app.pages import Page
 from tests.socketio_door.hands import application
 
@@ -21,11 +22,19 @@ def stock_line(**socketio: Any) -> Openline:
     line = application(**socketio)
     line.channel("room:*", history=100)
     space = line.of("/")
+    refusals = Counter[str]()
+
+    def turn_away(namespace: str, times: int) -> None:
+        refusals[namespace] += 1
+        if refusals[namespace] <= times:
+            raise CommandError("busy", "Not just now.", retry=True)
 
     @line.authenticate
     def who(token: str | None, request: Any) -> User | None:
         if token == "bad":
             raise ConnectError("no such token", {"hint": "ask for one"})
+        if token == "busy":
+            turn_away("/", 2)
         return User(token) if token else None
 
     line.allow()
@@ -99,6 +108,10 @@ def stock_line(**socketio: Any) -> Openline:
     async def guard(socket: Socket) -> None:
         await asyncio.sleep(0)
         raise ConnectError("not you", {"because": "guarded"})
+
+    @line.of("/busy").use
+    def busy(socket: Socket) -> None:
+        turn_away("/busy", 1)
 
     return line
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from openline import CommandError, ConnectError, GoneError, Socket
+from openline import BrokerError, CommandError, ConnectError, GoneError, Socket
+from openline.errors import CloseCode
 from tests.clients import json_client
 from tests.server import serving
-from tests.socketio_door.hands import application, ask, spoken
+from tests.socketio_door.hands import application, ask, polled, spoken
 
 
 async def test_what_the_connect_handler_says_comes_behind_connect_also_when_it_takes_its_time() -> None:
@@ -150,6 +152,55 @@ async def test_a_refusal_with_a_code_says_the_code() -> None:
         assert await client.hear() == '44{"message":"Not today.","data":{"code":"muted"}}'
         await client.say("40/broken,")
         assert "secret" not in str(await client.hear())
+
+
+@pytest.mark.parametrize("trouble", [lambda: CommandError("busy", "Not now.", retry=True), BrokerError])
+@pytest.mark.parametrize("asks", [False, True])
+async def test_who_may_try_again_loses_its_session_for_a_connect_error_would_be_the_last_word(
+    trouble: Callable[[], Exception], asks: bool
+) -> None:
+    line = application()
+    gone: list[str] = []
+    line.on_disconnect(lambda connection, reason: gone.append(reason))
+
+    @line.of("/").on_connect
+    async def connected(socket: Socket) -> None:
+        if asks:
+            await socket.emit_with_ack("ready?")
+        raise trouble()
+
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            await client.hear()
+            await client.say("40")
+            if asks:
+                assert str(await client.hear()).startswith("40")
+                await client.say("43" + str(await client.hear())[2:].partition("[")[0] + "[]")
+            assert await client.hear_or_end() is None
+            assert client.socket.close_code == CloseCode.TRY_LATER
+        if not asks:
+            async with polled(served) as client:
+                await client.open()
+                await client.say("40")
+                assert (await client.get()).status_code == 400
+        await served.until(lambda: not line.connections)
+    # Who had been told that it is in has left now.
+    assert gone == (["disconnected"] if asks else [])
+
+
+async def test_beside_a_namespace_that_is_in_who_may_try_again_is_told_so() -> None:
+    line = application()
+
+    @line.of("/busy").use
+    def guard(socket: Socket) -> None:
+        raise CommandError("busy", "Not now.", retry=True)
+
+    line.of("/").on("echo")(lambda socket, value: value)
+    async with serving(line) as served, spoken(served) as client:
+        await client.enter()
+        await client.say("40/busy,")
+        assert await client.hear() == '44/busy,{"message":"Not now.","data":{"code":"busy","retry":true}}'
+        assert await ask(client, 1, "echo", 7) == [7]
 
 
 async def test_the_handshake_is_there_as_long_as_the_socket() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from openline import ConnectError, Openline, User
+from openline import CommandError, ConnectError, Openline, Socket, User
+from openline.errors import CloseCode
 from tests.server import serving, until
 from tests.socketio_door.hands import Polled, Spoken, application, polled, spoken
 
@@ -108,6 +109,33 @@ async def test_who_comes_back_gets_what_it_missed_in_its_rooms_and_for_itself(re
             assert [event(await client.hear())[1] for _ in range(3)] == [1, 2, 3]
             line.publish("chat:1", "said", 4)
             assert event(await client.hear())[1] == 4
+
+
+async def test_who_may_not_come_back_just_now_keeps_its_place_and_comes_back_later() -> None:
+    line = recovering()
+    busy = False
+
+    @line.of("/").use
+    def guard(socket: Socket) -> None:
+        if busy:
+            raise CommandError("busy", "Not now.", retry=True)
+
+    async with serving(line) as served:
+        async with spoken(served) as client:
+            told = await enter(client)
+            await join(client, "chat:1")
+            client.cut()
+        await away(line, told["sid"])
+        busy = True
+        async with spoken(served) as client:
+            await client.hear()
+            await client.say(f"40{json.dumps({'pid': told['pid']})}")
+            assert await client.ended() == CloseCode.TRY_LATER
+        busy = False
+        line.publish("chat:1", "said", 1)
+        async with spoken(served) as client:
+            assert await enter(client, told) == told
+            assert event(await client.hear())[:2] == ["said", 1]
 
 
 @pytest.mark.parametrize("received", [0, 1, 2])

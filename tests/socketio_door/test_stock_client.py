@@ -25,6 +25,19 @@ async def test_who_brings_a_bad_token_is_told_why_and_may_come_with_a_good_one(t
         }
 
 
+@transports
+async def test_who_is_turned_away_for_the_moment_is_back_by_itself_but_says_so_again_beside_another(
+    transports: str,
+) -> None:
+    async with serving(stock_line()) as served:
+        assert await play("busy", served.http, transports) == {
+            "keptOut": False,
+            "who": "busy",
+            "data": {"code": "busy", "retry": True},
+            "sameLine": True,
+        }
+
+
 @pytest.mark.alone
 @transports
 @pytest.mark.parametrize("host", HOSTS)

@@ -1,5 +1,7 @@
 """One channel on this node: who is in it, who watches presence, who is still catching up."""
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final
 
 from openline.hub.connection import Subscription
@@ -28,6 +30,9 @@ class Seats:
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
+
+    def __iter__(self) -> Iterator[Wire]:
+        return chain.from_iterable(self._groups.values())
 
     def take(self, wire: Wire) -> None:
         """Seat ``wire`` behind everything queued so far."""

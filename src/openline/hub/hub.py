@@ -1,8 +1,9 @@
 """One node's hub: what is published reaches everybody here who is to have it."""
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, Final, cast
 
 import msgspec
@@ -240,12 +241,29 @@ class Hub:
         """The lines of those here whom ``publication`` excludes."""
         if not publication.exclude and not publication.exclude_channels:
             return _NO_WIRES
-        connections = self.lifecycle.connections
-        excluded = [each for each in map(connections.get, publication.exclude) if each is not None]
-        if any(self.membership.get(name) is not None for name in publication.exclude_channels):
-            channel = publication.channel
-            excluded += [c for c in connections.values() if channel in c.subscriptions and c.is_excluded(publication)]
+        known = map(self.lifecycle.connections.get, publication.exclude)
+        excluded = [each for each in known if each is not None]
+        if publication.exclude_channels:
+            excluded += self._left_out(publication)
         return frozenset(each.wire for each in excluded if each.wire is not None)
+
+    def _left_out(self, publication: Publication) -> Iterator[Connection]:
+        """Whom its ``exclude_channels`` keep it from, found among those there or among those in its own channel.
+
+        Whichever are fewer: who has a seat in both is among either. Whoever has none is told by its hold.
+        """
+        get = self.membership.get
+        own = get(publication.channel)
+        others = [channel for channel in map(get, publication.exclude_channels) if channel is not None]
+        if own is None:
+            return
+        fewer = [own] if len(own.seats) < sum(len(other.seats) for other in others) else others
+        for wire in chain.from_iterable(channel.seats for channel in fewer):
+            connection = wire.connection
+            if connection is None or own.name not in connection.subscriptions:
+                continue
+            if connection.is_excluded(publication):
+                yield connection
 
     # -- asking
 

@@ -84,8 +84,8 @@ class Opening:
             reason = self._answers.explain(error, connection, "connect")
             if connection.wire is not None:
                 self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(None, reason))
-            ours = reason.code == ErrorCode.FAILED
-            code = CloseCode.INTERNAL_ERROR if ours else CloseCode.FORBIDDEN
+            otherwise = CloseCode.TRY_LATER if reason.retry else CloseCode.FORBIDDEN
+            code = CloseCode.INTERNAL_ERROR if reason.code == ErrorCode.FAILED else otherwise
             self._hub.lifecycle.end(connection, "disconnected", code=code, message=reason.message)
 
     async def _replay(self, resumption: Resumption, wire: Wire, since: Position | None, command: Command) -> None:

@@ -1,6 +1,6 @@
 """What the hub needs from the floors above: an engine, live wires, groups of them, and a clock."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from openline.hub.outcome import Outcome
@@ -361,6 +361,10 @@ class Group(Protocol[W_contra]):
         ...
 
     def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator["Wire"]:
+        """Those who are in."""
+        ...
 
     def join(self, wire: W_contra) -> None:
         """Add a wire, which is not in yet."""

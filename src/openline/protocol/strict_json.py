@@ -43,10 +43,15 @@ is_suspect = is_suspect_in_python if native is None else native.is_suspect
 
 def has_too_huge(data: bytes) -> bool:
     """Whether JSON text holds more than :data:`MAX_HUGE` numbers that are written with an exponent of 100 or more."""
-    # Text in which so many have no room is not looked at, and text in strings only where there might be too many.
-    if len(data) < 5 * MAX_HUGE or not is_suspect(data) or len(_HUGE.findall(data)) <= MAX_HUGE:
+    # Text in which so many have no room is not looked at.
+    return len(data) >= 5 * MAX_HUGE and is_suspect(data) and _has_too_huge(data)
+
+
+def _has_too_huge(suspect: bytes) -> bool:
+    # Text in strings is told apart only where there might be too many.
+    if len(_HUGE.findall(suspect)) <= MAX_HUGE:
         return False
-    numbers = (match[0] for match in _TOKEN.finditer(data) if match[0][:1] != b'"')
+    numbers = (match[0] for match in _TOKEN.finditer(suspect) if match[0][:1] != b'"')
     return sum(_HUGE.search(number) is not None for number in numbers) > MAX_HUGE
 
 
@@ -56,7 +61,7 @@ def check_json(data: bytes) -> bytes:
     Raises :class:`CommandError` (``bad_message``) where it is not. Costs a scan; only what looks suspicious is read.
     """
     if is_suspect(data):
-        if has_too_huge(data):
+        if _has_too_huge(data):
             message = f"A payload has {MAX_HUGE} numbers beyond 1e100 at most."
             raise CommandError(ErrorCode.BAD_MESSAGE, message, field="payload")
         _check_suspect(data)

@@ -1,7 +1,7 @@
 """Wires that get the same bytes, as a list of descriptors: one call sends to all of them."""
 
 from array import array
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from openline.transports.fanout import send_many
@@ -53,6 +53,9 @@ class DescriptorGroup:
 
     def __len__(self) -> int:
         return len(self._members) - self._vacant
+
+    def __iter__(self) -> Iterator[Any]:
+        return (wire for wire in self._members if wire is not None)
 
     @property
     def sparse(self) -> bool:

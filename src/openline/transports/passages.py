@@ -1,5 +1,6 @@
 """Answers that are passed on: whether one got to its client the node that passed it knows, and says when asked."""
 
+from collections import OrderedDict
 from itertools import count
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ _ASK_SECONDS: Final = 2.0
 _MOST_DIGITS: Final = 16
 #: How long it is remembered that an answer did not get through.
 _KEPT_SECONDS: Final = 60.0
+#: Of how many, at most; the oldest are forgotten first, as if they had got through.
+_MOST_LOST: Final = 16_384
 
 
 class Passage:
@@ -34,8 +37,9 @@ class Passages:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._numbers = count()
-        # Whose answers have not gone out whole.
         self._under_way: set[int] = set()
+        # Whose answers have not gone out whole and never will, the oldest first, and until when that counts.
+        self._lost: OrderedDict[int, float] = OrderedDict()
         if hub.cluster is not None:
             hub.cluster.post.on("passage", self._tell)
 
@@ -56,11 +60,17 @@ class Passages:
     def end(self, passage: Passage) -> None:
         """Nothing more comes of it."""
         if passage.number in self._under_way:
-            self._hub.timers.after(_KEPT_SECONDS, self._under_way.discard, passage.number)
+            self.through(passage)
+            self._lost[passage.number] = self._hub.timers.now + _KEPT_SECONDS
+            self._forget()
+
+    def _forget(self) -> None:
+        while len(self._lost) > _MOST_LOST or next(iter(self._lost.values())) <= self._hub.timers.now:
+            self._lost.popitem(last=False)
 
     def _tell(self, number: Any) -> Outcome[Any]:
         """Another node asks whether the answer that it gave went out."""
-        return Outcome.of(number not in self._under_way)
+        return Outcome.of(number not in self._under_way and number not in self._lost)
 
     async def got_lost(self, header: str) -> bool:
         """Whether the answer to the request that had this ``header`` did not get to its client.

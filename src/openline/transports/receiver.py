@@ -6,6 +6,8 @@ transports read, one after the other.
 
 import os
 from asyncio import AbstractEventLoop
+from collections import deque
+from time import perf_counter
 from typing import Any, ClassVar, Final, Protocol
 
 from openline.accelerator import native
@@ -14,13 +16,15 @@ __all__ = ["WRITABLE", "Reader", "Receiver"]
 
 #: Beside None: what waits may be written now.
 WRITABLE: Final = -1
+#: How long what was read holds the event loop at a time.
+_SLICE_SECONDS: Final = 0.01
 
 
 class Reader(Protocol):
     """Who reads a seated socket."""
 
-    def found(self, what: Any, more: Any) -> None:
-        """Something was found there.
+    def found(self, what: Any, more: Any) -> tuple[Any, Any] | None:
+        """Something was found there; what it leaves of it, if anything, it is given again when others had their turn.
 
         A list and bytes: plain frames, as ``protocol.frames.parse_frames`` gives them, and what is left; where none
         were asked for, the list is empty. None and a number: :data:`WRITABLE`, 0 at the end of what the peer writes,
@@ -39,7 +43,8 @@ class Receiver:
     What a loop that was closed had seated is let go when the next one has a receiver made.
 
     A socket leaves its seat before it is closed, so a number that is used again has nothing of the one before. Of one
-    socket 32 KiB are read in one turn, and then the others are looked at.
+    socket 32 KiB are read in one turn, and then the others are looked at. What takes longer than some milliseconds to
+    be told goes on in the next turn of the loop; nothing is read before it is through.
     """
 
     _by_loop: ClassVar["dict[AbstractEventLoop, Receiver]"] = {}
@@ -47,6 +52,8 @@ class Receiver:
     def __init__(self, loop: AbstractEventLoop) -> None:
         self.loop = loop
         self._seated = 0
+        # What was read, and is to be told: reader, what, and more.
+        self._found: deque[tuple[Reader, Any, Any]] = deque()
         self._epoll: int = native.open_epoll()
         loop.add_reader(self._epoll, self._turn)
 
@@ -89,15 +96,36 @@ class Receiver:
         """From now on ``reader`` gets plain frames of at most ``limit`` bytes, or with -1 bytes as they come."""
         native.expect(descriptor, reader, limit)
 
+    @property
+    def behind(self) -> bool:
+        """Whether not all is told of what was read: until then nobody is read."""
+        return bool(self._found)
+
     def _turn(self) -> None:
-        for reader, what, more in native.receive(self._epoll):
+        if not self._found:
+            self._found.extend(native.receive(self._epoll))
+            self._tell()
+
+    def _tell(self) -> None:
+        until = perf_counter() + _SLICE_SECONDS
+        while self._found:
+            reader, what, more = self._found.popleft()
             try:
-                reader.found(what, more)
+                left = reader.found(what, more)
             except Exception as error:
                 reader.failed(error)
+            else:
+                # Of one reader bytes are found once, so nothing that comes behind them is overtaken.
+                if left is not None:
+                    self._found.append((reader, *left))
+            if self._found and perf_counter() >= until:
+                self.loop.call_soon(self._tell)
+                return
+        if not self._seated:
+            self.loop.call_soon(self._end)
 
     def _end(self) -> None:
-        if not self._seated and self._epoll >= 0:
+        if not (self._seated or self._found) and self._epoll >= 0:
             self.loop.remove_reader(self._epoll)
             self.forget()
 
@@ -109,3 +137,8 @@ class Receiver:
             self._by_loop.pop(self.loop, None)
             native.unseat_all(epoll)
             os.close(epoll)
+            found, self._found = self._found, deque()
+            for _, what, _ in found:
+                # Who was accepted, and is served by nobody.
+                if isinstance(what, int) and what >= 0:
+                    os.close(what)

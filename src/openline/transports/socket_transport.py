@@ -123,6 +123,11 @@ class SocketTransport(Transport):
         """Whether the peer is listened to."""
         return self._reading and not self._closing
 
+    @property
+    def behind(self) -> bool:
+        """Whether what the peer has sent may be unread for no other reason than that we are late."""
+        return self._receiver.behind
+
     def pause_reading(self) -> None:
         """Read nothing until :meth:`resume_reading`."""
         self._reading = False

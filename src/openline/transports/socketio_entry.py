@@ -142,6 +142,11 @@ class Entry:
         """
         told = self._answers.explain(error, connection, "connect")
         if connection.wire is wire:
+            if _comes_back(told, peer, wire):
+                self._hub.lifecycle.end(
+                    connection, "disconnected", code=CloseCode.TRY_LATER, message=told.message, refused=not known
+                )
+                return
             accepted = connection.stage is State.LIVE and connection.hold is None
             peer.forget(wire)
             codec = self._codec_of(connection.namespace)
@@ -190,10 +195,11 @@ class Entry:
             self._tell(connection, wire)
             self._hub.tick.to_wire(wire, rest)
             await resumption.replay()
-        except CommandError as error:
-            self._refuse(peer, connection, wire, error, known=True)
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
+            if isinstance(error, CommandError) and not _comes_back(error, peer, wire):
+                self._refuse(peer, connection, wire, error, known=True)
+                return
             resumption.abandon(CloseCode.TRY_LATER if reason.retry else CloseCode.INTERNAL_ERROR, reason.message)
 
     async def _read_rest(self, connection: Connection, since: Position, told: int) -> bytes | None:
@@ -235,8 +241,20 @@ def _token(handshake: Handshake) -> str | None:
     return token if isinstance(token, str) else handshake.request.token
 
 
+def _comes_back(told: CommandError, peer: "SocketIoPeer", wire: "SocketWires") -> bool:
+    """Whether the session of who is refused is to end, so that its client comes back by itself.
+
+    A stock client takes CONNECT_ERROR for the last word on a namespace, which is wrong where the same may succeed
+    later. Beside another namespace that is in, it is the lesser evil all the same: that one would be cut off, over and
+    over as long as the trouble lasts. There the application is told that it may connect again.
+    """
+    return told.retry and not peer.others_in(wire)
+
+
 def _data(error: CommandError) -> object:
-    return error.data if isinstance(error, ConnectError) else {"code": error.code}
+    if isinstance(error, ConnectError):
+        return error.data
+    return {"code": error.code, "retry": True} if error.retry else {"code": error.code}
 
 
 def _since(begun: Position, offset: object) -> tuple[Position, int] | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from openline.errors import CloseCode, ProtocolError
-from openline.hub.connection import Connection
+from openline.hub.connection import Connection, State
 from openline.hub.load import Load, load_of
 from openline.hub.outcome import Outcome
 from openline.hub.timers import Timer
@@ -182,6 +182,11 @@ class SocketIoPeer:
         self._door.entry.begin(self, own, packet.namespace, auth)
 
     # -- ending
+
+    def others_in(self, wire: SocketWires) -> bool:
+        """Whether a namespace but that of ``wire`` has been let in."""
+        others = (each.connection for each in self._wires.values() if each is not wire)
+        return any(other is not None and other.stage is State.LIVE for other in others)
 
     def forget(self, wire: SocketWires) -> None:
         """The namespace of ``wire`` is left; what still comes for it is passed over."""

@@ -22,6 +22,9 @@ __all__ = ["WebSocketLine"]
 # copied. It holds so much that the smallest messages in it do not keep the others from their turn for long.
 _BUFFER: Final = memoryview(bytearray(32_768))
 _PING: Final = encode_frame(Opcode.PING, b"")
+#: What is taken of one read before other lines have their turn: so many messages, or bytes of what are no plain frames.
+_MESSAGES: Final = 128
+_BYTES: Final = 4096
 #: Close codes that a client sends when it ends on purpose.
 _CLEAN: Final = (CloseCode.NORMAL, CloseCode.GOING_AWAY, CloseCode.NO_STATUS, None)
 
@@ -98,14 +101,13 @@ class WebSocketLine(BufferedProtocol):
         if isinstance(self._transport, SocketTransport):
             self._transport.expect(self, self.door.max_message_bytes)
 
-    def found(self, what: Any, more: Any) -> None:
+    def found(self, what: Any, more: Any) -> tuple[Any, Any] | None:
         """See :class:`~openline.transports.receiver.Reader`."""
         if what is None:
             self._socket.found(None, more)
-            return
-        if more:
-            self._go_on(what, more)
-            return
+            return None
+        if more or len(what) > _MESSAGES:
+            return self._take_some(what, more)
         # As most reads are: one plain frame, or several.
         self._heard = True
         for opcode, payload in what:
@@ -113,6 +115,14 @@ class WebSocketLine(BufferedProtocol):
                 self.door.message(self, opcode, payload)
             else:
                 self._control(opcode, payload)
+        return None
+
+    def _take_some(self, what: list[Item], more: bytes) -> tuple[Any, Any] | None:
+        if len(what) > _MESSAGES:
+            self._take(what[:_MESSAGES])
+            return what[_MESSAGES:], more
+        self._go_on(what, more[:_BYTES])
+        return ([], more[_BYTES:]) if len(more) > _BYTES else None
 
     def failed(self, error: Exception) -> None:
         """See :class:`~openline.transports.receiver.Reader`."""
@@ -203,11 +213,13 @@ class WebSocketLine(BufferedProtocol):
         if self._lives:
             self._ping_in(self._rest)
         else:
-            self._set_timer(0.0, WebSocketLine._judge)
+            self._set_timer(0.0, WebSocketLine._suspect if self._late else WebSocketLine._judge)
 
     def _judge(self) -> None:
         if self._lives:
             self._ping_in(self._rest)
+        elif self._late:
+            self._set_timer(0.0, WebSocketLine._judge)
         elif not self._closing:
             self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
             self._transport.abort()
@@ -216,6 +228,10 @@ class WebSocketLine(BufferedProtocol):
     def _lives(self) -> bool:
         """Whether something was heard; while nothing is read (see ``hold_reading``), nothing can be."""
         return self._heard or not self._transport.is_reading()
+
+    @property
+    def _late(self) -> bool:
+        return isinstance(self._transport, SocketTransport) and self._transport.behind
 
     @property
     def _rest(self) -> float:
