@@ -172,8 +172,9 @@ def _idle(effort: Effort) -> Row:
     title = f"{effort.idle:,} idle connections"
     plan = Plan("idle", title, load, each(("ws", "openline", "socketify", "limit"), effort.close, 1) | {"socketio": 1})
     says = (
-        "Openline's connections send `$connect`, wait for the reply, subscribe to one channel without presence, and "
-        "wait for that reply; Socket.IO's join the default namespace; all others only upgrade."
+        "Openline's connections do what its pages do: they upgrade, send one message with `$connect` and a "
+        "subscription to one channel without presence, and wait for both replies; Socket.IO's join the default "
+        "namespace; all others only upgrade."
     )
     goals = (
         Goal(text="memory per idle connection, KB of RSS", plan="idle", figure=MEMORY, bound=4.0),

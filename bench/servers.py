@@ -58,7 +58,8 @@ def _speaks_socket_io(server: Server) -> Server:
 
 
 def _openline(name: str, command: str) -> Server:
-    return Server(name, command, OPENLINE_MEMBER, {"echo": OPENLINE_ECHO})
+    # As pages do, it asks for its channels along with $connect: what is measured there is how one comes in.
+    return Server(name, command, OPENLINE_MEMBER, {"echo": OPENLINE_ECHO, "idle": (*OPENLINE_MEMBER, "--together")})
 
 
 OPENLINE_COMMAND = "{this_python} {peers}/openline_server.py {port} {mode}"

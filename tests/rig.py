@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ from openline.hub.tasks import Tasks
 from openline.hub.tick import Tick
 from openline.hub.timers import Timers
 from openline.model import Position, Request, Retention
-from openline.protocol.json_codec import JsonCodec, decode_command
+from openline.protocol.json_codec import JsonCodec, decode_command, read_command
 from openline.testing import FakeClock, FakeWire
 from tests.slow_broker import SlowBroker
 
@@ -105,6 +105,10 @@ class Rig:
         """A command comes in."""
         self.dispatch.receive(wire, decode_command(json.dumps(frame).encode()))
 
+    def receive_all(self, wire: FakeWire, frames: Sequence[Frame]) -> None:
+        """Commands come in one message."""
+        self.dispatch.receive_all(wire, [read_command(json.dumps(frame).encode()) for frame in frames])
+
     def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -165,6 +169,10 @@ class Client:
             frame["id"] = self._ids
         self.rig.receive(self.wire, frame)
         return frame["id"]
+
+    def send_all(self, *frames: Frame) -> None:
+        """Send commands in one message, as they are."""
+        self.rig.receive_all(self.wire, frames)
 
     def heard(self) -> list[Frame]:
         """What has come since the last call."""

@@ -135,10 +135,34 @@ static void join_next_channels(struct opening *opening, struct connection *conne
     say(opening, connection, joins, size, count);
 }
 
+/* As a page does, which asks for its channels along with the connection. */
+static void say_together(struct opening *opening, struct connection *connection) {
+    static char text[JOINS_AT_ONCE * LONGEST_JOIN];
+    const struct options *options = opening->options;
+    int index = (int)(connection - opening->connections->all), count = 0, size = 0, room = (int)sizeof text;
+    for (; connection->said < options->hello_count && size < room; count++)
+        size += snprintf(text + size, (size_t)(room - size), "%c%s", count ? ',' : '[', options->hellos[connection->said++]);
+    for (; options->subscribe && connection->joined < options->each && count < JOINS_AT_ONCE && size < room; count++) {
+        char *join = expanded(options->subscribe, channel_of(options, index, connection->joined++), "");
+        size += snprintf(text + size, (size_t)(room - size), ",%s", join);
+        free(join);
+    }
+    if (size + 1 >= room) {
+        fail(opening->connections, connection, "hello", "too long");
+        return;
+    }
+    strcpy(text + size, "]");
+    struct frame frame = text_frame(text);
+    say(opening, connection, frame.bytes, frame.size, count);
+    free(frame.bytes);
+}
+
 /* The next thing that a connection has to say when everything before is answered. */
 static void go_on(struct opening *opening, struct connection *connection) {
     const struct options *options = opening->options;
-    if (connection->said < options->hello_count) {
+    if (options->together && !connection->said)
+        say_together(opening, connection);
+    else if (connection->said < options->hello_count) {
         struct frame hello = opening->hellos[connection->said++];
         say(opening, connection, hello.bytes, hello.size, 1);
     } else if (options->subscribe && connection->joined < options->each)

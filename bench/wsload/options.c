@@ -19,6 +19,7 @@ static const char usage[] =
     "  --hello TEXT        a first frame of every connection, answered by one; may be repeated: then it is sent when the\n"
     "                      one before is answered. One that begins with 40 waits for the server's greeting\n"
     "  --subscribe TEXT    joins the channel with the number %c, answered by one frame\n"
+    "  --together          the first message is a JSON array of all hellos and of joins, each answered by one frame\n"
     "  --send TEMPLATE     text of a message; its %s is the payload, its %c the number of the channel (%s)\n"
     "  --channels C        channels in all (1)\n"
     "  --each K            channels that each connection is in (1)\n"
@@ -39,7 +40,7 @@ static const char usage[] =
 
 enum option_code {
     HOST = 1, PORT, PATH, HEADER, CLIENTS, MODE, SIZE, SECONDS, MESSAGES, WINDOW, PID,
-    HELLO_TEXT, SUBSCRIBE, SEND, CHANNELS, EACH, STRIDE, ACTIVE, PUBLISHERS,
+    HELLO_TEXT, SUBSCRIBE, TOGETHER, SEND, CHANNELS, EACH, STRIDE, ACTIVE, PUBLISHERS,
     STREAMS, POLLS, POLL_WAIT, POLL_EVERY, EVERY, NOT_TO_SENDER, SOURCES, CONNECT_WINDOW, HOLD_SECONDS, HELP,
 };
 
@@ -57,6 +58,7 @@ static const struct option known[] = {
     {"pid", 1, 0, PID},
     {"hello", 1, 0, HELLO_TEXT},
     {"subscribe", 1, 0, SUBSCRIBE},
+    {"together", 0, 0, TOGETHER},
     {"channels", 1, 0, CHANNELS},
     {"each", 1, 0, EACH},
     {"stride", 1, 0, STRIDE},
@@ -150,6 +152,7 @@ static void set(struct options *options, int code, const char *text) {
     case PID: add(options->pids, &options->pid_count, MAX_PIDS, number(text, 1, 1 << 30)); break;
     case HELLO_TEXT: add_hello(options, text); break;
     case SUBSCRIBE: options->subscribe = text; break;
+    case TOGETHER: options->together = 1; break;
     case CHANNELS: options->channels = number(text, 1, many); break;
     case EACH: options->each = number(text, 1, many); break;
     case STRIDE: options->stride = number(text, 0, many); break;
@@ -182,6 +185,8 @@ struct options read_options(int argc, char **argv) {
         refuse("what is", argv[optind]);
     if (!options.port_count)
         refuse("needs", "--port");
+    if (options.together && !options.hello_count)
+        refuse("with nothing to say:", "--together without --hello");
     if (options.mode == FANOUT && options.clients == 1 && !options.echo_to_sender)
         refuse("nobody would receive anything:", "--clients 1 --not-to-sender");
     if (options.each > options.channels || options.active > options.channels)

@@ -13,6 +13,7 @@ struct options {
     const char *hellos[MAX_HELLOS]; /* first text frames of every connection, each sent when the last is answered */
     int hello_count;
     const char *subscribe; /* joins the channel %c, answered by one frame; NULL: there is nothing to be said */
+    int together;          /* hellos and joins are one message, a JSON array of them */
     int channels;          /* in all */
     int each;              /* channels that a connection is in */
     int stride;            /* channels between the first of a connection and the first of the next */

@@ -1,5 +1,6 @@
 """The JSON protocol over real sockets: opening, every command, pings."""
 
+import json
 from typing import Any
 
 import pytest
@@ -241,3 +242,14 @@ async def test_a_client_that_answers_pings_stays() -> None:
             assert (await client.push())["type"] == "$ping"
             await client.say(type="$pong")
         assert (await client.ask("$ping"))["type"] == "$pong"
+
+
+async def test_what_one_message_asks_for_is_answered_in_one_write() -> None:
+    async with serving(application()) as served, bare_line(served.port) as socket:
+        commands = [
+            {"type": "$connect", "id": 0},
+            *({"type": "$subscribe", "id": n, "channel": "chat:1"} for n in (1, 2)),
+        ]
+        socket.send_text(json.dumps(commands))
+        came = await socket.reader.read(65_536)
+        assert came.count(b'"type":"$reply"') == len(commands)

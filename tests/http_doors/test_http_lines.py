@@ -67,6 +67,23 @@ async def test_several_commands_may_come_at_once_and_are_carried_out_in_order(op
 
 
 @http
+async def test_what_comes_along_with_connect_shares_its_fate(opened: Any) -> None:
+    line = application()
+    line.authenticate(lambda token, request: "ada" if token == "good" else None)
+    async with natively(line) as served:
+        for token in ("good", "bad"):
+            async with opened(served) as client:
+                commands = [
+                    {"type": "$connect", "id": 0, "token": token},
+                    {"type": "$subscribe", "id": 1, "channel": "chat:1"},
+                ]
+                await client.post(json.dumps(commands).encode())
+                answers = [await client.push(), await client.push()]
+                assert [answer["id"] for answer in answers] == [0, 1]
+                assert {answer.get("code") for answer in answers} == {None if token == "good" else "unauthorized"}
+
+
+@http
 async def test_a_pretty_printed_payload_breaks_no_event(opened: Any) -> None:
     async with natively(application()) as served, opened(served) as client:
         await client.get("$subscribe", channel="chat:1")

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from openline.app.handlers import Handlers
 from openline.errors import CommandError
-from openline.hub.connection import Connection
+from openline.hub.connection import Connection, State
 from openline.hub.settings import HubSettings
-from tests.rig import Rig, open_to_all
+from tests.rig import Client, Rig, open_to_all
 
 
 class Gate:
@@ -240,3 +241,105 @@ def test_ping_is_answered_with_the_id_if_there_is_one() -> None:
     client.send(type="$ping", id="p")
     rig.receive(client.wire, {"type": "$ping"})
     assert client.heard() == [{"type": "$pong", "id": "p"}, {"type": "$pong"}]
+
+
+# -- what comes along with $connect
+
+ALONG: list[dict[str, Any]] = [
+    {"type": "$connect", "id": 1},
+    {"type": "$subscribe", "id": 2, "channel": "a"},
+    {"type": "$subscribe", "id": 3, "channel": "a", "last": -1},
+    {"type": "said", "id": 4, "channel": "a", "payload": 1},
+]
+
+
+def answers(client: Client) -> list[tuple[Any, Any]]:
+    """What came, less pushes: ids, and what was wrong with each."""
+    frames = client.heard()
+    return [(frame.get("id"), frame.get("code")) for frame in frames if frame["type"] in ("$reply", "$error")]
+
+
+def deciding(decide: Callable[[], Any]) -> Rig:
+    """``decide`` stands in for who is asked about a token, first of all."""
+    handlers = Handlers()
+    handlers.set_authenticate(lambda token, request: decide())
+    return Rig(handlers=handlers)
+
+
+def refuse() -> None:
+    raise CommandError("no", "Not you.")
+
+
+async def later(decide: Callable[[], Any]) -> Any:
+    await asyncio.sleep(0)
+    return decide()
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_what_comes_along_with_connect_is_carried_out_behind_it_in_order(slow: bool) -> None:
+    rig = deciding((lambda: later(lambda: "ann")) if slow else lambda: "ann")
+    client = rig.line()
+    client.send_all(*ALONG)
+    client.send(id=5, type="said", channel="a", payload=2)
+    await rig.run()
+    assert answers(client) == [(1, None), (2, None), (3, "bad_field"), (4, None), (5, None)]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_what_comes_along_with_a_refused_connect_is_refused_with_it_and_not_done_for_nobody(slow: bool) -> None:
+    rig = deciding((lambda: later(refuse)) if slow else refuse)
+    client = rig.line()
+    client.send_all(*ALONG)
+    await rig.run()
+    assert answers(client) == [(1, "no"), (2, "no"), (3, "no"), (4, "no")]
+    assert client.wire.closed == (4403, "Not you.")
+    assert rig.leftovers == {}
+
+
+def test_what_comes_along_with_a_connect_that_may_be_said_again_is_refused_all_the_same() -> None:
+    rig = Rig()
+    client = rig.line()
+    client.send_all({**ALONG[0], "since": "nowhere"}, *ALONG[1:])
+    assert answers(client) == [(number, "bad_position") for number in (1, 2, 3, 4)]
+    assert (client.connection.channels, client.wire.closed) == ((), None)
+    client.send_all(*ALONG[:2])
+    assert answers(client) == [(1, None), (2, None)]
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_what_comes_along_is_refused_where_the_application_does_not_welcome_its_client(slow: bool) -> None:
+    handlers = Handlers()
+    if slow:
+        handlers.add_connect(lambda connection: later(refuse), thread=False)
+    else:
+        handlers.add_connect(lambda connection: refuse(), thread=False)
+    rig = Rig(handlers=handlers)
+    client = rig.line()
+    client.send_all(*ALONG)
+    await rig.run()
+    assert answers(client) == [(1, None), (None, "no"), (2, "no"), (3, "no"), (4, "no")]
+    assert client.wire.closed == (4403, "Not you.")
+    assert rig.leftovers == {}
+
+
+def test_what_comes_along_with_a_resume_is_carried_out_behind_what_was_missed() -> None:
+    rig = Rig()
+    client = rig.join("a")
+    client.lose()
+    rig.say("a", 1)
+    client.open()
+    client.send_all({"type": "$connect", "id": 1, "resume": client.resume, "since": client.position}, *ALONG[1:])
+    heard = [(frame.get("id"), frame["type"], frame.get("payload")) for frame in client.heard()]
+    assert [(number, type) for number, type, _ in heard] == [
+        *[(1, "$reply"), (None, "said"), (2, "$reply"), (3, "$error")],
+        *[(None, "said"), (4, "$reply")],
+    ]
+
+
+def test_a_misfit_in_front_connects_nobody_and_one_behind_others_is_told_in_its_turn() -> None:
+    rig = Rig()
+    client = rig.line()
+    client.send_all(ALONG[2])
+    assert (answers(client), client.connection.stage) == ([(3, "bad_field")], State.OPENING)
+    client.send_all(ALONG[1], ALONG[2], ALONG[3])
+    assert answers(client) == [(2, None), (3, "bad_field"), (4, None)]

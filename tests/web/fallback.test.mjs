@@ -110,7 +110,8 @@ test("never are two lines asked for one connection at a time", async () => {
   await stage.clock.advance(5000);
   await stage.stream.head();
   await stage.stream.push({ type: "$line", token: "t" });
-  assert.equal(stage.socket.closed, 4501);
+  // Nobody would take up again what it may have been granted.
+  assert.equal(stage.socket.closed, 1000);
   // What comes late on the one that was given up is not heard.
   stage.socket.receive({ type: "$reply", id: 0, payload: welcome({ connection: "late" }) });
   const [hello] = await stage.posted();

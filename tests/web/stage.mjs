@@ -57,6 +57,8 @@ export class FakeSocket {
   onerror = null;
   /** Frames that the client sent and nobody has taken yet. */
   sent = [];
+  /** What it sent, each with all its frames. */
+  messages = [];
   /** The code that the client closed with, null without one. */
   closed = undefined;
 
@@ -66,9 +68,10 @@ export class FakeSocket {
 
   send(text) {
     if (this.readyState !== 1) throw new Error("send on a socket that is not open");
-    const frame = JSON.parse(text);
-    this.sent.push(frame);
-    this.onsent?.(frame);
+    const frames = [JSON.parse(text)].flat();
+    this.messages.push(frames);
+    this.sent.push(...frames);
+    for (const frame of frames) this.onsent?.(frame);
   }
 
   close(code) {

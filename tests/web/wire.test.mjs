@@ -26,10 +26,11 @@ async function serve(t, answers) {
   });
   server.on("connection", (socket) => {
     socket.on("message", (text) => {
-      const frame = JSON.parse(text);
-      told.push(frame);
-      const payload = answers[frame.type]?.(frame, socket);
-      if (payload !== undefined) socket.send(JSON.stringify({ type: "$reply", id: frame.id, payload }));
+      for (const frame of [JSON.parse(text)].flat()) {
+        told.push(frame);
+        const payload = answers[frame.type]?.(frame, socket);
+        if (payload !== undefined) socket.send(JSON.stringify({ type: "$reply", id: frame.id, payload }));
+      }
     });
   });
   return { server, told, url: `ws://127.0.0.1:${server.address().port}/openline` };

@@ -1,7 +1,7 @@
 """What a client is told of its commands: the answer, or the refusal, through the codec of its line."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from openline.errors import BrokerError, CloseCode, CommandError, ErrorCode, told_of
@@ -9,7 +9,7 @@ from openline.hub.connection import Connection, State
 from openline.hub.ports import Wire
 from openline.hub.tick import Tick
 from openline.model import JsonBytes
-from openline.protocol.commands import CommandId
+from openline.protocol.commands import Command, CommandId
 
 __all__ = ["Answers"]
 
@@ -39,8 +39,15 @@ class Answers:
         if connection.wire is wire:
             self._tick.to_wire(wire, wire.codec.pong(command_id))
 
-    def refuse(self, wire: Wire, connection: Connection, command_id: CommandId | None, error: CommandError) -> None:
-        """Refuse a command on the line that it came on.
+    def refuse(
+        self,
+        wire: Wire,
+        connection: Connection,
+        command_id: CommandId | None,
+        error: CommandError,
+        along: Sequence[Command] = (),
+    ) -> None:
+        """Refuse a command on the line that it came on, and what came ``along`` with it.
 
         Who is not in yet stays out, and who cannot be told otherwise is told by the close.
         """
@@ -48,6 +55,8 @@ class Answers:
             return
         told = wire.codec.error(command_id, error)
         self._tick.to_wire(wire, told)
+        for command in along:
+            self._tick.to_wire(wire, wire.codec.error(command.id, error))
         if (connection.stage is State.OPENING and error.code not in _STAY) or not told:
             otherwise = CloseCode.TRY_LATER if error.retry else CloseCode.FORBIDDEN
             wire.close(_CLOSES.get(error.code, otherwise), error.message)

@@ -97,7 +97,8 @@ class Channel:
 
     def seat(self, subscription: Subscription, wire: Wire) -> None:
         """From now on ``subscription`` gets what is published, over ``wire``."""
-        self.release(subscription)
+        if subscription.hold is not None:
+            self.release(subscription)
         self.seats.take(wire)
         if subscription.presence:
             self.watchers.take(wire)

@@ -1,6 +1,10 @@
 """Takes what clients ask and has it carried out, one command of a connection after the other."""
 
+<<<<<<< HEAD
 from collections.abc import Callable, Mapping
+=======
+from collections.abc import Mapping, Sequence
+>>>>>>> connect
 from functools import partial
 from typing import Any, Final
 
@@ -18,7 +22,7 @@ from openline.hub.requests import Requests
 from openline.hub.turns import Turns
 from openline.model import JsonBytes
 from openline.protocol.channel_name import INTERNAL
-from openline.protocol.commands import Command, Word
+from openline.protocol.commands import Command, Misfit, Word
 
 __all__ = ["Dispatch"]
 
@@ -61,6 +65,7 @@ class Dispatch:
         else:
             self._perform(connection, wire, command)
 
+<<<<<<< HEAD
     def answer_at_once(self, wire: Wire, message: bytes) -> bool:
         """Carry out a text message where it is a plain event, in its turn, and has a handler to be called at once.
 
@@ -84,6 +89,18 @@ class Dispatch:
             answer = self._hub.application.concluded(type, result, error)
             self._conclude(connection, wire, Command(type=type, id=number), answer)
         return True
+=======
+    def receive_all(self, wire: Wire, commands: Sequence[Command]) -> None:
+        """Carry out the commands of one message; what stands behind a ``$connect`` is refused where that is."""
+        connection = wire.connection
+        begins = connection is not None and connection.stage is _OPENING and not connection.busy
+        if connection is not None and begins and commands[0].type == Word.CONNECT:
+            along = list(commands[1:])
+            self._turns.run(connection, self._open(connection, wire, commands[0], along))
+            commands = along
+        for command in commands:
+            self.receive(wire, command)
+>>>>>>> connect
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
@@ -115,22 +132,30 @@ class Dispatch:
             self._answers.refuse(wire, connection, None, self._answers.explain(error, connection, Word.CONNECT))
 
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
-        if connection.stage is _OPENING:
-            self._turns.run(connection, self._open(connection, wire, command))
+        if isinstance(command, Misfit):
+            if connection.wire is wire:
+                self._hub.tick.to_wire(wire, wire.codec.error(command.id, command.error))
+        elif connection.stage is _OPENING:
+            self._turns.run(connection, self._open(connection, wire, command, []))
         elif command.type == Word.PING:
             self._answers.pong(wire, connection, command.id)
         else:
             self._perform(connection, wire, command)
 
-    async def _open(self, connection: Connection, wire: Wire, command: Command) -> None:
-        """Carry out the first command: ``$connect``, or any other of a client that is nobody."""
+    async def _open(self, connection: Connection, wire: Wire, command: Command, along: list[Command]) -> None:
+        """Carry out the first command: ``$connect``, or any other of a client that is nobody.
+
+        What came ``along`` with a ``$connect`` waits for it, and is refused, and gone, where it lets nobody in.
+        """
         try:
             if command.type == Word.CONNECT:
-                await self._opening.connect(connection, command)
+                await self._opening.connect(connection, command, along)
                 return
             await self._opening.connect_silently(connection)
         except Exception as error:
-            self._answers.refuse(wire, connection, command.id, self._answers.explain(error, connection, command.type))
+            reason = self._answers.explain(error, connection, command.type)
+            self._answers.refuse(wire, connection, command.id, reason, along)
+            along.clear()
             return
         if connection.stage is not State.OPENING and connection.alive:
             self._carry_out(connection, wire, command)

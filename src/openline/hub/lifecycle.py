@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifecycle"]
 
+_OPENING: Final = State.OPENING
 _RESTARTS: Final = "The server restarts."
 _log = logging.getLogger("openline")
 
@@ -50,7 +51,8 @@ class Lifecycle:
         """
         connection = Connection(self._hub, wire)
         wire.connection = connection
-        self._turn_away_at_the_end(connection)
+        if self.closing:
+            self._turn_away(connection)
         return connection
 
     async def admit(
@@ -109,13 +111,13 @@ class Lifecycle:
         self._look_again(connection)
         return user
 
-    def _turn_away_at_the_end(self, connection: Connection) -> None:
-        if self.closing:
-            self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
+    def _turn_away(self, connection: Connection) -> None:
+        self.end(connection, "shutdown", code=CloseCode.RESTART, message=_RESTARTS)
 
     def _look_again(self, connection: Connection, mark: int | None = None) -> None:
-        self._turn_away_at_the_end(connection)
-        if connection.stage is not State.OPENING:
+        if self.closing:
+            self._turn_away(connection)
+        if connection.stage is not _OPENING:
             raise CommandError(ErrorCode.FAILED, "The line ended before the connection began.")
         if mark is not None and self._hub.revocations.came(connection.user, mark):
             raise CommandError(ErrorCode.FORBIDDEN, "The application has sent this user away just now.")

@@ -99,7 +99,7 @@ class Membership:
             raise CommandError(ErrorCode.FAILED, "The connection has ended.")
         previous = connection.subscriptions.get(name)
         confirmed = self._broker.subscribe(name)
-        subscription = self._place(connection, name, options, presence=presence)
+        subscription = self._place(connection, name, options, previous, presence=presence)
         if confirmed.good and self.registry is None and not (after or last):
             # Nothing has to be waited for, so nothing can come in meanwhile.
             self.seat(subscription)
@@ -165,9 +165,19 @@ class Membership:
             del self._channels[channel.name]
             self._broker.unsubscribe(channel.name)
 
-    def _place(self, connection: Connection, name: str, options: ChannelOptions, *, presence: bool) -> Subscription:
-        channel = self._open(name, options)
-        previous = connection.subscriptions.get(name)
+    def _place(
+        self,
+        connection: Connection,
+        name: str,
+        options: ChannelOptions,
+        previous: Subscription | None,
+        *,
+        presence: bool,
+    ) -> Subscription:
+        """A subscription without a seat, instead of the ``previous`` one."""
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._open(name, options)
         if previous is None:
             channel.size += 1
         else:
@@ -193,7 +203,7 @@ class Membership:
         if connection.hold is not None:
             self.hold(subscription, connection.hold)
             return
-        if connection.wire is not None:
+        if connection.wire is not None and channel.options.presence is not None:
             self._enter(channel, connection)
         # Looked at again: telling who watches may have been too much for this very line.
         if connection.wire is None:
@@ -271,7 +281,8 @@ class Membership:
             if options.presence is not None and self.attendance is not None:
                 self.attendance.exit(name, connection.id, "unsubscribed")
             return
-        subscription = self._place(connection, name, options, presence=place.presence)
+        previous = connection.subscriptions.get(name)
+        subscription = self._place(connection, name, options, previous, presence=place.presence)
         subscription.begun = place.begun
         if options.presence is not None:
             subscription.channel.members.add(connection.id, connection.member)

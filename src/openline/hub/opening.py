@@ -1,6 +1,6 @@
 """How a client comes in: as somebody new, as nobody, or as the connection that it was before."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -53,8 +53,11 @@ class Opening:
         elif not await self._hub.policy.allows(options, connection, channel, Action.PUBLISH):
             raise CommandError(ErrorCode.FORBIDDEN, "You may neither read nor write here.")
 
-    async def connect(self, newcomer: Connection, command: Command) -> None:
-        """Carry out ``$connect``: take a connection up again, or let a new one in."""
+    async def connect(self, newcomer: Connection, command: Command, along: Sequence[Command]) -> None:
+        """Carry out ``$connect``: take a connection up again, or let a new one in.
+
+        What came ``along`` is refused where the application does not welcome it.
+        """
         wire = newcomer.wire
         if wire is None or wire.request is None:
             return
@@ -71,9 +74,9 @@ class Opening:
         await lifecycle.admit(newcomer, token, wire.request, resumable=True)
         wire.request = None
         self._answers.reply(wire, newcomer, command.id, self._first_greeting(newcomer))
-        await self._welcome(newcomer)
+        await self._welcome(newcomer, along)
 
-    async def _welcome(self, connection: Connection) -> None:
+    async def _welcome(self, connection: Connection, along: Sequence[Command] = ()) -> None:
         try:
             self._hub.early.say(connection)
             connected = self._hub.application.connected(connection)
@@ -82,10 +85,15 @@ class Opening:
             connected.result()
         except Exception as error:
             reason = self._answers.explain(error, connection, "connect")
+            ours = reason.code == ErrorCode.FAILED
             if connection.wire is not None:
                 self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(None, reason))
+                # As its close says, whom we failed may come back, and ask again.
+                told = CommandError(reason.code, reason.message, field=reason.field, retry=reason.retry or ours)
+                for command in along:
+                    self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(command.id, told))
             otherwise = CloseCode.TRY_LATER if reason.retry else CloseCode.FORBIDDEN
-            code = CloseCode.INTERNAL_ERROR if reason.code == ErrorCode.FAILED else otherwise
+            code = CloseCode.INTERNAL_ERROR if ours else otherwise
             self._hub.lifecycle.end(connection, "disconnected", code=code, message=reason.message)
 
     async def _replay(self, resumption: Resumption, wire: Wire, since: Position | None, command: Command) -> None:

@@ -2,9 +2,10 @@
 
 import msgspec
 
+from openline.errors import CommandError
 from openline.model import JsonBytes
 
-__all__ = ["Command", "CommandId", "Word"]
+__all__ = ["Command", "CommandId", "Misfit", "Word"]
 
 #: An integer from 0 to 2**53 - 1, or a string of 1 to 64 characters.
 CommandId = int | str
@@ -30,6 +31,8 @@ class Word:
     AWAY = "$away"
     LINE = "$line"
     CLOSED = "$closed"
+    #: No client says it: what a :class:`Misfit` is by name.
+    MISFIT = "$misfit"
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,3 +65,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     more: tuple[JsonBytes, ...] = ()
     attachments: tuple[bytes, ...] = ()
     size: int = 0
+
+
+class Misfit(Command, frozen=True, kw_only=True, gc=False):
+    """What came among commands and is none: in its turn its sender is told ``error``."""
+
+    error: CommandError

@@ -13,7 +13,7 @@ from openline.errors import CommandError, ErrorCode
 from openline.model import JsonBytes, Publication
 from openline.protocol.attachments import show_attachments
 from openline.protocol.channel_name import INTERNAL
-from openline.protocol.commands import Command, CommandId, Word
+from openline.protocol.commands import Command, CommandId, Misfit, Word
 from openline.protocol.frames import encode_text
 from openline.protocol.strict_json import check_json, is_suspect
 
@@ -27,6 +27,7 @@ __all__ = [
     "encode_reply_in_python",
     "message_json",
     "push_json",
+    "read_command",
     "read_id",
     "read_payload",
     "shown_payload",
@@ -199,6 +200,14 @@ def read_id(data: bytes) -> CommandId | None:
         return _decode_id(data).id
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
+
+
+def read_command(data: bytes) -> Command:
+    """As :func:`decode_command`; what is none comes out as a :class:`Misfit`, which is told so in its turn."""
+    try:
+        return decode_command(data)
+    except CommandError as error:
+        return Misfit(type=Word.MISFIT, id=read_id(data), error=error, size=len(data) + _OVERHEAD)
 
 
 def _misfit(text: str) -> CommandError:

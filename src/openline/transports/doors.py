@@ -17,7 +17,7 @@ from openline.protocol.channel_name import is_channel
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
 from openline.protocol.frames import TEXT
-from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_id, split_batch
+from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_command, read_id, split_batch
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.socketio_codec import Spelling
 from openline.protocol.websocket import Opcode
@@ -126,16 +126,7 @@ class JsonDoor:
         except CommandError as error:
             self._doors.tick.to_wire(line.wire, self.codec.error(None, error))
             return
-        for part in parts:
-            self._command(line, part)
-
-    def _command(self, line: Line, text: bytes) -> None:
-        try:
-            command = decode_command(text)
-        except CommandError as error:
-            self._refuse(line, text, error)
-            return
-        self._receive(line.wire, command)
+        self._doors.dispatch.receive_all(line.wire, [read_command(part) for part in parts])
 
     def _refuse(self, line: Line, text: bytes, error: CommandError) -> None:
         self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))

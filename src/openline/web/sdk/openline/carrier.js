@@ -83,6 +83,7 @@ export class Carrier {
       clock: this.#clock,
       token,
       place: this.#line.place,
+      along: this.#line.along,
       opened: (reply) => this.#opened(dial, reply),
       frame: this.#line.frame,
       strayed: () => (this.#strayed = this.#clock.now()),

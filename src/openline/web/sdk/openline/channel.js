@@ -85,6 +85,8 @@ export class Channel {
   count = 0;
   /** Whether pushes of the channel are for this subscription. */
   live = false;
+  /** Whether it was asked for along with `$connect`, and not answered yet. */
+  asked = false;
 
   #options;
   #host;
@@ -159,11 +161,19 @@ export class Channel {
 
   /** Subscribes, or goes on with the next page. */
   join() {
-    const { last, presence } = this.#options;
-    const since = this.#since;
-    // Where `since` cannot be recovered, the `last` ones are better than nothing.
-    const frame = { type: "$subscribe", channel: this.name, since, last, presence: presence || undefined };
-    this.#host.outbox.call(frame, (answer) => this.#answered(answer));
+    this.#host.outbox.call(this.#asks(), (answer) => this.#answered(answer));
+  }
+
+  /**
+   * Rejoins on a line that is about to be open: gives what is to be said there.
+   *
+   * @param {string | undefined} seen @param {number} most bytes
+   */
+  ahead(seen, most) {
+    this.#goesOnFrom(seen);
+    const text = this.#host.outbox.ahead(this.#asks(), (answer) => this.#answered(answer), most);
+    this.asked = text !== undefined;
+    return text;
   }
 
   /** The connection was taken up again, and this subscription with it. Who came and went in between was not told. */
@@ -176,15 +186,28 @@ export class Channel {
 
   /** The connection is gone. @param {string | undefined} seen its last position */
   rejoin(seen) {
+    this.#goesOnFrom(seen);
+    this.join();
+  }
+
+  /** @param {string | undefined} seen */
+  #goesOnFrom(seen) {
     // It was complete where it was made, and saw everything since. Between epochs the later word counts: at worst the
     // server then says that something was lost.
     if (this.live && seen && !covers(this.#since, seen)) this.#since = seen;
     this.live = false;
-    this.join();
+  }
+
+  #asks() {
+    const { last, presence } = this.#options;
+    const since = this.#since;
+    // Where `since` cannot be recovered, the `last` ones are better than nothing.
+    return { type: "$subscribe", channel: this.name, since, last, presence: presence || undefined };
   }
 
   /** The line broke. */
   lost() {
+    this.asked = false;
     this.#host.clock.clearTimeout(this.#timer);
   }
 
@@ -232,6 +255,7 @@ export class Channel {
   /** @param {T.Frame} frame */
   #answered(frame) {
     const { clock } = this.#host;
+    this.asked = false;
     if (this.#over) return;
     if (frame.type === "$reply") this.#page(frame.payload);
     else if (frame.retry) this.#timer = clock.setTimeout(() => this.join(), delay(this.#tries++, clock.random));

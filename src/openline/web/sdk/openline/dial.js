@@ -2,7 +2,7 @@
 /** @import * as T from "./types.js" */
 
 import { write } from "./frames.js";
-import { ABNORMAL, UNAUTHORIZED } from "./socket.js";
+import { ABNORMAL, NORMAL, UNAUTHORIZED } from "./socket.js";
 
 const CONNECT_ID = 0;
 const DEADLINE_MS = 10_000;
@@ -109,14 +109,17 @@ export class Dial {
 
   /** It is open, and the one on which the connection was asked for, if there is one, has had its time. @param {T.Lane} lane */
   #ready(lane) {
-    const { clock, place } = this.#attempt;
+    const { clock, place, along } = this.#attempt;
     if (this.#chosen) this.#failed.add(this.#chosen.way);
     for (const other of this.#lanes) if (other !== lane) this.#leave(other);
     this.#chosen = lane;
     clock.clearTimeout(lane.patience);
     lane.patience = clock.setTimeout(() => this.#next(), REPLY_MS);
+    const { resume, since } = place();
+    lane.fresh = resume === undefined;
     try {
-      lane.transport?.send(write({ type: "$connect", id: CONNECT_ID, token: this.#token, ...place() }));
+      const connect = write({ type: "$connect", id: CONNECT_ID, token: this.#token, resume, since });
+      lane.transport?.send(connect, ...(lane.fresh ? along() : []));
     } catch (error) {
       this.#end(broken(error));
     }
@@ -160,12 +163,14 @@ export class Dial {
 
   /** @param {T.Lane} lane @param {number} [code] @param {boolean} [gone] */
   #leave(lane, code, gone) {
+    const asked = lane === this.#chosen && !this.#open;
     this.#rest(lane);
     this.#lanes.delete(lane);
-    if (!gone) lane.transport?.close(code);
+    // Nobody has the secret of a connection that begins there: it would stay for as long as one is waited for.
+    if (!gone) lane.transport?.close(asked && lane.fresh ? NORMAL : code);
     if (lane !== this.#chosen) return;
     // What was asked for may be granted yet, when nobody waits for it any more.
-    if (!this.#open) this.#attempt.strayed();
+    if (asked) this.#attempt.strayed();
     this.#chosen = undefined;
   }
 

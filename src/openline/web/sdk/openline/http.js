@@ -2,10 +2,9 @@
 /** @import * as T from "./types.js" */
 
 import { read, sizeOf } from "./frames.js";
-import { ABNORMAL, Silence } from "./socket.js";
+import { ABNORMAL, NORMAL, Silence, together } from "./socket.js";
 import { inTime } from "./surroundings.js";
 
-const NORMAL = 1000;
 const RESTART = 1012;
 const BUSY = 1013;
 const POST_MS = 20_000;
@@ -49,9 +48,9 @@ class Http {
   }
 
   /** @type {T.Transport["send"]} */
-  send(text) {
-    this.#queue.push(text);
-    this.#queued += text.length;
+  send(...texts) {
+    this.#queue.push(...texts);
+    for (const text of texts) this.#queued += text.length;
     if (this.#posting) return;
     this.#posting = true;
     // What is said in one turn goes in one request.
@@ -150,7 +149,7 @@ class Http {
     while (this.#queue.length > 0 && !this.over) {
       const count = this.#fitting();
       const texts = this.#queue.slice(0, count);
-      const body = count > 1 ? `[${texts.join(",")}]` : texts[0];
+      const body = together(texts);
       const response = await inTime(this.#clock, this.ask("POST", "", { body }), POST_MS);
       if (this.over) return;
       if (response.status === 413 && count > 1) this.#limit = sizeOf(body) / 2;

@@ -3,10 +3,10 @@
 
 import { Carrier } from "./carrier.js";
 import { Channel } from "./channel.js";
-import { OpenlineError, covers, errorOf, eventOf, nameOf, sameEpoch, unwrap, wrap, write } from "./frames.js";
+import { OpenlineError, covers, errorOf, eventOf, nameOf, sameEpoch, sizeOf, unwrap, wrap, write } from "./frames.js";
 import { Outbox } from "./outbox.js";
 import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings.js";
-import { BACK_SOON, UNAUTHORIZED, comesBack, delay } from "./socket.js";
+import { BACK_SOON, TOO_LONG, UNAUTHORIZED, comesBack, delay } from "./socket.js";
 
 const ASK_MS = 10_000;
 const PAUSED = "the page was put aside";
@@ -31,6 +31,10 @@ export class Line {
   #outbox;
   /** @type {Map<string, Channel>} */
   #channels = new Map();
+  /** What was asked for along with `$connect`. @type {{channel: string}[]} */
+  #ahead = [];
+  /** So many bytes of it: nobody knows yet how much the server takes at once. */
+  #most = 8192;
   /** Channels whose `$unsubscribe` was not answered yet. @type {Set<string>} */
   #leaving = new Set();
   /** @type {Map<string, (payload: any) => unknown>} */
@@ -63,6 +67,7 @@ export class Line {
     this.#outbox = new Outbox(this.#clock, options.outbox, (word, payload) => this.#told(word, payload));
     this.#carrier = new Carrier(url, options, this.#clock, page, {
       place: () => ({ resume: this.#resume, since: this.#resume && this.#position }),
+      along: () => this.#goesAlong(),
       opened: (reply) => guarded(() => this.#opened(reply)),
       frame: (frame) => guarded(() => this.#frame(frame)),
       goesOn: (quietly) => this.#goesOn(quietly),
@@ -188,6 +193,19 @@ export class Line {
     else if (anew || this.status === "waiting") this.#connect();
   }
 
+  /** What is said along with a `$connect` that resumes nothing; what went along with another is nobody's. */
+  #goesAlong() {
+    this.#hangUp();
+    const texts = [];
+    for (const channel of this.#channels.values()) {
+      const text = channel.ahead(this.#position, this.#most - sizeOf(texts.join()));
+      if (text === undefined) break;
+      texts.push(text);
+      this.#ahead.push({ channel: channel.name });
+    }
+    return texts;
+  }
+
   /** @param {Record<string, any>} reply */
   #opened({ connection, user, resume, position, resumed = false, recovered, subscriptions = [], limits }) {
     // It goes another way now: nobody has to know.
@@ -205,7 +223,8 @@ export class Line {
     this.#position = covers(this.#past, position) ? seen : position;
     this.status = "open";
     this.#outbox.carry(this.#carrier.transport);
-    const gaps = this.#rejoin(resumed ? subscriptions : [], seen);
+    const gaps = this.#rejoin(resumed ? subscriptions : this.#ahead, seen);
+    this.#ahead = [];
     this.#outbox.opened(this.user, resumed, limits?.message);
     if (!moved) this.#become("open", { resumed, restarted });
     this.#carried();
@@ -229,7 +248,7 @@ export class Line {
   /**
    * Makes the server's subscriptions ours again; returns those that have lost something.
    *
-   * @param {{channel: string, recovered: boolean}[]} kept
+   * @param {{channel: string, recovered?: boolean}[]} kept
    * @param {string | undefined} seen the last position of the connection before
    */
   #rejoin(kept, seen) {
@@ -240,6 +259,7 @@ export class Line {
     }
     const gaps = [];
     for (const channel of [...this.#channels.values()]) {
+      if (channel.asked) continue;
       const whole = channel.live ? recovered.get(channel.name) : undefined;
       if (whole === undefined) channel.rejoin(seen);
       else channel.carryOn();
@@ -250,8 +270,11 @@ export class Line {
 
   /** @param {T.Lost} why */
   #lost({ code, reason, refused, after }) {
+    // Then the server takes less at once than it does by default.
+    const less = code === TOO_LONG && this.#ahead.length > 0;
+    if (less) this.#most = 0;
     this.#hangUp();
-    const again = refused ? this.#resume !== undefined : comesBack(code);
+    const again = refused ? this.#resume !== undefined : less || comesBack(code);
     if (refused) this.#resume = undefined;
     if (code === UNAUTHORIZED && typeof this.#options.token === "function" && !this.#unauthorized) {
       this.#unauthorized = true;
@@ -289,6 +312,7 @@ export class Line {
   /** No answer will come on this line. */
   #hangUp() {
     this.#outbox.lost();
+    this.#ahead = [];
     for (const channel of this.#channels.values()) channel.lost();
   }
 
@@ -355,7 +379,7 @@ export class Line {
 
   /** @param {Channel} channel */
   #left(channel) {
-    if (!this.#forget(channel) || this.#resume === undefined) return;
+    if (!this.#forget(channel)) return;
     this.#leaving.add(channel.name);
     this.#leave(channel.name);
   }

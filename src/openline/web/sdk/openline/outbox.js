@@ -130,6 +130,17 @@ export class Outbox {
     }
   }
 
+  /** @type {T.Outbox["ahead"]} */
+  ahead(frame, answer, most) {
+    try {
+      const text = this.write(frame);
+      if (sizeOf(text) + ROOM <= most) return this.#number(text, { answer });
+    } catch {
+      // Asked for when the line is open, it is told why.
+    }
+    return undefined;
+  }
+
   /** @param {string} text of a frame that nobody answers */
   tell(text) {
     this.#transport?.send(text);
@@ -221,10 +232,16 @@ export class Outbox {
 
   // An id is never used again, so an answer that comes late finds nobody.
   /** @param {string} text @param {T.Waiting} waiting */
+  #number(text, waiting) {
+    this.#waiting.set(++this.#lastId, waiting);
+    return `{"id":${this.#lastId},${text.slice(1)}`;
+  }
+
+  /** @param {string} text @param {T.Waiting} waiting @returns {number} its id */
   #send(text, waiting) {
-    const id = ++this.#lastId;
-    this.#waiting.set(id, waiting);
-    this.#transport?.send(`{"id":${id},${text.slice(1)}`);
+    const numbered = this.#number(text, waiting);
+    const id = this.#lastId;
+    this.#transport?.send(numbered);
     return id;
   }
 

@@ -35,7 +35,8 @@ export interface Frame {
 
 /** What carries a line. */
 export interface Transport {
-  send(text: string): void;
+  /** Texts of commands; several of them arrive in one message, if that is not too long. */
+  send(...texts: string[]): void;
   /** Lost when nothing at all comes for so long. `limit`: bytes that the server takes at once. */
   watch(silenceMs: number, limit: number): void;
   /** Asks for a sign of life. */
@@ -78,6 +79,8 @@ export interface Lane {
   /** Timers: when it is given up, and when it gets company. */
   deadline?: any;
   patience?: any;
+  /** What was asked for there is a connection of its own, not one that waits to be resumed. */
+  fresh?: boolean;
 }
 
 /** How an attempt is made, and what it brings. */
@@ -89,6 +92,8 @@ export interface Attempt {
   token: Options["token"];
   /** Where to go on, at the moment in which the connection is asked for. */
   place(): { resume: string | undefined; since: string | undefined };
+  /** Texts of commands that go along with a `$connect` that resumes nothing; they are answered behind it. */
+  along(): string[];
   /** With the payload of the reply to `$connect`. */
   opened(reply: Record<string, any>): void;
   /** Whatever comes afterwards. */
@@ -100,7 +105,7 @@ export interface Attempt {
 }
 
 /** What a line needs of what carries it, and hears of it. */
-export interface Carried extends Pick<Attempt, "place" | "opened" | "frame" | "lost"> {
+export interface Carried extends Pick<Attempt, "place" | "along" | "opened" | "frame" | "lost"> {
   /** What carried it has gone, and something else is about to. `quietly`: because of that. */
   goesOn(quietly: boolean): void;
 }
@@ -237,6 +242,8 @@ export interface Outbox {
   pass(frame: Frame): Promise<any>;
   /** Asks on the line as it is now; no answer comes if there is none, or if it breaks. */
   call(frame: Frame, answer: Waiting["answer"]): void;
+  /** The same for a line that is about to be open: gives what is to be said there, unless that is longer than `most` bytes. */
+  ahead(frame: Frame, answer: Waiting["answer"], most: number): string | undefined;
 }
 
 /** What a subscription needs of its line. */

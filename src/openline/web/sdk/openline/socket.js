@@ -7,9 +7,13 @@ import { read } from "./frames.js";
 export const UNAUTHORIZED = 4401;
 /** The connection waits to be resumed: no clean end, which 1000 or no code at all would be. */
 export const BACK_SOON = 4501;
+/** A clean end: the connection is over at once. */
+export const NORMAL = 1000;
+/** A message was longer than the server takes. */
+export const TOO_LONG = 1009;
 /** The line broke, and nobody said why. */
 export const ABNORMAL = 1006;
-const FINAL = [1000, 1002, 1003, 1007, 1008, 1009];
+const FINAL = [NORMAL, 1002, 1003, 1007, 1008, TOO_LONG];
 
 /** @param {number} code of a close; whether to come back (section 5 of the protocol) */
 export const comesBack = (code) => !FINAL.includes(code) && !(code >= 4000 && code <= 4499);
@@ -24,6 +28,9 @@ export const delay = (tries, random) => random() * Math.min(20_000, 500 * 2 ** t
 const OPEN = 1;
 const PROBE_MS = 10_000;
 const PING = '{"type":"$ping"}';
+
+/** @param {string[]} texts of commands; the message that holds them all */
+export const together = (texts) => (texts.length > 1 ? `[${texts.join(",")}]` : texts[0]);
 
 /** Notices that nothing is heard any more. */
 export class Silence {
@@ -108,9 +115,9 @@ export class Socket {
   }
 
   /** @type {T.Transport["send"]} */
-  send(text) {
+  send(...texts) {
     // What is sent on a closing socket is lost like anything that was under way.
-    if (this.#socket.readyState === OPEN) this.#socket.send(text);
+    if (this.#socket.readyState === OPEN) this.#socket.send(together(texts));
   }
 
   buffered() {

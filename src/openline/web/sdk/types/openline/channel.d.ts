@@ -9,6 +9,8 @@ export class Channel implements T.Channel {
     count: number;
     /** Whether pushes of the channel are for this subscription. */
     live: boolean;
+    /** Whether it was asked for along with `$connect`, and not answered yet. */
+    asked: boolean;
     on(type: string, handler: (payload: any, event: T.Event) => unknown): () => void;
     publish(type: string, payload?: unknown, options?: {
         volatile?: boolean;
@@ -27,6 +29,12 @@ export class Channel implements T.Channel {
     unsubscribe(): void;
     /** Subscribes, or goes on with the next page. */
     join(): void;
+    /**
+     * Rejoins on a line that is about to be open: gives what is to be said there.
+     *
+     * @param {string | undefined} seen @param {number} most bytes
+     */
+    ahead(seen: string | undefined, most: number): string | undefined;
     /** The connection was taken up again, and this subscription with it. Who came and went in between was not told. */
     carryOn(): void;
     /** The connection is gone. @param {string | undefined} seen its last position */

@@ -11,7 +11,7 @@ declare class Http implements T.Transport {
     /** @param {string} url @param {T.Clock} clock @param {T.TransportEvents} events @param {T.Options["fetch"]} fetch */
     constructor(url: string, clock: T.Clock, events: T.TransportEvents, fetch?: T.Options["fetch"]);
     over: boolean;
-    send(text: string): void;
+    send(...texts: string[]): void;
     buffered(): number;
     watch(silenceMs: number, limit: number): void;
     probe(): void;

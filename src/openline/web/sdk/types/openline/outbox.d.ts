@@ -7,6 +7,7 @@ export class Outbox implements T.Outbox {
     submit(kind: "publication" | "event" | "read", frame: T.Frame, timeout?: number): Promise<any>;
     pass(frame: T.Frame): Promise<any>;
     call(frame: T.Frame, answer: T.Waiting["answer"]): void;
+    ahead(frame: T.Frame, answer: T.Waiting["answer"], most: number): string | undefined;
     /** @param {string} text of a frame that nobody answers */
     tell(text: string): void;
     /** @param {T.Frame} frame a `$reply` or an `$error`; false if nobody waits for it */

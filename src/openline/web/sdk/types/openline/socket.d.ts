@@ -2,10 +2,15 @@
 export const UNAUTHORIZED: 4401;
 /** The connection waits to be resumed: no clean end, which 1000 or no code at all would be. */
 export const BACK_SOON: 4501;
+/** A clean end: the connection is over at once. */
+export const NORMAL: 1000;
+/** A message was longer than the server takes. */
+export const TOO_LONG: 1009;
 /** The line broke, and nobody said why. */
 export const ABNORMAL: 1006;
 export function comesBack(code: number): boolean;
 export function delay(tries: number, random: () => number): number;
+export function together(texts: string[]): string;
 /** Notices that nothing is heard any more. */
 export class Silence {
     /** @param {T.Clock} clock @param {(text: string) => void} send @param {(why: T.Lost) => void} broken */
@@ -22,7 +27,7 @@ export class Silence {
 export class Socket implements T.Transport {
     /** @param {T.WebSocketLike} socket @param {T.Clock} clock @param {T.TransportEvents} events */
     constructor(socket: T.WebSocketLike, clock: T.Clock, events: T.TransportEvents);
-    send(text: string): void;
+    send(...texts: string[]): void;
     buffered(): number;
     watch(silenceMs: number, limit: number): void;
     probe(): void;
