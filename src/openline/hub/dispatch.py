@@ -1,10 +1,6 @@
 """Takes what clients ask and has it carried out, one command of a connection after the other."""
 
-<<<<<<< HEAD
-from collections.abc import Callable, Mapping
-=======
-from collections.abc import Mapping, Sequence
->>>>>>> connect
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -65,7 +61,6 @@ class Dispatch:
         else:
             self._perform(connection, wire, command)
 
-<<<<<<< HEAD
     def answer_at_once(self, wire: Wire, message: bytes) -> bool:
         """Carry out a text message where it is a plain event, in its turn, and has a handler to be called at once.
 
@@ -89,7 +84,7 @@ class Dispatch:
             answer = self._hub.application.concluded(type, result, error)
             self._conclude(connection, wire, Command(type=type, id=number), answer)
         return True
-=======
+
     def receive_all(self, wire: Wire, commands: Sequence[Command]) -> None:
         """Carry out the commands of one message; what stands behind a ``$connect`` is refused where that is."""
         connection = wire.connection
@@ -100,7 +95,6 @@ class Dispatch:
             commands = along
         for command in commands:
             self.receive(wire, command)
->>>>>>> connect
 
     def connect_silently(self, connection: Connection) -> None:
         """The client has said nothing: it is nobody, or whoever its request says."""
