@@ -48,7 +48,7 @@ def _fan_out(effort: Effort) -> Row:
             key = f"fanout-{members}-{window}"
             title = f"{members:,} members, {window} in flight"
             load = Load(mode="fanout", clients=members, window=window, seconds=effort.seconds)
-            close = (limit, "openline", "openline_history", "socketify", "ws", "socketio")
+            close = (limit, f"{limit}_enveloped", "openline", "openline_history", "socketify", "ws", "socketio")
             plans.append(Plan(key, title, load, each(close, rounds, far)))
             for server, history in (("openline", "off"), ("openline_history", "100")):
                 text = f"fan-out, {title}, history {history}"
@@ -262,7 +262,7 @@ def _channels(effort: Effort) -> Row:
     for count in CHANNELS:
         share = count // HOLDERS
         held = Load(mode="hold", clients=HOLDERS, channels=count, each=share, stride=share)
-        idle = Load(mode="idle", clients=2000, channels=count, hold=1.0, held=held)
+        idle = Load(mode="idle", clients=effort.idle, channels=count, hold=1.0, held=held)
         publish = Load(
             mode="channels", clients=100, channels=10, publishers=10, window=16, seconds=effort.seconds, held=held
         )
@@ -287,7 +287,7 @@ def _channels(effort: Effort) -> Row:
         )
     )
     says = (
-        "Ten connections hold all the channels. On top of them: 2,000 idle connections, each subscribed to one of the "
-        "channels; and publications into ten channels of 11 members, 16 in flight."
+        f"Ten connections hold all the channels. On top of them: {effort.idle:,} idle connections, each subscribed to "
+        "one of the channels; and publications into ten channels of 11 members, 16 in flight."
     )
     return Row("channels", "How cost grows with channels", says, tuple(plans), goals)

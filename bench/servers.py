@@ -69,6 +69,9 @@ KNOWN: Mapping[str, Server] = {
     for server in (
         Server("limit", "{build}/limit {port} {mode}", (), {"channels": PLAIN_CHANNELS}),
         Server("limit_corked", "{build}/limit {port} cork"),
+        # As many bytes as Openline's envelopes have.
+        Server("limit_enveloped", "{build}/limit {port} {mode}", ("--size", "216")),
+        Server("limit_corked_enveloped", "{build}/limit {port} cork", ("--size", "216")),
         _openline("openline", OPENLINE_COMMAND),
         _openline("openline_history", f"{OPENLINE_COMMAND} 100"),
         _openline("openline_pure", f"env OPENLINE_PURE=1 {OPENLINE_COMMAND}"),

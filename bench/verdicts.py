@@ -9,6 +9,8 @@ from results import Measured
 NAMES = {
     "limit": "the C limit",
     "limit_corked": "the corked C limit",
+    "limit_enveloped": "the C limit, 216 B",
+    "limit_corked_enveloped": "the corked C limit, 216 B",
     "openline": "Openline",
     "openline_history": "Openline, history 100",
     "openline_streams": "Openline, event streams",
