@@ -19,6 +19,7 @@ from openline.hub.turns import Turns
 from openline.model import JsonBytes
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, Misfit, Word
+from openline.protocol.socketio import DEFAULT
 
 __all__ = ["Dispatch"]
 
@@ -69,6 +70,9 @@ class Dispatch:
         """
         connection = wire.connection
         if connection is None or connection.stage is not _LIVE or connection.busy or self._answer_event is None:
+            return False
+        # One of Socket.IO's may have been taken up again by this door.
+        if connection.namespace != DEFAULT:
             return False
         connection.busy = 1
         answer = self._answer_event(message, connection)
