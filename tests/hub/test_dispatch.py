@@ -336,6 +336,25 @@ def test_what_comes_along_with_a_resume_is_carried_out_behind_what_was_missed() 
     ]
 
 
+def test_what_comes_along_with_a_connect_that_cannot_be_read_is_refused_with_it() -> None:
+    rig = Rig()
+    client = rig.line()
+    client.send_all({**ALONG[0], "token": 5}, *ALONG[1:])
+    assert answers(client) == [(number, "bad_field") for number in (1, 2, 3, 4)]
+    assert (client.connection.stage, client.connection.channels) == (State.OPENING, ())
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_what_comes_along_with_a_connect_that_is_too_late_is_refused_with_it(busy: bool) -> None:
+    rig = deciding(lambda: later(lambda: "ann")) if busy else Rig()
+    client = rig.line()
+    client.send(id=0, type="$connect") if busy else client.connect()
+    client.send_all(*ALONG)
+    await rig.run()
+    assert answers(client) == [(0, None)] * busy + [(number, "already_connected") for number in (1, 2, 3, 4)]
+    assert client.connection.channels == ()
+
+
 def test_a_misfit_in_front_connects_nobody_and_one_behind_others_is_told_in_its_turn() -> None:
     rig = Rig()
     client = rig.line()

@@ -105,6 +105,15 @@ async def test_a_task_that_is_cancelled_while_it_awaits_does_not_disturb_the_out
     assert outcome.result() == 1
 
 
+def test_steps_that_look_at_a_cancelled_task_have_failed_and_are_not_cancelled() -> None:
+    async def steps() -> None:
+        raise asyncio.CancelledError
+
+    outcome = drive(steps())
+    with pytest.raises(RuntimeError, match="CancelledError"):
+        outcome.result()
+
+
 @pytest.mark.parametrize(("look", "logged"), [(False, 1), (True, 0)])
 def test_a_failure_is_logged_where_nobody_looked_at_it(caplog: Any, look: bool, logged: int) -> None:
     outcome = Outcome.failed(KeyError("k"))

@@ -166,6 +166,16 @@ async def test_who_listens_to_everything_does_so_still() -> None:
     assert short.heard() == ordinary.heard()
 
 
+async def test_who_is_of_another_namespace_has_the_handlers_of_that() -> None:
+    short, ordinary = Client(at_once=True), Client(at_once=False)
+    for client in (short, ordinary):
+        client.rig.handlers.table("/admin").add("echo", lambda connection, payload: "of /admin")
+        client.wire.connection.namespace = "/admin"  # type: ignore[union-attr]
+        client.send(message("echo", 1))
+    assert short.short == 0
+    assert short.heard() == ordinary.heard()
+
+
 async def test_what_nobody_waits_for_is_not_answered() -> None:
     client = await both(b'{"type":"echo","payload":"a"}')
     assert (client.short, client.wire.written) == (1, [])

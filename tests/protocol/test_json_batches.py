@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.protocol.values import VALUES
 
 from openline.errors import CommandError, ErrorCode
-from openline.protocol.json_codec import decode_command, split_batch
+from openline.protocol.commands import Misfit
+from openline.protocol.json_codec import MOST_AT_ONCE, decode_command, read_command, split_batch
 
 
 @given(st.lists(VALUES, min_size=1, max_size=5), st.sampled_from(["", " ", "\r\n\t "]))
@@ -31,3 +32,16 @@ def test_an_array_that_is_no_json_or_empty_is_a_bad_message(data: bytes) -> None
         for part in split_batch(data):
             decode_command(part)
     assert caught.value.code == ErrorCode.BAD_MESSAGE
+
+
+def test_an_array_has_so_many_commands_at_most() -> None:
+    assert len(split_batch(b"[%b]" % b",".join([b"1"] * MOST_AT_ONCE))) == MOST_AT_ONCE
+    with pytest.raises(CommandError, match="1000 commands at most"):
+        split_batch(b"[%b]" % b",".join([b"1"] * (MOST_AT_ONCE + 1)))
+
+
+def test_what_is_no_command_keeps_nothing_of_where_that_was_found() -> None:
+    misfit = read_command(b'{"type":"a","id":5,"key":1}')
+    assert isinstance(misfit, Misfit)
+    assert (misfit.id, misfit.error.code, misfit.error.field) == (5, ErrorCode.BAD_FIELD, "key")
+    assert misfit.error.__traceback__ is misfit.error.__cause__ is misfit.error.__context__ is None

@@ -113,6 +113,16 @@ def test_who_closes_accepts_nobody_any_more(below: Below, listener: Listener) ->
         socket.create_connection(address)
 
 
+def test_who_was_accepted_before_the_end_and_is_told_of_after_it_is_let_go(
+    below: Below, listener: Listener, greeted: list[Greeted]
+) -> None:
+    ours, theirs = socket.socketpair()
+    listener.close()
+    listener.found(ours.detach(), "127.0.0.1")
+    assert (greeted, theirs.recv(1)) == ([], b"")
+    theirs.close()
+
+
 def test_a_protocol_that_cannot_begin_loses_its_socket(below: Below) -> None:
     class Failing(Greeted):
         def connection_made(self, transport: Any) -> None:

@@ -237,6 +237,27 @@ def test_a_protocol_that_fails_loses_its_socket_and_no_other(below: Below) -> No
     assert [str(told["exception"]) for told in below.loop.failures] == ["a fault of ours"]
 
 
+def test_what_no_handler_of_errors_is_for_keeps_nobody_from_being_heard(below: Below) -> None:
+    seated = [below.pair() for _ in range(3)]
+    calls: list[int] = []
+
+    def stop() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise asyncio.CancelledError
+
+    for _, protocol, theirs in seated:
+        protocol.then = stop
+        theirs.send(b"first")
+    with pytest.raises(asyncio.CancelledError):
+        below.loop.turn()
+    below.loop.turn()
+    for _, _, theirs in seated:
+        theirs.send(b"second")
+    below.loop.turn()
+    assert [protocol.got for _, protocol, _ in seated] == [b"firstsecond"] * 3
+
+
 def test_an_end_leaves_no_descriptor(below: Below) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):

@@ -205,6 +205,14 @@ def test_the_receiver_lasts_until_all_is_told_though_nobody_is_seated(monkeypatc
     assert not below.receiver.behind
 
 
+def test_what_was_read_before_a_line_took_over_is_the_lines(below: Below) -> None:
+    door = Heard()
+    line, _ = line_of(below, door, Doors())
+    # It waited in a slice, as bytes for who read before.
+    line._socket.found([], text(1))
+    assert (door.of, door.gone) == ({line: [b"1"]}, [])
+
+
 def test_who_was_accepted_by_a_loop_that_is_closed_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiver_module, "_SLICE_SECONDS", 0.0)
     below = Below()

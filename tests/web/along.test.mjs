@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Crossroads } from "./requests.mjs";
 import { Stage, errorOf, heard, said, settle } from "./stage.mjs";
 
 const types = (stage, at = -1) => stage.socket.messages.at(at).map(({ type, channel }) => channel ?? type);
@@ -170,6 +171,39 @@ test("a server that takes less at once is asked for one thing after the other", 
   assert.deepEqual(stage.socket.messages.map((frames) => frames.length), [1, 1, 1]);
   stage.socket.end(1009, "too big");
   assert.equal(stage.line.status, "closed");
+});
+
+test("who takes less at once says so over the best way, and is not left for another", async () => {
+  for (const code of [1009, 4009]) {
+    const stage = new Crossroads();
+    stage.line.subscribe("a");
+    await settle();
+    stage.socket.accept();
+    stage.socket.end(code);
+    await settle();
+    assert.deepEqual([stage.line.status, stage.requests.length], ["waiting", 0]);
+    await stage.clock.advance(500);
+    await settle();
+    stage.socket.accept();
+    assert.deepEqual(types(stage), ["$connect"]);
+    stage.line.close();
+  }
+});
+
+test("once it is known how much the server takes, no more goes along than half of that", async () => {
+  const names = Array.from({ length: 100 }, (_, number) => `channel:${number}`);
+  const stage = await asked(names);
+  granted(stage, { limits: { message: 1024 } });
+  stage.socket.end(1006);
+  await stage.clock.advance(500);
+  await settle();
+  stage.socket.accept();
+  stage.socket.refuse("$connect", { code: "forbidden", message: "no" });
+  await stage.clock.advance(20_000);
+  await settle();
+  stage.socket.accept();
+  const [message] = stage.socket.messages;
+  assert.ok(message.length > 1 && JSON.stringify(message).length < 1024, `${JSON.stringify(message).length}`);
 });
 
 test("what no server could read is refused when the line is open, and hinders nobody", async () => {

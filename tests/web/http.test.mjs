@@ -56,6 +56,15 @@ test("a request holds no more than the server takes at once", async () => {
   assert.ok(Math.max(...counts) > 1);
 });
 
+test("a request holds no more than a thousand commands", async () => {
+  const stage = await opened("stream", {});
+  for (let n = 0; n < 1001; n += 1) stage.line.subscribe(`a:${n}`);
+  await settle();
+  const counts = [];
+  while (stage.asked("POST", "/openline").length > 0) counts.push((await stage.posted()).length);
+  assert.deepEqual(counts, [1000, 1]);
+});
+
 test("what is too much for somebody on the way is sent in smaller parts, and what fits in none is turned down", async () => {
   const stage = await opened("stream");
   const outcomes = ["a", "b".repeat(3000), "c"].map((payload) => stage.line.emit("save", payload).catch(({ code }) => code));

@@ -14,11 +14,12 @@ from openline.hub.hub import Hub
 from openline.hub.opening import Opening
 from openline.hub.outcome import Outcome
 from openline.hub.ports import Wire
-from openline.hub.requests import Requests
+from openline.hub.requests import Requests, connected_already
 from openline.hub.turns import Turns
 from openline.model import JsonBytes
 from openline.protocol.channel_name import INTERNAL
 from openline.protocol.commands import Command, Misfit, Word
+from openline.protocol.socketio import DEFAULT
 
 __all__ = ["Dispatch"]
 
@@ -70,6 +71,9 @@ class Dispatch:
         connection = wire.connection
         if connection is None or connection.stage is not _LIVE or connection.busy or self._answer_event is None:
             return False
+        # One of Socket.IO's may have been taken up again by this door.
+        if connection.namespace != DEFAULT:
+            return False
         connection.busy = 1
         answer = self._answer_event(message, connection)
         if answer is None:
@@ -87,12 +91,16 @@ class Dispatch:
 
     def receive_all(self, wire: Wire, commands: Sequence[Command]) -> None:
         """Carry out the commands of one message; what stands behind a ``$connect`` is refused where that is."""
-        connection = wire.connection
+        connection, first, along = wire.connection, commands[0], list(commands[1:])
         begins = connection is not None and connection.stage is _OPENING and not connection.busy
-        if connection is not None and begins and commands[0].type == Word.CONNECT:
-            along = list(commands[1:])
-            self._turns.run(connection, self._open(connection, wire, commands[0], along))
+        if connection is not None and begins and first.type == Word.CONNECT:
+            self._turns.run(connection, self._open(connection, wire, first, along))
             commands = along
+        elif first.type == Word.CONNECT:
+            commands = [first, *_misfits(along, connected_already())]
+        elif begins and isinstance(first, Misfit):
+            # It may have been meant for one.
+            commands = [first, *_misfits(along, first.error)]
         for command in commands:
             self.receive(wire, command)
 
@@ -184,3 +192,8 @@ class Dispatch:
             self._answers.reply(wire, connection, command.id, answer.result())
         except Exception as error:
             self._answers.refuse(wire, connection, command.id, self._answers.explain(error, connection, command.type))
+
+
+def _misfits(commands: Sequence[Command], error: CommandError) -> list[Command]:
+    """``commands`` as what is told ``error`` in its turn instead of being carried out."""
+    return [Misfit(type=Word.MISFIT, id=each.id, error=error, size=each.size) for each in commands]

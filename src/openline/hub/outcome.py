@@ -151,6 +151,12 @@ def _look(outcome: Outcome[Any]) -> None:
         outcome.result()
 
 
+def _foreign(error: asyncio.CancelledError) -> RuntimeError:
+    foreign = RuntimeError("CancelledError was raised by who was not cancelled")
+    foreign.__cause__ = error
+    return foreign
+
+
 def drive(steps: Coroutine[Outcome[Any], None, T]) -> Outcome[T]:
     """Run ``steps``, which await nothing but ``outcome.step()``, as far as they go now.
 
@@ -170,6 +176,10 @@ def _advance(steps: Coroutine[Outcome[Any], None, T], outcome: Outcome[T]) -> No
             return
         except Exception as error:
             outcome.fail(error)
+            return
+        except asyncio.CancelledError as error:
+            # No task of ours was cancelled: somebody's plain function has looked at one that was.
+            outcome.fail(_foreign(error))
             return
         if not awaited.done:
             awaited.then(lambda _: _advance(steps, outcome))

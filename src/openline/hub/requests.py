@@ -24,6 +24,11 @@ _MAX_HISTORY: Final = 1000
 _Steps = Coroutine[Outcome[Any], None, JsonBytes]
 
 
+def connected_already() -> CommandError:
+    """What a ``$connect`` is told that comes twice, or too late."""
+    return CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
+
+
 class Requests:
     """Performs one command; the payload of its reply comes out, or what it is refused with."""
 
@@ -59,7 +64,7 @@ class Requests:
         raise CommandError(ErrorCode.UNKNOWN_TYPE, f"This server does not know {command.type}.", field="type")
 
     async def _connect_again(self, connection: Connection, command: Command) -> JsonBytes:
-        raise CommandError(ErrorCode.ALREADY_CONNECTED, "$connect is the first command, once.")
+        raise connected_already()
 
     # -- channels
 

@@ -18,6 +18,7 @@ from openline.protocol.frames import encode_text
 from openline.protocol.strict_json import check_json, is_suspect
 
 __all__ = [
+    "MOST_AT_ONCE",
     "SUBPROTOCOL",
     "JsonCodec",
     "decode_any_command",
@@ -71,14 +72,17 @@ _decode_batch: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text: Final = msgspec.json.Decoder(str).decode
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WHERE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
-#: What a waiting command costs beside its payload, about.
+#: What a waiting command costs beside its payload, about; and what is none, with what is wrong with it.
 _OVERHEAD: Final = 400
+_MISFIT: Final = 1000
+#: So many commands are taken at once.
+MOST_AT_ONCE: Final = 1000
 
 
 def split_batch(data: bytes) -> list[bytes]:
     """The commands in one text message: one, or the elements of an array of them, in order.
 
-    Raises :class:`CommandError` (``bad_message``) for an array that is no JSON, or empty.
+    Raises :class:`CommandError` (``bad_message``) for an array that is no JSON, empty, or too long.
     """
     if data.lstrip(b" \t\r\n")[:1] != b"[":
         return [data]
@@ -88,6 +92,8 @@ def split_batch(data: bytes) -> list[bytes]:
         raise CommandError(ErrorCode.BAD_MESSAGE, "A message is one JSON object, or an array of them.") from error
     if not parts:
         raise CommandError(ErrorCode.BAD_MESSAGE, "An array of commands holds at least one.")
+    if len(parts) > MOST_AT_ONCE:
+        raise CommandError(ErrorCode.BAD_MESSAGE, f"An array holds {MOST_AT_ONCE} commands at most.")
     return parts
 
 
@@ -207,7 +213,9 @@ def read_command(data: bytes) -> Command:
     try:
         return decode_command(data)
     except CommandError as error:
-        return Misfit(type=Word.MISFIT, id=read_id(data), error=error, size=len(data) + _OVERHEAD)
+        # Where it was raised would keep more than all the rest.
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        return Misfit(type=Word.MISFIT, id=read_id(data), error=error, size=len(data) + _MISFIT)
 
 
 def _misfit(text: str) -> CommandError:

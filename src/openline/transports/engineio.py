@@ -136,7 +136,9 @@ class Session:
         self._timer = self._door.timers.after(timeout, self._miss)
 
     def _miss(self) -> None:
-        if self._unheard:
+        if self.wire.late:
+            self._timer = self._door.timers.after(0.0, self._miss)
+        elif self._unheard:
             # While nothing is read, nothing can be heard: but what is written shows whether there is somebody still.
             settings = self._door.settings
             self._beat_in(max(0.0, settings.ping_interval_seconds - settings.ping_timeout_seconds))

@@ -56,6 +56,10 @@ class Listener:
         if what < 0:
             self._rest(-what)
             return
+        if not self.sockets:
+            # It was accepted before the end, and is told of after it.
+            os.close(what)
+            return
         try:
             protocol = self._make_protocol()
             transport = SocketTransport(self._receiver, what, protocol, more)

@@ -108,21 +108,25 @@ class Receiver:
 
     def _tell(self) -> None:
         until = perf_counter() + _SLICE_SECONDS
-        while self._found:
-            reader, what, more = self._found.popleft()
-            try:
-                left = reader.found(what, more)
-            except Exception as error:
-                reader.failed(error)
-            else:
-                # Of one reader bytes are found once, so nothing that comes behind them is overtaken.
-                if left is not None:
-                    self._found.append((reader, *left))
-            if self._found and perf_counter() >= until:
+        try:
+            while self._found:
+                reader, what, more = self._found.popleft()
+                try:
+                    left = reader.found(what, more)
+                except Exception as error:
+                    reader.failed(error)
+                else:
+                    # Of one reader bytes are found once, so nothing that comes behind them is overtaken.
+                    if left is not None:
+                        self._found.append((reader, *left))
+                if perf_counter() >= until:
+                    break
+        finally:
+            # Also behind what no exception handler is for: nothing is read before all is told.
+            if self._found:
                 self.loop.call_soon(self._tell)
-                return
-        if not self._seated:
-            self.loop.call_soon(self._end)
+            elif not self._seated:
+                self.loop.call_soon(self._end)
 
     def _end(self) -> None:
         if not (self._seated or self._found) and self._epoll >= 0:

@@ -3,7 +3,7 @@
 import errno
 import os
 from asyncio import AbstractEventLoop, BaseProtocol, Transport, get_running_loop
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from socket import AF_INET, AF_INET6, SHUT_WR, SO_ERROR, SOL_SOCKET, socket
 from typing import Any, Final, Protocol, cast
@@ -20,7 +20,9 @@ _HIGH: Final = 65_536
 class _Speaker(Protocol):
     """What is called of a protocol: ``asyncio.Protocol``, flow control included."""
 
-    def data_received(self, data: bytes) -> None: ...
+    data_received: Callable[[bytes], None] | None
+
+    def feed(self, data: bytes) -> None: ...
     def eof_received(self) -> bool | None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
@@ -99,7 +101,8 @@ class SocketTransport(Transport):
             return
         if what is not None:
             if not self._closing:
-                self._protocol.data_received(more)
+                # A WebSocket line, which takes no plain bytes here, may have taken over since these were read.
+                (self._protocol.data_received or self._protocol.feed)(more)
         elif more == WRITABLE:
             self._write_on()
         elif more:

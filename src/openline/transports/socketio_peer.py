@@ -186,7 +186,7 @@ class SocketIoPeer:
     def others_in(self, wire: SocketWires) -> bool:
         """Whether a namespace but that of ``wire`` has been let in."""
         others = (each.connection for each in self._wires.values() if each is not wire)
-        return any(other is not None and other.stage is State.LIVE for other in others)
+        return any(other is not None and other.stage is State.LIVE and other.hold is None for other in others)
 
     def forget(self, wire: SocketWires) -> None:
         """The namespace of ``wire`` is left; what still comes for it is passed over."""

@@ -213,12 +213,12 @@ class WebSocketLine(BufferedProtocol):
         if self._lives:
             self._ping_in(self._rest)
         else:
-            self._set_timer(0.0, WebSocketLine._suspect if self._late else WebSocketLine._judge)
+            self._set_timer(0.0, WebSocketLine._suspect if self.wire.late else WebSocketLine._judge)
 
     def _judge(self) -> None:
         if self._lives:
             self._ping_in(self._rest)
-        elif self._late:
+        elif self.wire.late:
             self._set_timer(0.0, WebSocketLine._judge)
         elif not self._closing:
             self.close(CloseCode.NO_PONG, "Nothing was heard for too long.")
@@ -228,10 +228,6 @@ class WebSocketLine(BufferedProtocol):
     def _lives(self) -> bool:
         """Whether something was heard; while nothing is read (see ``hold_reading``), nothing can be."""
         return self._heard or not self._transport.is_reading()
-
-    @property
-    def _late(self) -> bool:
-        return isinstance(self._transport, SocketTransport) and self._transport.behind
 
     @property
     def _rest(self) -> float:

@@ -95,6 +95,11 @@ class SocketWire:
         self._transport.write(first)
         self.resume_writing()
 
+    @property
+    def late(self) -> bool:
+        """Whether what the peer has sent may be untold for no other reason than that we are late."""
+        return isinstance(self._transport, SocketTransport) and self._transport.behind
+
     def make_group(self) -> DescriptorGroup:
         """See :class:`openline.hub.ports.Wire`."""
         return DescriptorGroup()

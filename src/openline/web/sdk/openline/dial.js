@@ -2,7 +2,7 @@
 /** @import * as T from "./types.js" */
 
 import { write } from "./frames.js";
-import { ABNORMAL, NORMAL, UNAUTHORIZED } from "./socket.js";
+import { ABNORMAL, NORMAL, UNAUTHORIZED, isTooLong } from "./socket.js";
 
 const CONNECT_ID = 0;
 const DEADLINE_MS = 10_000;
@@ -117,9 +117,11 @@ export class Dial {
     lane.patience = clock.setTimeout(() => this.#next(), REPLY_MS);
     const { resume, since } = place();
     lane.fresh = resume === undefined;
+    const ahead = lane.fresh ? along() : [];
+    lane.ahead = ahead.length > 0;
     try {
       const connect = write({ type: "$connect", id: CONNECT_ID, token: this.#token, resume, since });
-      lane.transport?.send(connect, ...(lane.fresh ? along() : []));
+      lane.transport?.send(connect, ...ahead);
     } catch (error) {
       this.#end(broken(error));
     }
@@ -157,7 +159,8 @@ export class Dial {
     this.#why ??= why;
     this.#failed.add(lane.way);
     this.#leave(lane, undefined, gone);
-    if (this.#open || isWord(why.code)) this.#end(why);
+    // Another way would be no wider: next time less goes along.
+    if (this.#open || isWord(why.code) || (lane.ahead && isTooLong(why.code))) this.#end(why);
     else if (!this.#next() && this.#lanes.size === 0) this.#end(this.#why);
   }
 

@@ -9,6 +9,8 @@ const RESTART = 1012;
 const BUSY = 1013;
 const POST_MS = 20_000;
 const MESSAGE_BYTES = 65_536;
+/** The server takes so many commands in one message. */
+const MOST_AT_ONCE = 1000;
 /** An empty answer to a poll that comes at once may come from somebody who would say so for ever. */
 const REST_MS = 250;
 const RETRY_MS = 500;
@@ -167,7 +169,7 @@ class Http {
     let bytes = 2;
     for (const text of this.#queue) {
       bytes += sizeOf(text) + 1;
-      if (bytes > this.#limit) break;
+      if (bytes > this.#limit || count === MOST_AT_ONCE) break;
       count += 1;
     }
     return Math.max(count, 1);

@@ -6,7 +6,7 @@ import { Channel } from "./channel.js";
 import { OpenlineError, covers, errorOf, eventOf, nameOf, sameEpoch, sizeOf, unwrap, wrap, write } from "./frames.js";
 import { Outbox } from "./outbox.js";
 import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings.js";
-import { BACK_SOON, TOO_LONG, UNAUTHORIZED, comesBack, delay } from "./socket.js";
+import { BACK_SOON, UNAUTHORIZED, comesBack, delay, isTooLong } from "./socket.js";
 
 const ASK_MS = 10_000;
 const PAUSED = "the page was put aside";
@@ -33,7 +33,7 @@ export class Line {
   #channels = new Map();
   /** What was asked for along with `$connect`. @type {{channel: string}[]} */
   #ahead = [];
-  /** So many bytes of it: nobody knows yet how much the server takes at once. */
+  /** So many bytes of it, as long as nobody knows how much the server takes at once. */
   #most = 8192;
   /** Channels whose `$unsubscribe` was not answered yet. @type {Set<string>} */
   #leaving = new Set();
@@ -225,6 +225,7 @@ export class Line {
     this.#outbox.carry(this.#carrier.transport);
     const gaps = this.#rejoin(resumed ? subscriptions : this.#ahead, seen);
     this.#ahead = [];
+    if (limits?.message) this.#most = Math.min(8192, limits.message / 2);
     this.#outbox.opened(this.user, resumed, limits?.message);
     if (!moved) this.#become("open", { resumed, restarted });
     this.#carried();
@@ -271,7 +272,7 @@ export class Line {
   /** @param {T.Lost} why */
   #lost({ code, reason, refused, after }) {
     // Then the server takes less at once than it does by default.
-    const less = code === TOO_LONG && this.#ahead.length > 0;
+    const less = isTooLong(code) && this.#ahead.length > 0;
     if (less) this.#most = 0;
     this.#hangUp();
     const again = refused ? this.#resume !== undefined : less || comesBack(code);

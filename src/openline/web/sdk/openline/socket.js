@@ -9,11 +9,14 @@ export const UNAUTHORIZED = 4401;
 export const BACK_SOON = 4501;
 /** A clean end: the connection is over at once. */
 export const NORMAL = 1000;
-/** A message was longer than the server takes. */
-export const TOO_LONG = 1009;
+/** A message was longer than the server takes; 4009 is what hosts say that may not say 1009. */
+const TOO_LONG = 1009;
 /** The line broke, and nobody said why. */
 export const ABNORMAL = 1006;
 const FINAL = [NORMAL, 1002, 1003, 1007, 1008, TOO_LONG];
+
+/** @param {number} code of a close; whether a message was longer than the server takes */
+export const isTooLong = (code) => code === TOO_LONG || code === 4009;
 
 /** @param {number} code of a close; whether to come back (section 5 of the protocol) */
 export const comesBack = (code) => !FINAL.includes(code) && !(code >= 4000 && code <= 4499);
