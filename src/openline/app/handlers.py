@@ -237,11 +237,14 @@ class Handlers:
 
     def concluded(self, type: str, result: Any, error: BaseException | None) -> JsonBytes | Outcome[JsonBytes]:
         """See :class:`~openline.hub.ports.Application`."""
+        # Raised here it would hold on to itself by this frame.
+        if isinstance(error, asyncio.CancelledError):
+            return Outcome.failed(not_ours(error))
+        if isinstance(error, Exception):
+            return Outcome.failed(error)
+        if error is not None:
+            raise error
         try:
-            if isinstance(error, asyncio.CancelledError):
-                raise not_ours(error) from error
-            if error is not None:
-                raise error
             return self._concluded(type, result)
         except Exception as failure:
             return Outcome.failed(failure)

@@ -9,7 +9,6 @@ import { Emitter, guarded, report, systemClock, watchPage } from "./surroundings
 import { BACK_SOON, UNAUTHORIZED, comesBack, delay, isTooLong } from "./socket.js";
 
 const ASK_MS = 10_000;
-const PAUSED = "the page was put aside";
 /** The server said that it is too busy: as if so many tries had failed already. */
 const BUSY = 1013;
 const STEADY_MS = 5_000;
@@ -155,7 +154,7 @@ export class Line {
     this.#clock.clearTimeout(this.#timer);
     this.#carrier.drop();
     this.#hangUp();
-    this.#become("waiting", { code: BACK_SOON, reason: PAUSED });
+    this.#become("waiting", { code: BACK_SOON, reason: "the page was put aside" });
   }
 
   #goOn() {

@@ -72,6 +72,8 @@ export interface Lane {
     patience?: any;
     /** What was asked for there is a connection of its own, not one that waits to be resumed. */
     fresh?: boolean;
+    /** Something was said along with `$connect` there. */
+    ahead?: boolean;
 }
 /** How an attempt is made, and what it brings. */
 export interface Attempt {

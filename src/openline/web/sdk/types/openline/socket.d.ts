@@ -4,10 +4,9 @@ export const UNAUTHORIZED: 4401;
 export const BACK_SOON: 4501;
 /** A clean end: the connection is over at once. */
 export const NORMAL: 1000;
-/** A message was longer than the server takes. */
-export const TOO_LONG: 1009;
 /** The line broke, and nobody said why. */
 export const ABNORMAL: 1006;
+export function isTooLong(code: number): code is 1009 | 4009;
 export function comesBack(code: number): boolean;
 export function delay(tries: number, random: () => number): number;
 export function together(texts: string[]): string;
