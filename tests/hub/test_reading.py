@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openline.hub.outcome import Outcome, drive
@@ -87,6 +87,7 @@ def test_who_goes_on_from_each_answer_gets_everything_once_in_order_and_never_to
 
 
 @given(publications, publications, chosen, limits, budgets)
+@example([(0, 267), (1, 0), (0, 0)], [], ("a", "b"), 2, 600)
 @settings(max_examples=times(150))
 def test_without_a_position_the_newest_come_as_many_as_fit_and_then_whatever_is_new(
     told: list[tuple[int, int]],

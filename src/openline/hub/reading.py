@@ -151,7 +151,8 @@ class _Newest(_Answer):
         self._merge(page)
         fits = fitting(self.publications[::-1], self._limit, self.size)
         if fits < len(self.publications):
-            self.stop_at(self.publications[-fits].stamp)
+            # What lies between the last that fits and the first that does not may, of another channel, fit as well.
+            self.stop_at(self.publications[-fits - 1].stamp + 1)
         if not (page.more and page.publications):
             return None
         first = page.publications[0]
