@@ -165,3 +165,24 @@ def test_of_400_channels_with_60_kb_each_no_more_than_about_one_answer_is_held(
         tracemalloc.stop()
     assert len(reading.publications) == 17
     assert most < 2 * ANSWER_BYTES
+
+
+class Late(Engine):
+    """An engine that is within reach only when it is asked for the first time."""
+
+    @property
+    def position(self) -> Position:
+        return super().position if self.read_bytes else Position("none", 0)
+
+
+@pytest.mark.parametrize("channels", [("a",), ("a", "b")])
+@pytest.mark.parametrize("behind", [None, 0, 1])
+def test_who_asks_before_the_engine_is_within_reach_is_told_where_that_is(
+    channels: tuple[str, ...], behind: int | None
+) -> None:
+    rig = Rig()
+    told = said(rig, [(0, 1), (0, 1)])
+    since = None if behind is None else Position(rig.memory.position.epoch, behind)
+    reading = drive(read(Late(rig), channels, since)).result()  # type: ignore[arg-type]
+    assert list(reading.publications) == told[behind or 0 :]
+    assert reading.position == rig.memory.position

@@ -47,8 +47,23 @@ async def read(
     :func:`~openline.hub.outcome.drive`. Raises :class:`GapError` where the history does not reach back to ``since``,
     :class:`~openline.errors.BrokerError`.
     """
-    # Up to here everything is in the logs. What is read may go further; of one channel that leaves no hole.
-    begun = broker.position
+    while True:
+        begun = broker.position
+        try:
+            reading = await _read_from(broker, channels, since, begun, limit, size)
+        except GapError:
+            if broker.position.epoch == begun.epoch:
+                raise
+        else:
+            if broker.position.epoch == begun.epoch:
+                return reading
+        # The engine has only come within reach meanwhile, or is another one: where we began is nowhere.
+
+
+async def _read_from(
+    broker: Broker, channels: Sequence[str], since: Position | None, begun: Position, limit: int, size: int
+) -> Reading:
+    # Up to where it begins everything is in the logs. What is read may go further; of one channel that leaves no hole.
     reached = begun if since is None or since.stamp <= begun.stamp else since
     if len(channels) == 1:
         page = await broker.read(channels[0], after=since, limit=limit, size=size).step()
