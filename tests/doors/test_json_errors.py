@@ -1,13 +1,14 @@
 """What is wrong with a command is answered with its code, over real sockets, and the connection stays."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from tests.clients import json_client
-from tests.server import plainly_serving, serving
+from tests.clients import json_client, opened
+from tests.server import plainly_serving, serving, until
 
-from openline import History, Openline, Presence
+from openline import Connection, History, Openline, Presence
 
 
 def application() -> Openline:
@@ -162,3 +163,23 @@ async def test_several_commands_in_one_message_are_carried_out_in_order_and_answ
             (3, "$reply"),
             (4, "$pong"),
         ]
+
+
+async def test_what_is_no_command_is_told_so_behind_those_that_came_before() -> None:
+    line, gate = application(), asyncio.Event()
+
+    @line.on("wait")
+    async def wait(connection: Connection, payload: int) -> int:
+        await gate.wait()
+        return payload
+
+    async with serving(line) as served, opened(f"{served.ws}/openline") as socket:
+        await socket.send('{"type":"wait","id":1,"payload":1}')
+        await socket.send('{"type":1,"id":2}')
+        await socket.send('[{"type":"$ping","id":3}, 4]')
+        await until(lambda: line.connections and len(line.connections[0].backlog or ()) == 3)
+        gate.set()
+        told = [json.loads(await socket.recv()) for _ in range(4)]
+    assert [(frame["type"], frame.get("id")) for frame in told] == [
+        *[("$reply", 1), ("$error", 2), ("$pong", 3), ("$error", None)],
+    ]

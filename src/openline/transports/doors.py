@@ -17,7 +17,7 @@ from openline.protocol.channel_name import is_channel
 from openline.protocol.codec import Codec
 from openline.protocol.commands import Command
 from openline.protocol.frames import TEXT
-from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, decode_command, read_command, read_id, split_batch
+from openline.protocol.json_codec import SUBPROTOCOL, JsonCodec, read_command, split_batch
 from openline.protocol.raw_codec import MESSAGE, RawCodec, text_payload
 from openline.protocol.socketio_codec import Spelling
 from openline.protocol.websocket import Opcode
@@ -112,12 +112,7 @@ class JsonDoor:
         if opcode is TEXT and self._at_once and self._answer_at_once(line.wire, payload):
             return
         if opcode is TEXT and payload[:1] == b"{":
-            try:
-                command = decode_command(payload)
-            except CommandError as error:
-                self._refuse(line, payload, error)
-            else:
-                self._receive(line.wire, command)
+            self._receive(line.wire, read_command(payload))
             return
         try:
             if opcode is not TEXT:
@@ -127,9 +122,6 @@ class JsonDoor:
             self._doors.tick.to_wire(line.wire, self.codec.error(None, error))
             return
         self._doors.dispatch.receive_all(line.wire, [read_command(part) for part in parts])
-
-    def _refuse(self, line: Line, text: bytes, error: CommandError) -> None:
-        self._doors.tick.to_wire(line.wire, self.codec.error(read_id(text), error))
 
     def ping(self, line: Line) -> bytes:
         """See :class:`Door`: a script sees no WebSocket pings, so those who said ``$connect`` get one of their own."""
