@@ -183,19 +183,24 @@ class Requests:
         return _told(position) if command.id is not None else b""
 
     def _event(self, connection: Connection, command: Command) -> JsonBytes | Outcome[JsonBytes]:
+        """Have the application handle an event; one whose key is known has its first answer, or raises that."""
         if command.key is None:
             return self._hub.application.event(connection, command)
-        return drive(self._event_once(connection, command))
-
-    async def _event_once(self, connection: Connection, command: Command) -> JsonBytes:
         answered = connection.answered
-        if command.key is not None and answered is not None and command.key in answered:
+        if answered is not None and command.key in answered:
             first = answered[command.key]
             if isinstance(first, CommandError):
                 raise first
             return first
+        answer = self._hub.application.event(connection, command)
+        if not isinstance(answer, bytes):
+            return drive(self._remembered(connection, command, answer))
+        self._remember(connection, command, answer)
+        return answer
+
+    async def _remembered(self, connection: Connection, command: Command, answer: Outcome[JsonBytes]) -> JsonBytes:
         try:
-            payload = await said(self._hub.application.event(connection, command))
+            payload = await answer.step()
         except CommandError as error:
             self._remember(connection, command, error)
             raise
