@@ -1,4 +1,5 @@
-/* The part of _native.c that answers: whether JSON may be passed on, the frame of a reply, and all of it for plain events.
+/* The part of _native.c that says things: whether JSON may be passed on, the frames of replies and publications, and all of
+ * the way of plain events.
  *
  * A plain event is read, its handler called, and what that returns put into a frame. Whatever is unusual on the way is
  * left to the ordinary way of every command (openline.hub.dispatch), which is the twin.
@@ -326,7 +327,7 @@ static PyObject *answer_event(PyObject *module, PyObject *const *args, Py_ssize_
     }
     if (PyBytes_AsStringAndSize(args[2], &first, &size) < 0)
         return NULL;
-    if (!read_plain_command(first, size, &command) || command.channel.at != NULL || command.key.at != NULL)
+    if (!read_plain_command(first, size, 1, &command))
         Py_RETURN_NONE;
     PyObject *type = PyUnicode_FromStringAndSize((const char *)command.type.at, length_of(&command.type));
     PyObject *function, *decode, *argument = NULL, *outcome = NULL;

@@ -149,6 +149,7 @@ static int skip_value(struct text *text, int depth)
 /* Its fields, each where it begins and ends; at is NULL of one that is not there. */
 struct command {
     struct text type, id, channel, payload, key;
+    int bare; /* a channel and a key are not read: whoever brings one is not wanted */
 };
 
 static int is_plain(uint8_t byte)
@@ -181,9 +182,9 @@ static int read_field(struct text *text, struct command *command)
 {
     if (skip_word(text, "\"type\":"))
         return (skip_space(text), read_word(text, &command->type, MOST_TYPE));
-    if (skip_word(text, "\"channel\":"))
+    if (!command->bare && skip_word(text, "\"channel\":"))
         return (skip_space(text), read_word(text, &command->channel, MOST_CHANNEL));
-    if (skip_word(text, "\"key\":"))
+    if (!command->bare && skip_word(text, "\"key\":"))
         return (skip_space(text), read_word(text, &command->key, MOST_KEY));
     if (skip_word(text, "\"id\":"))
         return command->id.at == NULL && (skip_space(text), read_number_id(text, &command->id));
@@ -230,11 +231,12 @@ static PyObject *id_of(const struct text *id)
     return Py_None;
 }
 
-/* Whether a message is a plain command, and nothing else. */
-static int read_plain_command(const char *first, Py_ssize_t size, struct command *command)
+/* Whether a message is a plain command, and nothing else; a `bare` one has neither a channel nor a key. */
+static int read_plain_command(const char *first, Py_ssize_t size, int bare, struct command *command)
 {
     struct text text = {(const uint8_t *)first, (const uint8_t *)first + size};
     memset(command, 0, sizeof *command);
+    command->bare = bare;
     return read_fields(&text, command);
 }
 
@@ -247,7 +249,7 @@ static PyObject *read_command(PyObject *module, PyObject *data)
     struct command command;
     if (PyBytes_AsStringAndSize(data, &first, &size) < 0)
         return NULL;
-    if (!read_plain_command(first, size, &command))
+    if (!read_plain_command(first, size, 0, &command))
         Py_RETURN_NONE;
     return Py_BuildValue("(s#Nz#y#z#)", command.type.at, length_of(&command.type), id_of(&command.id),
                          command.channel.at, length_of(&command.channel), command.payload.at,

@@ -9,12 +9,12 @@ from openline.app.payloads import payload_reader, quick_decoder
 from openline.app.threads import Threads
 from openline.errors import SettingsError
 from openline.hub.connection import Connection
-from openline.hub.outcome import Outcome
+from openline.hub.outcome import Outcome, not_ours
 from openline.hub.ports import PlainHandler
 from openline.hub.tasks import Tasks
 from openline.protocol.commands import Command
 
-__all__ = ["Handler", "View", "come", "not_ours"]
+__all__ = ["Handler", "View", "come"]
 
 #: What a handler is given for its connection.
 View = Callable[[Connection], Any]
@@ -135,11 +135,6 @@ class Handler:
 
     def _read(self, reader: Callable[..., Any], command: Command) -> Any:
         return reader(command.payload, binary=command.binary, attachments=command.attachments)
-
-
-def not_ours(error: asyncio.CancelledError) -> RuntimeError:
-    """What is raised instead: it would pass for the end of whatever runs here, and no task of ours was cancelled."""
-    return RuntimeError("the handler raised CancelledError")
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, cast
 
 from openline.app.background import Background
-from openline.app.handler import Handler, come, not_ours
+from openline.app.handler import Handler, come
 from openline.app.table import Table, check_type
 from openline.errors import BrokerError, CommandError, ErrorCode, SettingsError, our_failure
 from openline.hub.connection import Connection
-from openline.hub.outcome import Outcome, drive
+from openline.hub.outcome import Outcome, drive, not_ours
 from openline.hub.payload import MAX_PAYLOAD_BYTES
 from openline.hub.ports import PlainHandler
 from openline.hub.tasks import Tasks

@@ -1,6 +1,7 @@
 """The directory of nodes that share this process: what every other one must do, in plain data structures."""
 
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -226,15 +227,15 @@ def _placed(record: Record, subscriptions: Mapping[str, Place]) -> Record:
     return msgspec.structs.replace(record, subscriptions=subscriptions)
 
 
-class DirectoryEnd:
+class DirectoryEnd(ABC):
     """One node's end of :class:`Entries`, wherever those are; see :class:`~openline.hub.ports.Directory`."""
 
     def __init__(self) -> None:
         self._node = ""
 
+    @abstractmethod
     def _ask(self, method: str, *arguments: object) -> Outcome[Any]:
         """What :class:`Entries` answers, asked for the node."""
-        raise NotImplementedError
 
     def join(self, node: str, address: str) -> Outcome[Beat]:
         """See :class:`~openline.hub.ports.Directory`."""

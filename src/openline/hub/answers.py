@@ -55,11 +55,15 @@ class Answers:
             return
         told = wire.codec.error(command_id, error)
         self._tick.to_wire(wire, told)
-        for command in along:
-            self._tick.to_wire(wire, wire.codec.error(command.id, error))
+        self.refuse_all(wire, along, error)
         if (connection.stage is State.OPENING and error.code not in _STAY) or not told:
             otherwise = CloseCode.TRY_LATER if error.retry else CloseCode.FORBIDDEN
             wire.close(_CLOSES.get(error.code, otherwise), error.message)
+
+    def refuse_all(self, wire: Wire, commands: Sequence[Command], error: CommandError) -> None:
+        """Refuse commands, and nothing else: each is told ``error``."""
+        for command in commands:
+            self._tick.to_wire(wire, wire.codec.error(command.id, error))
 
     def explain(self, error: Exception, connection: Connection, event: str) -> CommandError:
         """As :func:`told_of`; what is neither a refusal nor the engine's trouble is logged, once."""

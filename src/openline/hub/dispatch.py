@@ -23,6 +23,7 @@ from openline.protocol.socketio import DEFAULT
 
 __all__ = ["Dispatch"]
 
+_encode: Final = msgspec.json.Encoder().encode
 _ANSWERS: Final = frozenset((Word.REPLY, Word.ERROR, Word.PONG))
 # As globals: a lookup through the enum costs more than the comparison, once per command.
 _OPENING, _LIVE, _ENDED = State.OPENING, State.LIVE, State.ENDED
@@ -41,8 +42,7 @@ class Dispatch:
         self._to_wire = hub.tick.to_wire
         self._answer_event: Callable[[bytes, Connection], Any] | None = None
         if native is not None:
-            encode = msgspec.json.Encoder().encode
-            self._answer_event = partial(native.answer_event, hub.application.plain, encode)
+            self._answer_event = partial(native.answer_event, hub.application.plain, _encode)
 
     def receive(self, wire: Wire, command: Command) -> None:
         """Carry out ``command``: now, or behind those that came before.
@@ -136,7 +136,7 @@ class Dispatch:
     def _carry_out(self, connection: Connection, wire: Wire, command: Command) -> None:
         if isinstance(command, Misfit):
             if connection.wire is wire:
-                self._hub.tick.to_wire(wire, wire.codec.error(command.id, command.error))
+                self._answers.refuse_all(wire, [command], command.error)
         elif connection.stage is _OPENING:
             self._turns.run(connection, self._open(connection, wire, command, []))
         elif command.type == Word.PING:

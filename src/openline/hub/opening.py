@@ -90,8 +90,7 @@ class Opening:
                 self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(None, reason))
                 # As its close says, whom we failed may come back, and ask again.
                 told = CommandError(reason.code, reason.message, field=reason.field, retry=reason.retry or ours)
-                for command in along:
-                    self._hub.tick.to_wire(connection.wire, connection.wire.codec.error(command.id, told))
+                self._answers.refuse_all(connection.wire, along, told)
             otherwise = CloseCode.TRY_LATER if reason.retry else CloseCode.FORBIDDEN
             code = CloseCode.INTERNAL_ERROR if ours else otherwise
             self._hub.lifecycle.end(connection, "disconnected", code=code, message=reason.message)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Outcome", "drive", "step_all"]
+__all__ = ["Outcome", "drive", "not_ours", "step_all"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -151,10 +151,14 @@ def _look(outcome: Outcome[Any]) -> None:
         outcome.result()
 
 
-def _foreign(error: asyncio.CancelledError) -> RuntimeError:
-    foreign = RuntimeError("CancelledError was raised by who was not cancelled")
-    foreign.__cause__ = error
-    return foreign
+def not_ours(error: asyncio.CancelledError) -> RuntimeError:
+    """What stands for ``error``, which a function has raised that runs in no task of its own.
+
+    It would pass for the end of whatever runs here, and no task of ours was cancelled.
+    """
+    told = RuntimeError("a plain function raised CancelledError")
+    told.__cause__ = error
+    return told
 
 
 def drive(steps: Coroutine[Outcome[Any], None, T]) -> Outcome[T]:
@@ -178,8 +182,7 @@ def _advance(steps: Coroutine[Outcome[Any], None, T], outcome: Outcome[T]) -> No
             outcome.fail(error)
             return
         except asyncio.CancelledError as error:
-            # No task of ours was cancelled: somebody's plain function has looked at one that was.
-            outcome.fail(_foreign(error))
+            outcome.fail(not_ours(error))
             return
         if not awaited.done:
             awaited.then(lambda _: _advance(steps, outcome))

@@ -1,5 +1,6 @@
 """What one request reads of several channels: as much as fits into one answer, and where to go on from."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -101,7 +102,7 @@ async def _read_one(broker: Broker, name: str, since: Position | None, answer: "
         size *= 2
 
 
-class _Answer:
+class _Answer(ABC):
     """What fits of that which it has been given, in order; nothing behind ``end`` belongs to it."""
 
     def __init__(self, limit: int, size: int, end: int) -> None:
@@ -110,24 +111,24 @@ class _Answer:
         self.size = size
         self._limit = limit
 
+    @abstractmethod
     async def page(self, broker: Broker, name: str, place: Position | None, size: int) -> Page:
         """What comes next of a channel; ``place`` is where the page before it ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, page: Page) -> Position | None:
         """Take what belongs here of ``page``; where to go on in its channel, if more of that is wanted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop_at(self, stamp: int) -> None:
         """Nothing beyond ``stamp`` belongs here."""
-        raise NotImplementedError
 
     def _merge(self, page: Page) -> None:
         wanted = (p for p in page.publications if self._wants(p))
         self.publications = sorted((*self.publications, *wanted), key=lambda p: p.stamp)
 
-    def _wants(self, publication: Publication) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _wants(self, publication: Publication) -> bool: ...
 
 
 class _Oldest(_Answer):
