@@ -203,6 +203,27 @@ async def test_beside_a_namespace_that_is_in_who_may_try_again_is_told_so() -> N
         assert await ask(client, 1, "echo", 7) == [7]
 
 
+async def test_two_namespaces_that_may_try_again_are_not_in_for_each_other() -> None:
+    line, gate = application(), asyncio.Event()
+    came: list[str] = []
+
+    async def connected(socket: Socket) -> None:
+        came.append(socket.nsp.name)
+        await gate.wait()
+        raise CommandError("busy", "Not now.", retry=True)
+
+    for name in ("/", "/other"):
+        line.of(name).on_connect(connected)
+    async with serving(line) as served, spoken(served) as client:
+        await client.hear()
+        await client.say("40")
+        await client.say("40/other,")
+        await served.until(lambda: len(came) == 2)
+        gate.set()
+        assert await client.hear_or_end() is None
+        assert client.socket.close_code == CloseCode.TRY_LATER
+
+
 async def test_the_handshake_is_there_as_long_as_the_socket() -> None:
     line = application()
     space = line.of("/")

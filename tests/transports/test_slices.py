@@ -3,19 +3,23 @@
 import os
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openline import SocketIoSettings
 from openline.accelerator import native
+from openline.model import Request
 from openline.protocol.websocket import Opcode, encode_frame, encode_masked
 from openline.testing import FakeClock
 from openline.transports import receiver as receiver_module
 from openline.transports import websocket
 from openline.transports.receiver import Receiver
 from openline.transports.settings import LineSettings
+from openline.transports.socketio import SocketIo
 from openline.transports.websocket import WebSocketLine
 from tests.rig import Rig
 from tests.transports.below import Below, Listening, read_all
@@ -192,6 +196,32 @@ def test_who_could_not_be_read_for_the_burst_of_another_is_not_taken_for_dead(be
     below.loop.turn()
     doors.clock.advance(1.0)
     assert (door.of[silent], door.gone) == ([b"1"], [])
+
+
+def test_a_session_whose_pong_waits_behind_the_burst_of_another_is_not_taken_for_dead(below: Below) -> None:
+    rig = Rig()
+    settings = SocketIoSettings()
+    sessions = SocketIo(rig.hub, settings=settings, outbox_bytes=1 << 20, spellings={})
+    doors: Any = SimpleNamespace(settings=LineSettings(), tick=rig.tick, timers=rig.timers, clock=rig.clock)
+    session: Any = sessions.engine.websocket(Request("/socket.io/", query="EIO=4&transport=websocket"))
+    _, flood = line_of(below, Heard(), doors)
+    _, peer = line_of(below, session, doors)
+    peer.send(encode_masked(Opcode.TEXT, b"40", b"mask"))
+    below.until(lambda: rig.hub.lifecycle.connections)
+    rig.clock.advance(settings.ping_interval_seconds + 0.5)
+    flood.send(b"".join(map(text, range(6))))
+    below.loop.readers[below.receiver._epoll]()
+    peer.send(encode_masked(Opcode.TEXT, b"3", b"mask"))
+    assert below.receiver.behind
+    for _ in range(3):
+        rig.clock.advance(settings.ping_timeout_seconds)
+    assert not session.closed
+    below.loop.turn()
+    below.loop.turn()
+    rig.clock.advance(settings.ping_interval_seconds - 1.0)
+    assert not session.closed
+    rig.clock.advance(settings.ping_timeout_seconds + 3.0)
+    assert session.closed
 
 
 def test_the_receiver_lasts_until_all_is_told_though_nobody_is_seated(monkeypatch: pytest.MonkeyPatch) -> None:

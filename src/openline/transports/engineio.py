@@ -137,7 +137,7 @@ class Session:
 
     def _miss(self) -> None:
         if self.wire.late:
-            self._timer = self._door.timers.after(0.0, self._miss)
+            self._set_timer(self._door.timers.after(0.0, self._miss))
         elif self._unheard:
             # While nothing is read, nothing can be heard: but what is written shows whether there is somebody still.
             settings = self._door.settings
